@@ -1,0 +1,1 @@
+"""What everyone may know: events, read models, ports and wire shapes, all pure."""

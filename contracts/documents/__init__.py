@@ -1,0 +1,24 @@
+"""Read models: one table says which documents an event touches; edge, projector and replay all use it."""
+
+from __future__ import annotations
+
+from contracts.documents.facts import Facts, ReadModel, Stored, View, build, fold
+from contracts.documents.files import FILES
+from contracts.documents.jobs import JOB_CHECKPOINTS, JOB_EVENTS, JOBS
+from contracts.documents.keys import KEYS
+from contracts.documents.models import MODELS
+from contracts.documents.prep import PREP_BASES, PREP_FILES, PREP_JOBS
+from contracts.envelope import Event
+
+READ_MODELS: dict[str, ReadModel] = {
+    model.name: model
+    for model in (FILES, JOBS, JOB_EVENTS, JOB_CHECKPOINTS, MODELS, KEYS, PREP_FILES, PREP_JOBS, PREP_BASES)
+}
+
+
+def touched(event: Event) -> list[tuple[ReadModel, str]]:
+    """Return every (read model, document id) that `event` belongs to."""
+    return [(model, id) for model in READ_MODELS.values() if event.type in model.topics for id in model.touches(event)]
+
+
+__all__ = ["READ_MODELS", "Facts", "ReadModel", "Stored", "View", "build", "fold", "touched"]

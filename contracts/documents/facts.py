@@ -1,0 +1,97 @@
+"""Facts: what a read model is made of. Filing is commutative and idempotent, whatever the order of topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.canonical import canonical, compact, sha256
+from contracts.envelope import Event
+
+Fact = dict[str, Any]
+Facts = dict[str, Fact]
+View = dict[str, Any]
+
+
+def add(facts: Mapping[str, Fact], event: Event, data: Mapping[str, Any] | None = None) -> Facts:
+    """File `event` (or only the part `data` of it) under its id: the same event twice is once; of two bodies under one id the smaller hash is kept.
+
+    The kept fact's `at` is the earliest time that this body was published, and `conflict` remembers the dispute.
+    """
+    data = dict(data) if data is not None else event.data.model_dump(mode="json")
+    fact: Fact = {
+        "type": event.type,
+        "at": event.at,
+        "subject": event.subject,
+        "tenant": event.tenant,
+        "epoch": event.epoch,
+        "attempt": event.attempt,
+        "data": data,
+        "hash": sha256(compact([event.type, event.subject, event.tenant, event.epoch, event.attempt, data])),
+        "conflict": False,
+    }
+    known = facts.get(event.id)
+    if known is None:
+        return {**facts, event.id: fact}
+    if known["hash"] == fact["hash"]:
+        fact = {**known, "at": min(known["at"], fact["at"])}
+    elif known["hash"] < fact["hash"]:
+        fact = {**known, "conflict": True}
+    else:
+        fact["conflict"] = True
+    return dict(facts) if fact == known else {**facts, event.id: fact}
+
+
+def of_type(facts: Mapping[str, Fact], *types: str) -> list[Fact]:
+    """Return the facts of these topics in (epoch, attempt, at, hash) order."""
+    chosen = [fact for fact in facts.values() if fact["type"] in types]
+    return sorted(chosen, key=lambda fact: (fact["epoch"], fact["attempt"], fact["at"], fact["hash"]))
+
+
+def first(facts: Mapping[str, Fact], *types: str) -> Fact | None:
+    """Return the first fact of these topics, or None."""
+    chosen = of_type(facts, *types)
+    return chosen[0] if chosen else None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModel:
+    """A collection of documents and how they fold."""
+
+    name: str
+    version: int
+    """Raise it whenever `view` changes; the projector then rebuilds."""
+    topics: frozenset[str]
+    touches: Callable[[Event], Iterable[str]]
+    """The ids of the documents that an event of `topics` belongs to."""
+    view: Callable[[str, Mapping[str, Fact]], View | None]
+    """(document id, facts) → what is shown; None while the document is unborn."""
+    indexes: tuple[tuple[str, ...], ...] = ()
+    """Fields of the view to index, `-` in front for descending."""
+    part: Callable[[str, Event], Mapping[str, Any]] | None = None
+    """(document id, event) → the part of the body that this document keeps; None keeps the whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A document as stored."""
+
+    facts: Facts
+    view: View | None
+    etag: str
+
+
+def fold(model: ReadModel, id: str, stored: Stored | None, event: Event) -> Stored | None:
+    """Return the document with `event` folded in, or None when that changes nothing."""
+    before = stored.facts if stored else {}
+    facts = add(before, event, model.part(id, event) if model.part else None)
+    if stored is not None and facts == before:
+        return None
+    return build(model, id, facts)
+
+
+def build(model: ReadModel, id: str, facts: Facts) -> Stored:
+    """Return the document made of `facts`."""
+    view = model.view(id, facts)
+    return Stored(facts=facts, view=view, etag=sha256(canonical({"facts": facts, "view": view})))

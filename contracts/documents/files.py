@@ -1,0 +1,57 @@
+"""The read model behind OpenAI's FileObject."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from contracts.documents.facts import Fact, ReadModel, View, first
+from contracts.envelope import Event
+
+TOPICS = frozenset({"file.uploaded", "file.validated", "file.rejected", "file.deleted"})
+
+
+def _touches(event: Event) -> Iterable[str]:
+    return (event.subject,)
+
+
+def view(id: str, facts: Mapping[str, Fact]) -> View | None:
+    """Return the file as shown; a deletion is a tombstone that no late event revives."""
+    born = first(facts, "file.uploaded")
+    if born is None:
+        return None
+    data: dict[str, Any] = born["data"]
+    validated = first(facts, "file.validated")
+    rejected = first(facts, "file.rejected")
+    deleted = first(facts, "file.deleted")
+    if data["purpose"] == "fine-tune-results":
+        status = "processed"
+    elif rejected is not None:
+        status = "error"
+    else:
+        status = "processed" if validated else "uploaded"
+    return {
+        "id": id,
+        "tenant": born["tenant"],
+        "created_at": born["at"],
+        "filename": data["filename"],
+        "purpose": data["purpose"],
+        "format": data["format"],
+        "blob": data["blob"],
+        "expires_after": data["expires_after"],
+        "status": status,
+        "validated": validated["data"] if validated else None,
+        "rejected": rejected["data"] if rejected else None,
+        "deleted": deleted is not None,
+        "conflict": any(fact["conflict"] for fact in facts.values()),
+    }
+
+
+FILES = ReadModel(
+    name="files",
+    version=1,
+    topics=TOPICS,
+    touches=_touches,
+    view=view,
+    indexes=(("tenant", "-created_at", "-id"), ("status", "created_at")),
+)

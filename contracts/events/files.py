@@ -1,0 +1,71 @@
+"""Files of rows."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.blobs import BlobRef
+from contracts.events import Payload
+
+
+class RowError(BaseModel):
+    """One thing that is wrong with one row."""
+
+    model_config = ConfigDict(frozen=True)
+
+    line: int
+    """1-based line in the file (of the row's first character); for a JSON array the 1-based element."""
+    path: str = ""
+    """Where in the row, such as `messages[2].role`."""
+    code: str
+    message: str
+    """What is wrong and what to do, in a sentence."""
+
+
+class FileUploaded(Payload):
+    """A file of rows is stored."""
+
+    blob: BlobRef
+    """The bytes as they came."""
+    filename: str = Field(max_length=1024)
+    purpose: str = Field(max_length=64)
+    """`fine-tune`, or `fine-tune-results` for a job's own result file."""
+    format: Literal["jsonl", "json", "csv", "unknown"] = "unknown"
+    """As sniffed from the first bytes; validation decides."""
+    expires_after: int | None = Field(default=None, ge=3600, le=2592000)
+    """Seconds after creation at which the file may go."""
+
+
+class FileValidated(Payload):
+    """Every row was checked and none is wrong."""
+
+    format: Literal["jsonl", "json", "csv"]
+    shape: Literal["chat", "prompt_completion"]
+    rows: int
+    blob: BlobRef
+    """The rows as canonical chat JSONL: `{"messages": […], "tools"?: […], "line": n}`."""
+    has_tools: bool = False
+    """Whether any row carries tools or functions."""
+
+
+class FileRejected(Payload):
+    """At least one row is wrong, or the file could not be read."""
+
+    code: str
+    message: str
+    param: str | None = None
+    rows: int = 0
+    """Rows that were read."""
+    n_errors: int = 0
+    errors: tuple[RowError, ...] = Field(default=(), max_length=100)
+    """The first hundred."""
+    errors_blob: BlobRef | None = None
+    """All of them, JSON lines."""
+
+
+class FileDeleted(Payload):
+    """The file's bytes are gone and its id stays dead."""
+
+    reason: Literal["requested", "expired"] = "requested"

@@ -1,0 +1,26 @@
+"""API keys and ingest keys."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from contracts.events import Payload
+
+
+class KeyCreated(Payload):
+    """A key may be used from now on; only its hash is known."""
+
+    sha256: str
+    """Of the whole key (for an ingest key: of its id)."""
+    hint: str = Field(max_length=16)
+    """The last characters, to tell keys apart."""
+    kind: Literal["api", "ingest"] = "api"
+    name: str = ""
+
+
+class KeyRevoked(Payload):
+    """The key no longer works."""
+
+    sha256: str

@@ -1,0 +1,60 @@
+"""What a model is made of; the SHA-256 of a manifest is the model's identity."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from contracts.canonical import canonical, sha256
+
+Role = Literal["weights", "config", "tokenizer", "resume"]
+
+
+class ManifestRef(BaseModel):
+    """Where a manifest lies and what it hashes to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    sha256: str
+
+
+class ManifestFile(BaseModel):
+    """One file of a model or checkpoint."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    """Relative path inside the model's directory."""
+    key: str
+    """Blob key."""
+    sha256: str
+    bytes: int
+    role: Role
+    """`resume` files are for going on with training and are not fetched for serving."""
+
+
+class Manifest(BaseModel):
+    """A base model, an adapter or a full fine-tune, as files pinned by hash; serves both resume and calling."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["base", "adapter", "full"]
+    base: ManifestRef | None = None
+    """The base's manifest, for an adapter or a full fine-tune."""
+    files: tuple[ManifestFile, ...]
+    template_sha256: str
+    """SHA-256 of the chat template's text."""
+    context: int
+    """Longest sequence in tokens."""
+    step: int = 0
+    """Training step that it was taken at."""
+
+    def encoded(self) -> bytes:
+        """Return the canonical bytes that are stored and hashed (RFC 8785)."""
+        return canonical(self.model_dump(mode="json"))
+
+    def digest(self) -> str:
+        """Return the SHA-256 that names this model."""
+        return sha256(self.encoded())

@@ -1,0 +1,233 @@
+"""What functions need from the world, as Protocols; infra/adapters makes them real."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from contracts.blobs import BlobRef
+from contracts.controls import Claim, Control
+from contracts.envelope import Event
+from contracts.manifest import ManifestRef
+
+
+class UnavailableError(Exception):
+    """A dependency does not answer; say which and try again later."""
+
+    def __init__(self, dependency: str, message: str = "") -> None:
+        super().__init__(message or f"{dependency} does not answer")
+        self.dependency = dependency
+
+
+class BlobNotFoundError(Exception):
+    """No blob has this key."""
+
+
+class BlobExistsError(Exception):
+    """An exclusive put found the key taken."""
+
+
+class BlobMismatchError(Exception):
+    """The bytes are not the ones that the reference names."""
+
+
+class LostLeaseError(Exception):
+    """Somebody else holds the lease, or the thing has ended: stop, write nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStat:
+    """What the store knows of a blob."""
+
+    key: str
+    bytes: int
+    media_type: str
+
+
+class Blobs(Protocol):
+    """Bytes under keys `{tenant}/{subject}/…`."""
+
+    async def put(
+        self,
+        key: str,
+        data: bytes | AsyncIterator[bytes],
+        media_type: str = "application/octet-stream",
+        exclusive: bool = False,
+    ) -> BlobRef: ...
+    async def get(self, key: str) -> bytes: ...
+    def stream(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]: ...
+    async def fetch(self, ref: BlobRef, path: Path) -> None: ...
+    async def store(self, key: str, path: Path, media_type: str = "application/octet-stream") -> BlobRef: ...
+    async def stat(self, key: str) -> BlobStat | None: ...
+    async def list(self, prefix: str) -> list[str]: ...
+    async def delete(self, prefix: str) -> int: ...
+
+
+class Emit(Protocol):
+    """Publishing: returns when Kafka has acknowledged (acks=all)."""
+
+    async def __call__(self, event: Event) -> Event:
+        """Publish `event` and return it with `at` set to the broker's LogAppendTime."""
+        ...
+
+
+class Documents(Protocol):
+    """Read models: views folded from events."""
+
+    async def apply(self, event: Event, *models: str) -> None:
+        """Fold `event` into every document it touches (of `models` only, if given)."""
+        ...
+
+    async def get(self, model: str, id: str) -> dict[str, Any] | None:
+        """Return the view of one born document, or None."""
+        ...
+
+    async def find(
+        self,
+        model: str,
+        where: Mapping[str, Any],
+        sort: Sequence[tuple[str, int]] = (),
+        limit: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Return views by a MongoDB filter over view fields."""
+        ...
+
+
+class Controls(Protocol):
+    """Control documents: one per running thing; leases, desires, outcomes (compare-and-set)."""
+
+    async def open(self, kind: str, subject: str, tenant: str, inputs: Mapping[str, Any], ready: bool = True) -> bool:
+        """Create the control document unless it exists; a not ready one becomes ready. True if this call changed it."""
+        ...
+
+    async def get(self, kind: str, subject: str) -> Control | None: ...
+    async def claim(self, kind: str, holder: str) -> Claim | None:
+        """Take the lease of one claimable thing: fence + 1, new nonce, 30 s to live."""
+        ...
+
+    async def heartbeat(self, claim: Claim) -> Control:
+        """Renew the lease and return the document; raises LostLeaseError."""
+        ...
+
+    async def release(self, claim: Claim) -> None:
+        """Give the lease back without an outcome."""
+        ...
+
+    async def record(self, claim: Claim, name: str, value: Any) -> Any:
+        """Record an input once and return what is recorded: the first value wins."""
+        ...
+
+    async def checkpoint(self, claim: Claim, step: int, manifest: ManifestRef, epoch_end: bool) -> None:
+        """Make a checkpoint visible: only with the lease, only forward; raises LostLeaseError."""
+        ...
+
+    async def desire(self, kind: str, subject: str, desired: str, request: str) -> Control | None:
+        """Open a new epoch with this desire (once per request id); None when there is no such thing or it has ended."""
+        ...
+
+    async def end(self, kind: str, subject: str, events: Sequence[Event], claim: Claim | None = None) -> Control:
+        """Record the final events unless an outcome is there, and return the document with whichever outcome won."""
+        ...
+
+    async def published(self, kind: str, subject: str) -> None:
+        """Say that the outcome's events are all in Kafka."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChildResult:
+    """How a short-lived child ended."""
+
+    code: int
+    """Exit status; negative: the signal that ended it."""
+    stdout: bytes
+    stderr: str
+    """The last kilobytes."""
+
+
+class Child(Protocol):
+    """Python modules run in processes of their own, with limits and an empty environment."""
+
+    async def run(self, module: str, argument: Path, memory_bytes: int = 0, seconds: float = 0) -> ChildResult:
+        """Run `python -m module argument` to its end."""
+        ...
+
+    def start(self, module: str, argument: Path) -> Running:
+        """Start `python -m module argument`, speaking JSON lines."""
+        ...
+
+
+class Running(Protocol):
+    """A child that is at work."""
+
+    def lines(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the JSON objects that it prints."""
+        ...
+
+    async def say(self, line: str) -> None:
+        """Write a line to its standard input."""
+        ...
+
+    async def stop(self) -> int:
+        """Kill it, reap it and return its exit status."""
+        ...
+
+    def stderr(self) -> str:
+        """Return the last kilobytes that it wrote to standard error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What serving said of a model."""
+
+    prompt_ids: tuple[int, ...]
+    answer: str
+
+
+class ProofFailedError(Exception):
+    """Serving loaded the model and found it wrong."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Prove(Protocol):
+    """Asks the serving process whether a stored model loads and answers on the same token ids as in training."""
+
+    async def __call__(
+        self,
+        manifest: ManifestRef,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]] | None,
+        expected_ids: Sequence[int],
+    ) -> Proof:
+        """Return the proof; raises ProofFailedError (the model is wrong) or UnavailableError (serving is away)."""
+        ...
+
+
+class Reply(Protocol):
+    """An HTTP answer whose body is passed on unparsed."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+    async def close(self) -> None: ...
+
+
+class Complete(Protocol):
+    """The serving process, spoken to in OpenAI's own shapes."""
+
+    async def __call__(self, path: str, body: bytes, manifest: ManifestRef, request_id: str) -> Reply:
+        """POST `body` to serving; raises UnavailableError."""
+        ...
+
+
+class Tick(Protocol):
+    """A bell: wakes whoever waits for work of a kind."""
+
+    def ring(self, kind: str) -> None: ...

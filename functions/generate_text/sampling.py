@@ -1,0 +1,134 @@
+"""From logits to tokens: penalties, temperature, nucleus, seeds, and whether rounding could change the answer."""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What one choice of a request asks for; token ids only."""
+
+    max_tokens: int
+    """Tokens to make at most, the end token included; 0 makes none (the prompt's logprobs are still computed)."""
+    temperature: float = 1.0
+    """0 takes the likeliest token."""
+    top_p: float = 1.0
+    seed: int | str = 0
+    """The same seed gives the same tokens, whatever else is in the batch."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    stop_ids: frozenset[int] = frozenset()
+    """Tokens that end the answer; they are handed out as its last token."""
+    min_tokens: int = 0
+    """Tokens before an end token is allowed."""
+    logprobs: int | None = None
+    """None: no logprobs; otherwise how many alternatives each token is given with."""
+    prompt_logprobs: bool = False
+
+
+class Chooser:
+    """Draws the tokens of one choice; holds its random state and the counts that penalties need."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        self.sampling = sampling
+        self.counts: Counter[int] = Counter()
+        self.made = 0
+        self._random = random.Random(f"temper:{sampling.seed}")
+        self._draw: float | None = None
+
+    @property
+    def draw(self) -> float:
+        """The uniform number of the coming token; the same one until `took` is called."""
+        if self._draw is None:
+            self._draw = self._random.random()
+        return self._draw
+
+    @property
+    def edits(self) -> bool:
+        """Whether logits are changed before the choice."""
+        s = self.sampling
+        penalised = bool(s.presence_penalty or s.frequency_penalty) and bool(self.counts)
+        return penalised or bool(s.logit_bias) or self.made < s.min_tokens
+
+    def edit(self, logits: Tensor) -> None:
+        """Apply penalties, bias and the ban on early ends, in place, to logits [vocabulary]."""
+        s = self.sampling
+        changes: dict[int, float] = dict(s.logit_bias)
+        for token, count in self.counts.items():
+            changes[token] = changes.get(token, 0.0) - s.presence_penalty - s.frequency_penalty * count
+        if changes:
+            ids = torch.tensor(list(changes), device=logits.device)
+            logits[ids] += torch.tensor(list(changes.values()), device=logits.device, dtype=logits.dtype)
+        if self.made < s.min_tokens and s.stop_ids:
+            logits[torch.tensor(sorted(s.stop_ids), device=logits.device)] = -torch.inf
+
+    def took(self, token: int) -> None:
+        """Record the token chosen."""
+        self.made += 1
+        self.counts[token] += 1
+        self._draw = None
+
+
+def choose(logits: Tensor, choosers: Sequence[Chooser], noise: float) -> tuple[list[int], list[bool]]:
+    """Choose each row's token, and say whether logits [rows, vocabulary] off by `noise` would still choose it.
+
+    A choice that rounding could turn is marked False: the caller decides it on logits that do not depend on the batch.
+    """
+    # Rounding errors grow with the size of the logits (as the model made them).
+    noise_of = noise * logits.abs().amax(-1).clamp(min=1.0)
+    if any(c.edits for c in choosers):
+        logits = logits.clone()
+        for row, chooser in enumerate(choosers):
+            if chooser.edits:
+                chooser.edit(logits[row])
+    drawn = [row for row, c in enumerate(choosers) if c.sampling.temperature > 0]
+    if not drawn:
+        return _greedy(logits, noise_of)
+    tokens, sure = [0] * len(choosers), [True] * len(choosers)
+    greedy = [row for row, c in enumerate(choosers) if c.sampling.temperature == 0]
+    if greedy:
+        for row, token, certain in zip(greedy, *_greedy(logits[greedy], noise_of[greedy]), strict=True):
+            tokens[row], sure[row] = token, certain
+    results = _draw(logits[drawn], [choosers[row] for row in drawn], noise_of[drawn])
+    for row, token, certain in zip(drawn, *results, strict=True):
+        tokens[row], sure[row] = token, certain
+    return tokens, sure
+
+
+def _greedy(logits: Tensor, noise: Tensor) -> tuple[list[int], list[bool]]:
+    values, ids = logits.topk(2, dim=-1)
+    return ids[:, 0].tolist(), (values[:, 0] - values[:, 1] > 2 * noise).tolist()
+
+
+def _draw(logits: Tensor, choosers: Sequence[Chooser], noise: Tensor) -> tuple[list[int], list[bool]]:
+    """Invert the cumulative distribution in token order (an order that rounding cannot change) at each row's draw."""
+    kind = {"dtype": torch.float64, "device": logits.device}
+    temperature = torch.tensor([c.sampling.temperature for c in choosers], **kind)[:, None]
+    p = torch.softmax(logits.double() / temperature, dim=-1)
+    # An error e in a logit changes a probability by the factor exp(e / temperature).
+    margin = torch.expm1(2 * noise[:, None].double() / temperature)
+    top_p = torch.tensor([c.sampling.top_p for c in choosers], **kind)[:, None]
+    if bool((top_p < 1).any()):
+        ordered, order = p.sort(dim=-1, descending=True, stable=True)
+        before = ordered.cumsum(-1) - ordered
+        kept = (before < top_p) | (top_p >= 1)
+        # Where rounding could move the nucleus' border, the tokens at the border may come or go.
+        loose = ((before - top_p).abs() < margin) & (top_p < 1)
+        border = ordered.gather(-1, (kept.sum(-1, keepdim=True) - 1).clamp(min=0))
+        tied = (((ordered - border).abs() <= margin * border).sum(-1, keepdim=True) > 1) & (top_p < 1)
+        margin = margin + (ordered * loose).sum(-1, keepdim=True) + 2 * border * tied
+        p = torch.zeros_like(p).scatter(-1, order, ordered * kept)
+    reach = p.cumsum(-1)
+    total = reach[:, -1:]
+    target = torch.tensor([c.draw for c in choosers], **kind)[:, None] * total
+    token = torch.searchsorted(reach, target, right=True).clamp(max=p.shape[-1] - 1)
+    upper = reach.gather(-1, token)
+    lower = upper - p.gather(-1, token)
+    sure = (upper - target > margin) & ((target - lower > margin) | (lower <= 0))
+    return token[:, 0].tolist(), sure[:, 0].tolist()

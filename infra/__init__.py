@@ -1,0 +1,1 @@
+"""Where Temper runs: settings, the composition root, adapters, the local stack, the command line."""
