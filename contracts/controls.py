@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from contracts.envelope import Event
 from contracts.manifest import ManifestRef
 
 LEASE_SECONDS = 30.0
@@ -31,11 +32,14 @@ class Checkpoint:
 class Control:
     """One control document, read."""
 
-    kind: str
-    """`validate`, `prepare` or `train`."""
     subject: str
     tenant: str
+    stage: str
+    """What is to be done next: `validate` (a file), `prepare` or `train` (a job)."""
+    ready: bool
+    """Whether the stage has all that it needs."""
     epoch: int
+    """Opened by each pause or resume; starts at 1."""
     desired: str
     """`run` or `pause`."""
     fence: int
@@ -44,12 +48,16 @@ class Control:
     holder: str | None
     live: bool
     """Whether somebody holds an unexpired lease."""
+    opened_at: int
+    """Milliseconds."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     recorded: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: tuple[Checkpoint, ...] = ()
-    outcome: tuple[Mapping[str, Any], ...] | None = None
-    """The final events as stored (see infra), in order."""
-    published: bool = False
+    ended: bool = False
+    events: tuple[Event, ...] = ()
+    """Recorded events (of stage changes and of the ending) in order."""
+    published: int = 0
+    """How many of them are known to be in Kafka."""
 
 
 @dataclass(frozen=True, slots=True)

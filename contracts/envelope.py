@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,9 +216,20 @@ def _attributes(record: Record) -> dict[str, str]:
     return attributes
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _safe_int(text: str) -> int:
+    if len(text) > 16 or abs(number := int(text)) >= 2**53:
+        raise ValueError(f"the number {text[:20]} is beyond 2**53")
+    return number
+
+
 def _object(value: bytes | None) -> dict[str, Any]:
     try:
-        payload = json.loads(value or b"")
+        payload = json.loads(value or b"", parse_constant=_refuse, parse_int=_safe_int)
+        compact(payload)  # lone surrogates fail here and not in a store
     except (ValueError, RecursionError) as error:
         raise PoisonError("bad_json", f"the body is not JSON: {error}") from error
     if not isinstance(payload, dict):
@@ -269,8 +280,3 @@ def key_id(record: Record) -> str | None:
         if name == "ce_keyid" and value:
             return value.decode(errors="replace")
     return None
-
-
-def only(events: Iterable[Event], type: str) -> list[Event]:
-    """Return the events of one topic, in their order."""
-    return [event for event in events if event.type == type]

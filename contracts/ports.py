@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from contracts.blobs import BlobRef
-from contracts.controls import Claim, Control
+from contracts.controls import Checkpoint, Claim, Control
 from contracts.envelope import Event
 from contracts.manifest import ManifestRef
 
@@ -96,43 +96,75 @@ class Documents(Protocol):
 
 
 class Controls(Protocol):
-    """Control documents: one per running thing; leases, desires, outcomes (compare-and-set)."""
+    """Control documents, one per running thing (a file being validated, a job): leases, desires, outcomes.
 
-    async def open(self, kind: str, subject: str, tenant: str, inputs: Mapping[str, Any], ready: bool = True) -> bool:
-        """Create the control document unless it exists; a not ready one becomes ready. True if this call changed it."""
+    Every write is a compare-and-set; the document's id is the subject.
+    """
+
+    async def open(
+        self, subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ready: bool = True
+    ) -> Control:
+        """Create the document unless it exists; an unready one of the same stage becomes ready with these inputs."""
         ...
 
-    async def get(self, kind: str, subject: str) -> Control | None: ...
-    async def claim(self, kind: str, holder: str) -> Claim | None:
-        """Take the lease of one claimable thing: fence + 1, new nonce, 30 s to live."""
+    async def get(self, subject: str) -> Control | None:
+        """Return one document, or None."""
+        ...
+
+    async def claim(self, stage: str, holder: str) -> Claim | None:
+        """Take the lease of one claimable thing in `stage`: fence + 1, new nonce, 30 s to live."""
         ...
 
     async def heartbeat(self, claim: Claim) -> Control:
-        """Renew the lease and return the document; raises LostLeaseError."""
+        """Renew the lease and return the document; raises LostLeaseError (also when there is an outcome)."""
         ...
 
-    async def release(self, claim: Claim) -> None:
-        """Give the lease back without an outcome."""
+    async def release(self, claim: Claim, retry_after: float = 0) -> None:
+        """Give the lease back without an outcome; nobody claims it for `retry_after` seconds."""
         ...
 
     async def record(self, claim: Claim, name: str, value: Any) -> Any:
-        """Record an input once and return what is recorded: the first value wins."""
+        """Record an input once and return what is recorded: the first value wins; raises LostLeaseError."""
         ...
 
-    async def checkpoint(self, claim: Claim, step: int, manifest: ManifestRef, epoch_end: bool) -> None:
+    async def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> None:
         """Make a checkpoint visible: only with the lease, only forward; raises LostLeaseError."""
         ...
 
-    async def desire(self, kind: str, subject: str, desired: str, request: str) -> Control | None:
-        """Open a new epoch with this desire (once per request id); None when there is no such thing or it has ended."""
+    async def advance(self, claim: Claim, stage: str, inputs: Mapping[str, Any], events: Sequence[Event]) -> None:
+        """Move to the next stage, recording the events that say so; gives the lease back; raises LostLeaseError."""
         ...
 
-    async def end(self, kind: str, subject: str, events: Sequence[Event], claim: Claim | None = None) -> Control:
-        """Record the final events unless an outcome is there, and return the document with whichever outcome won."""
+    async def desire(self, subject: str, desired: str, request: str) -> Control | None:
+        """Open a new epoch with this desire, once per request id; None when nothing is there or it has ended."""
         ...
 
-    async def published(self, kind: str, subject: str) -> None:
-        """Say that the outcome's events are all in Kafka."""
+    async def end(self, subject: str, events: Sequence[Event], claim: Claim | None = None) -> Control:
+        """Record the final events unless an outcome is there; return the document with whichever outcome won."""
+        ...
+
+    async def published(self, subject: str, count: int) -> None:
+        """Say that the first `count` recorded events are in Kafka."""
+        ...
+
+
+class Lease(Protocol):
+    """A lease as long work sees it; somebody else keeps it alive."""
+
+    claim: Claim
+    control: Control
+    """As of the last heartbeat."""
+
+    async def record(self, name: str, value: Any) -> Any:
+        """Record an input once and return what is recorded."""
+        ...
+
+    async def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Make a checkpoint visible to the next attempt."""
+        ...
+
+    async def changed(self) -> Control:
+        """Wait until the epoch or the desire differs from the claim's."""
         ...
 
 
@@ -227,7 +259,7 @@ class Complete(Protocol):
         ...
 
 
-class Tick(Protocol):
-    """A bell: wakes whoever waits for work of a kind."""
+class Bell(Protocol):
+    """Wakes whoever waits for work of a stage; a lost ring only costs a moment."""
 
-    def ring(self, kind: str) -> None: ...
+    def __call__(self, stage: str) -> None: ...
