@@ -229,7 +229,8 @@ def _safe_int(text: str) -> int:
 def _object(value: bytes | None) -> dict[str, Any]:
     try:
         payload = json.loads(value or b"", parse_constant=_refuse, parse_int=_safe_int)
-        compact(payload)  # lone surrogates fail here and not in a store
+        if b"\\u0000" in compact(payload):  # lone surrogates fail in compact(), here and not in a store
+            raise ValueError("a string holds a NUL character")
     except (ValueError, RecursionError) as error:
         raise PoisonError("bad_json", f"the body is not JSON: {error}") from error
     if not isinstance(payload, dict):

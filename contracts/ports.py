@@ -21,6 +21,13 @@ class UnavailableError(Exception):
         self.dependency = dependency
 
 
+class RebuildingError(UnavailableError):
+    """Read models are being rebuilt from the log; nothing is shown or claimed until they are whole."""
+
+    def __init__(self) -> None:
+        super().__init__("mongo", "the read models are being rebuilt from the log")
+
+
 class BlobNotFoundError(Exception):
     """No blob has this key."""
 
@@ -119,8 +126,8 @@ class Controls(Protocol):
         """Renew the lease and return the document; raises LostLeaseError (also when there is an outcome)."""
         ...
 
-    async def release(self, claim: Claim, retry_after: float = 0) -> None:
-        """Give the lease back without an outcome; nobody claims it for `retry_after` seconds."""
+    async def release(self, claim: Claim, retry_after: float = 0, forgive: bool = False) -> None:
+        """Give the lease back; nobody claims it for `retry_after` seconds; `forgive` does not count the attempt."""
         ...
 
     async def record(self, claim: Claim, name: str, value: Any) -> Any:
@@ -129,6 +136,10 @@ class Controls(Protocol):
 
     async def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> None:
         """Make a checkpoint visible: only with the lease, only forward; raises LostLeaseError."""
+        ...
+
+    async def drop_checkpoint(self, claim: Claim, step: int) -> None:
+        """Forget a checkpoint that turned out to be unreadable; raises LostLeaseError."""
         ...
 
     async def advance(self, claim: Claim, stage: str, inputs: Mapping[str, Any], events: Sequence[Event]) -> None:
@@ -161,6 +172,10 @@ class Lease(Protocol):
 
     async def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Make a checkpoint visible to the next attempt."""
+        ...
+
+    async def drop_checkpoint(self, step: int) -> None:
+        """Forget a checkpoint whose bytes are not what its manifest says."""
         ...
 
     async def changed(self) -> Control:

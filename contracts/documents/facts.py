@@ -15,8 +15,9 @@ View = dict[str, Any]
 
 
 def add(facts: Mapping[str, Fact], event: Event, data: Mapping[str, Any] | None = None) -> Facts:
-    """File `event` (or only the part `data` of it) under its id: the same event twice is once; of two bodies under one id the smaller hash is kept.
+    """File `event` (or only the part `data` of it) under its id.
 
+    The same event twice is once; of two bodies under one id the smaller hash is kept.
     The kept fact's `at` is the earliest time that this body was published, and `conflict` remembers the dispute.
     """
     data = dict(data) if data is not None else event.data.model_dump(mode="json")

@@ -41,7 +41,12 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     queued = first(facts, "job.queued")
     ending = first(facts, *ENDINGS)
     rank = 0
-    if ranked := [fact for fact in facts.values() if fact["type"] in RANKS]:
+    # A request from outside carries no epoch: control_job answers it with Temper's own event, and that one counts.
+    if ranked := [
+        fact
+        for fact in facts.values()
+        if fact["type"] in RANKS and (fact["epoch"] or fact["type"] != "job.resume_requested")
+    ]:
         rank = max((fact["epoch"], fact["attempt"], RANKS[fact["type"]]) for fact in ranked)[2]
     status = ENDED[ending["type"]] if ending else STATUS[rank]
     starts = of_type(facts, "job.started")

@@ -1,0 +1,336 @@
+"""MongoDB: control documents. A lease is taken by one atomic update with the server's clock."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from contracts import topics
+from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
+from contracts.envelope import Event, make
+from contracts.manifest import ManifestRef
+from contracts.ports import LostLeaseError, RebuildingError
+from infra.adapters.mongo import Database, read_generation, weather
+
+_NEVER = datetime.fromtimestamp(0, UTC)
+
+
+def encode_event(event: Event) -> str:
+    """Return an unpublished event as text, so that whoever publishes it says the same bytes."""
+    return json.dumps(
+        {
+            "type": event.type,
+            "subject": event.subject,
+            "tenant": event.tenant,
+            "id": event.id,
+            "cause": event.cause,
+            "epoch": event.epoch,
+            "attempt": event.attempt,
+            "data": event.data.model_dump(mode="json"),
+        },
+        sort_keys=True,
+    )
+
+
+def decode_event(text: str) -> Event:
+    """Return the event that `encode_event` wrote."""
+    stored: dict[str, Any] = json.loads(text)
+    topic = topics.named(stored.pop("type"))
+    if topic is None:
+        raise ValueError("a control document holds an event of an unknown topic")
+    return make(topic.payload.model_validate(stored.pop("data")), **stored)
+
+
+def _control(found: Mapping[str, Any]) -> Control:
+    return Control(
+        subject=found["_id"],
+        tenant=found["tenant"],
+        stage=found["stage"],
+        ready=found["ready"],
+        epoch=found["epoch"],
+        desired=found["desired"],
+        fence=found["fence"],
+        attempts=found["attempts"],
+        holder=found["holder"],
+        live=found["nonce"] is not None and found["expires_at"].replace(tzinfo=UTC) > datetime.now(UTC),
+        opened_at=int(found["opened_at"].replace(tzinfo=UTC).timestamp() * 1000),
+        inputs=json.loads(found["inputs"]),
+        recorded={entry["name"]: json.loads(entry["value"]) for entry in found["recorded"]},
+        checkpoints=tuple(
+            Checkpoint(
+                step=each["step"],
+                manifest=ManifestRef(**each["manifest"]),
+                epoch_end=each["epoch_end"],
+                fence=each["fence"],
+            )
+            for each in found["checkpoints"]
+        ),
+        ended=found["ended"],
+        events=tuple(decode_event(text) for text in found["events"]),
+        published=found["published"],
+    )
+
+
+def new_document(subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ready: bool) -> dict[str, Any]:
+    """Return a fresh control document; free text is kept as JSON text, which no field name can break."""
+    return {
+        "_id": subject,
+        "tenant": tenant,
+        "stage": stage,
+        "ready": ready,
+        "epoch": 1,
+        "desired": "run",
+        "requests": [],
+        "fence": 0,
+        "nonce": None,
+        "holder": None,
+        "expires_at": _NEVER,
+        "not_before": _NEVER,
+        "attempts": 0,
+        "opened_at": datetime.now(UTC),
+        "inputs": json.dumps(inputs),
+        "recorded": [],
+        "checkpoints": [],
+        "ended": False,
+        "events": [],
+        "published": 0,
+    }
+
+
+class MongoControls:
+    """The Controls port."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._controls = db.controls
+
+    async def open(
+        self, subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ready: bool = True
+    ) -> Control:
+        """Create the document unless it exists; an unready one of the same stage becomes ready with these inputs."""
+        with weather():
+            found = await self._controls.find_one({"_id": subject})
+            if found is None:
+                await self._created()
+                try:
+                    found = new_document(subject, tenant, stage, inputs, ready)
+                    await self._controls.insert_one(found)
+                    return _control(found)
+                except DuplicateKeyError:
+                    found = await self._controls.find_one({"_id": subject})
+            if found is not None and ready and not found["ready"] and found["stage"] == stage:
+                found = await self._controls.find_one_and_update(
+                    {"_id": subject, "stage": stage, "ready": False, "ended": False},
+                    {"$set": {"ready": True, "inputs": json.dumps(inputs)}},
+                    return_document=ReturnDocument.AFTER,
+                ) or await self._controls.find_one({"_id": subject})
+        if found is None:
+            raise RebuildingError
+        return _control(found)
+
+    async def _created(self) -> None:
+        generation = await read_generation(self._db)
+        if generation is None or not generation.current:
+            raise RebuildingError
+
+    async def restore(self, document: Mapping[str, Any]) -> bool:
+        """Insert a control document that was derived from the log; False when one is there."""
+        with weather():
+            try:
+                await self._controls.insert_one(dict(document))
+            except DuplicateKeyError:
+                return False
+        return True
+
+    async def hold_claims(self, seconds: float) -> None:
+        """Let nobody claim anything for `seconds`: leases from before a loss must have run out."""
+        with weather():
+            await self._db.meta.update_one(
+                {"_id": "claims"},
+                [{"$set": {"after": {"$dateAdd": {"startDate": "$$NOW", "unit": "second", "amount": int(seconds)}}}}],
+                upsert=True,
+            )
+
+    async def get(self, subject: str) -> Control | None:
+        """Return one document, or None."""
+        with weather():
+            found = await self._controls.find_one({"_id": subject})
+        return _control(found) if found else None
+
+    async def unpublished(self, seconds: float, limit: int = 100) -> list[Control]:
+        """Return documents with recorded events that are not known to be in Kafka, unheld for `seconds`."""
+        with weather():
+            found = await self._controls.find(
+                {
+                    "$expr": {
+                        "$and": [
+                            {"$gt": [{"$size": "$events"}, "$published"]},
+                            {"$lt": ["$touched_at", {"$subtract": ["$$NOW", int(seconds * 1000)]}]},
+                        ]
+                    }
+                },
+                limit=limit,
+            ).to_list()
+        return [_control(each) for each in found]
+
+    async def claim(self, stage: str, holder: str) -> Claim | None:
+        """Take the lease of one claimable thing in `stage`: fence + 1, new nonce, 30 s to live."""
+        generation = await read_generation(self._db)
+        if generation is None or not generation.current:
+            return None
+        nonce = secrets.token_hex(16)
+        with weather():
+            held = await self._db.meta.find_one({"_id": "claims", "$expr": {"$gt": ["$after", "$$NOW"]}})
+            if held is not None:
+                return None
+            found = await self._controls.find_one_and_update(
+                {
+                    "stage": stage,
+                    "ready": True,
+                    "ended": False,
+                    "desired": "run",
+                    "$expr": {"$and": [{"$lt": ["$expires_at", "$$NOW"]}, {"$lt": ["$not_before", "$$NOW"]}]},
+                },
+                [
+                    {
+                        "$set": {
+                            "fence": {"$add": ["$fence", 1]},
+                            "attempts": {"$add": ["$attempts", 1]},
+                            "nonce": {"$literal": nonce},
+                            "holder": {"$literal": holder},
+                            "expires_at": _from_now(LEASE_SECONDS),
+                        }
+                    }
+                ],
+                sort=[("opened_at", 1)],
+                return_document=ReturnDocument.AFTER,
+            )
+        if found is None:
+            return None
+        control = _control(found)
+        return Claim(control=control, fence=control.fence, nonce=nonce)
+
+    async def _held(self, claim: Claim, update: Any, **also: Any) -> Control:
+        with weather():
+            found = await self._controls.find_one_and_update(
+                {"_id": claim.subject, "fence": claim.fence, "nonce": claim.nonce, "ended": False, **also},
+                update,
+                return_document=ReturnDocument.AFTER,
+            )
+        if found is None:
+            raise LostLeaseError(f"the lease {claim.fence} of {claim.subject} is lost")
+        return _control(found)
+
+    async def heartbeat(self, claim: Claim) -> Control:
+        """Renew the lease and return the document; raises LostLeaseError (also when there is an outcome)."""
+        return await self._held(claim, [{"$set": {"expires_at": _from_now(LEASE_SECONDS)}}])
+
+    async def release(self, claim: Claim, retry_after: float = 0) -> None:
+        """Give the lease back without an outcome; nobody claims it for `retry_after` seconds."""
+        update = [{"$set": {"nonce": None, "holder": None, "expires_at": _NEVER, "not_before": _from_now(retry_after)}}]
+        await self._held(claim, update)
+
+    async def record(self, claim: Claim, name: str, value: Any) -> Any:
+        """Record an input once and return what is recorded: the first value wins; raises LostLeaseError."""
+        try:
+            entry = {"name": name, "value": json.dumps(value)}
+            control = await self._held(claim, {"$push": {"recorded": entry}}, **{"recorded.name": {"$ne": name}})
+        except LostLeaseError:
+            control = await self.heartbeat(claim)
+        return control.recorded[name]
+
+    async def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> None:
+        """Make a checkpoint visible: only with the lease, only forward; a new step forgives earlier attempts."""
+        entry = {
+            "step": checkpoint.step,
+            "manifest": checkpoint.manifest.model_dump(),
+            "epoch_end": checkpoint.epoch_end,
+            "fence": checkpoint.fence,
+        }
+        forward = {"checkpoints.step": {"$not": {"$gte": checkpoint.step}}}
+        await self._held(claim, {"$push": {"checkpoints": entry}, "$set": {"attempts": 0}}, **forward)
+
+    async def drop_checkpoint(self, claim: Claim, step: int) -> None:
+        """Forget a checkpoint that turned out to be unreadable."""
+        await self._held(claim, {"$pull": {"checkpoints": {"step": step}}})
+
+    async def advance(self, claim: Claim, stage: str, inputs: Mapping[str, Any], events: Sequence[Event]) -> None:
+        """Move to the next stage, recording the events that say so; gives the lease back."""
+        await self._held(
+            claim,
+            {
+                "$set": {
+                    "stage": stage,
+                    "inputs": json.dumps(inputs),
+                    "recorded": [],
+                    "attempts": 0,
+                    "nonce": None,
+                    "holder": None,
+                    "expires_at": _NEVER,
+                    "touched_at": datetime.now(UTC),
+                },
+                "$push": {"events": {"$each": [encode_event(event) for event in events]}},
+            },
+        )
+
+    async def desire(self, subject: str, desired: str, request: str) -> Control | None:
+        """Open a new epoch with this desire, once per request id; None when nothing is there or it has ended."""
+        with weather():
+            await self._controls.update_one(
+                {"_id": subject, "ended": False, "requests.id": {"$ne": request}},
+                [
+                    {
+                        "$set": {
+                            "epoch": {"$add": ["$epoch", 1]},
+                            "desired": {"$literal": desired},
+                            "attempts": 0,
+                            "requests": {
+                                "$concatArrays": [
+                                    "$requests",
+                                    [{"id": {"$literal": request}, "epoch": {"$add": ["$epoch", 1]}}],
+                                ]
+                            },
+                        }
+                    }
+                ],
+            )
+            found = await self._controls.find_one({"_id": subject, "ended": False, "requests.id": request})
+        if found is None:
+            return None
+        opened = next(each["epoch"] for each in found["requests"] if each["id"] == request)
+        return replace(_control(found), epoch=opened)
+
+    async def end(self, subject: str, events: Sequence[Event], claim: Claim | None = None) -> Control:
+        """Record the final events unless an outcome is there; return the document with whichever outcome won."""
+        which: dict[str, Any] = {"_id": subject, "ended": False}
+        if claim is not None:
+            which |= {"fence": claim.fence, "nonce": claim.nonce}
+        with weather():
+            found = await self._controls.find_one_and_update(
+                which,
+                {
+                    "$set": {"ended": True, "nonce": None, "holder": None, "touched_at": datetime.now(UTC)},
+                    "$push": {"events": {"$each": [encode_event(event) for event in events]}},
+                },
+                return_document=ReturnDocument.AFTER,
+            ) or await self._controls.find_one({"_id": subject})
+        if found is None or not found["ended"]:
+            raise LostLeaseError(f"{subject} is held by somebody else")
+        return _control(found)
+
+    async def published(self, subject: str, count: int) -> None:
+        """Say that the first `count` recorded events are in Kafka."""
+        with weather():
+            await self._controls.update_one({"_id": subject}, {"$max": {"published": count}})
+
+
+def _from_now(seconds: float) -> dict[str, Any]:
+    amount = int(seconds * 1000)
+    return {"$dateAdd": {"startDate": "$$NOW", "unit": "millisecond", "amount": amount}}

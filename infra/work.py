@@ -1,0 +1,200 @@
+"""Work under a lease: claim, keep alive, do, record the outcome once, publish it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.controls import GIVE_UP_SECONDS, HEARTBEAT_SECONDS, MAX_ATTEMPTS, Checkpoint, Claim, Control
+from contracts.envelope import Event
+from contracts.ports import Controls, Documents, Emit, Lease, LostLeaseError, UnavailableError
+
+log = logging.getLogger("temper.work")
+
+Work = Callable[[Lease], Awaitable[Sequence[Event]]]
+POLL_SECONDS = 1.0
+
+
+class HeldLease:
+    """A lease that a task of its own keeps alive."""
+
+    def __init__(self, controls: Controls, claim: Claim) -> None:
+        self._controls = controls
+        self._changed = asyncio.Event()
+        self.claim = claim
+        self.control = claim.control
+
+    async def record(self, name: str, value: Any) -> Any:
+        """Record an input once and return what is recorded."""
+        return await self._controls.record(self.claim, name, value)
+
+    async def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Make a checkpoint visible to the next attempt."""
+        await self._controls.checkpoint(self.claim, checkpoint)
+
+    async def drop_checkpoint(self, step: int) -> None:
+        """Forget a checkpoint whose bytes are not what its manifest says."""
+        await self._controls.drop_checkpoint(self.claim, step)
+
+    async def changed(self) -> Control:
+        """Wait until the epoch or the desire differs from the claim's."""
+        await self._changed.wait()
+        return self.control
+
+    async def keep_alive(self) -> None:
+        """Renew until cancelled; returns when the lease is lost or could not be renewed for 20 s."""
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                self.control = await self._controls.heartbeat(self.claim)
+                renewed = time.monotonic()
+            except LostLeaseError:
+                return
+            except UnavailableError:
+                if time.monotonic() - renewed > GIVE_UP_SECONDS:
+                    return
+            if (self.control.epoch, self.control.desired) != (self.claim.control.epoch, self.claim.control.desired):
+                self._changed.set()
+
+
+class Bells:
+    """The Bell port inside one process: one event per stage."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, asyncio.Event] = {}
+
+    def __call__(self, stage: str) -> None:
+        """Wake whoever waits for work of `stage`."""
+        self._event(stage).set()
+
+    def _event(self, stage: str) -> asyncio.Event:
+        return self._events.setdefault(stage, asyncio.Event())
+
+    async def wait(self, stage: str) -> None:
+        """Return at the next ring, or after a second: another process may have made the work."""
+        event = self._event(stage)
+        try:
+            await asyncio.wait_for(event.wait(), POLL_SECONDS)
+        except TimeoutError:
+            return
+        event.clear()
+
+
+async def publish_recorded(control: Control, controls: Controls, emit: Emit, documents: Documents) -> None:
+    """Publish a document's recorded events in order, each applied before the next; safe to repeat."""
+    for index in range(control.published, len(control.events)):
+        event = await emit(control.events[index])
+        await documents.apply(event)
+        await controls.published(control.subject, index + 1)
+
+
+@dataclass
+class Stage:
+    """One kind of long work in this process."""
+
+    name: str
+    work: Work
+    exhausted: Callable[[Claim, str], Sequence[Event]]
+    """(claim, last error) → the final events of a thing that failed too often."""
+    onward: Mapping[str, str]
+    """Topic of the result → the stage that it leads to; any other result is an ending."""
+
+
+class Runner:
+    """Runs one stage's work, one thing at a time."""
+
+    def __init__(self, stage: Stage, holder: str, controls: Controls, emit: Emit, documents: Documents, bells: Bells):
+        self._stage = stage
+        self._holder = holder
+        self._controls = controls
+        self._emit = emit
+        self._documents = documents
+        self._bells = bells
+        self._errors: dict[str, str] = {}
+        self.busy: str | None = None
+        """Subject at work, for health."""
+        self.trouble: str | None = None
+        """Why nothing can be claimed at the moment, for health."""
+
+    async def run(self) -> None:
+        """Claim and work until cancelled."""
+        while True:
+            try:
+                claim = await self._controls.claim(self._stage.name, self._holder)
+                self.trouble = None
+            except UnavailableError as error:
+                claim, self.trouble = None, str(error)
+            if claim is None:
+                await self._bells.wait(self._stage.name)
+                continue
+            self.busy = claim.subject
+            try:
+                await self._hold(claim)
+            finally:
+                self.busy = None
+
+    async def _hold(self, claim: Claim) -> None:
+        lease = HeldLease(self._controls, claim)
+        if claim.control.attempts > MAX_ATTEMPTS:
+            why = self._errors.pop(claim.subject, "it did not get any further")
+            work = asyncio.create_task(_already(self._stage.exhausted(claim, why)))
+        else:
+            work = asyncio.create_task(_start(self._stage.work, lease))
+        beat = asyncio.create_task(lease.keep_alive())
+        try:
+            await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                log.warning("%s: the lease is lost, stopping", claim.subject)
+                return
+            await self._conclude(claim, work.result())
+            self._errors.pop(claim.subject, None)
+        except LostLeaseError:
+            log.warning("%s: somebody else goes on with it", claim.subject)
+        except UnavailableError as error:
+            log.warning("%s: waits: %s", claim.subject, error)
+            await self._release(claim, 2.0, forgive=True)
+        except Exception as error:
+            log.exception("%s: attempt %d failed", claim.subject, claim.control.attempts)
+            self._errors[claim.subject] = f"{type(error).__name__}: {error}"
+            await self._release(claim, min(30.0, 0.5 * 2**claim.control.attempts))
+        finally:
+            for task in (work, beat):
+                task.cancel()
+            await asyncio.gather(work, beat, return_exceptions=True)
+
+    async def _release(self, claim: Claim, seconds: float, forgive: bool = False) -> None:
+        try:
+            await self._controls.release(claim, seconds, forgive)
+        except (LostLeaseError, UnavailableError):
+            log.info("%s: the lease runs out by itself", claim.subject)
+
+    async def _conclude(self, claim: Claim, events: Sequence[Event]) -> None:
+        if not events:
+            await self._controls.release(claim)
+            return
+        stage = self._stage.onward.get(events[-1].type)
+        if stage is None:
+            control = await self._controls.end(claim.subject, events, claim)
+        else:
+            inputs = events[-1].data.model_dump(mode="json")
+            await self._controls.advance(claim, stage, inputs, events)
+            found = await self._controls.get(claim.subject)
+            if found is None:
+                raise LostLeaseError(f"{claim.subject} is gone")
+            control = found
+        await publish_recorded(control, self._controls, self._emit, self._documents)
+        if stage is not None:
+            self._bells(stage)
+
+
+async def _start(work: Work, lease: Lease) -> Sequence[Event]:
+    return await work(lease)
+
+
+async def _already(events: Sequence[Event]) -> Sequence[Event]:
+    return events
