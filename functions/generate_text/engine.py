@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from functions.generate_text.batch import Base, Limits, Statistics
-from functions.generate_text.generation import Generation, Token
+from functions.generate_text.generation import EngineError, Generation, OverloadedError, Token
 from functions.generate_text.lora import Adapter, AdapterError, load_adapter
 from functions.generate_text.sampling import Sampling
 
@@ -25,14 +25,6 @@ __all__ = ["AdapterError", "Engine", "EngineError", "Generation", "Limits", "Ove
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-class EngineError(RuntimeError):
-    """A request that the engine cannot run; the message says why."""
-
-
-class OverloadedError(EngineError):
-    """The queue is full; the same request may succeed later."""
 
 
 class Engine:
@@ -93,6 +85,8 @@ class Engine:
         """Queue one choice (inside a running event loop); without `stream` its tokens are told at the end only."""
         if not prompt:
             raise EngineError("a prompt needs at least one token")
+        if not 0 <= min(prompt) <= max(prompt) < self.vocabulary(base):
+            raise EngineError("a prompt's token is not in the model's vocabulary")
         with self._changed:
             if self._closing:
                 raise EngineError("the engine was closed")
@@ -104,6 +98,10 @@ class Engine:
             owner.waiting.append(generation)
             self._changed.notify()
         return generation
+
+    def vocabulary(self, base: str) -> int:
+        """Token ids that a loaded base has embeddings for."""
+        return int(self._bases[base].model.get_input_embeddings().num_embeddings)
 
     def nonfinite(self, name: str) -> str | None:
         """The first tensor of a loaded base or adapter that holds NaN or infinity, or None."""
@@ -174,7 +172,7 @@ class Engine:
                 for base in busy:
                     try:
                         base.step(self.statistics)
-                    except Exception as error:  # noqa: BLE001  these requests end with it, the loop goes on
+                    except Exception as error:
                         log.exception("a generation step failed; its %d requests end", len(base.running))
                         base.fail(error)
         closed = EngineError("the engine was closed")

@@ -9,6 +9,14 @@ from functions.generate_text.lora import Adapter
 from functions.generate_text.sampling import Chooser, Sampling
 
 
+class EngineError(RuntimeError):
+    """A request that the engine cannot run; the message says why."""
+
+
+class OverloadedError(EngineError):
+    """The queue is full; the same request may succeed later."""
+
+
 @dataclass(frozen=True)
 class Token:
     """One token and, when asked for, its log-probability and the likeliest alternatives (id, log-probability)."""
@@ -54,7 +62,7 @@ class Generation:
             self._ready.clear()
             done = self.finish is not None
             if self._error is not None:
-                raise self._error
+                raise EngineError(f"generating failed: {self._error}") from self._error
             if len(self.tokens) > seen:
                 fresh = self.tokens[seen:]
                 seen += len(fresh)
@@ -100,7 +108,12 @@ def wake(generations: Sequence[Generation]) -> None:
         by_loop.setdefault(generation.loop, []).append(generation)
     for loop, ready in by_loop.items():
         try:
-            loop.call_soon_threadsafe(lambda ready=ready: [g.notify() for g in ready])
+            loop.call_soon_threadsafe(_notify, ready)
         except RuntimeError:  # the loop is closed: nobody waits any more
             for generation in ready:
                 generation.cancelled = True
+
+
+def _notify(generations: Sequence[Generation]) -> None:
+    for generation in generations:
+        generation.notify()

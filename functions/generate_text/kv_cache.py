@@ -9,7 +9,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 _COLUMNS = 64  # columns a full buffer grows by, so that a step copies nothing
 
 
-class _Layer(DynamicLayer):  # type: ignore[misc]
+class _Layer(DynamicLayer):
     """One layer's buffers [rows, heads, columns, dim]; `cache` says which part of them is in use."""
 
     def __init__(self, cache: "BatchCache", keys: Tensor, values: Tensor) -> None:
@@ -29,13 +29,15 @@ class _Layer(DynamicLayer):  # type: ignore[misc]
         return self.cache.width
 
 
-class BatchCache(Cache):  # type: ignore[misc]
+class BatchCache(Cache):
     """Right-aligned rows in buffers that are written in place: columns [start, end) are in use, a step appends one.
 
     Rows shorter than the width are padded on the left; the padding's content is arbitrary and must be masked.
     Right alignment keeps the distance between columns equal to the distance between positions, which sliding-window
     masks rely on.
     """
+
+    layers: list[DynamicLayer]
 
     def __init__(self) -> None:
         super().__init__(layers=[])

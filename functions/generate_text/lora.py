@@ -16,7 +16,19 @@ from torch import Tensor, nn
 
 _PREFIX = "base_model.model."
 # What an adapter's config may say without changing the arithmetic above.
-_PLAIN = {"use_dora": False, "modules_to_save": None, "bias": "none", "fan_in_fan_out": False, "rank_pattern": {}}
+_PLAIN: dict[str, Any] = {
+    "use_dora": False,
+    "modules_to_save": None,
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "rank_pattern": {},
+}
+    "use_dora": False,
+    "modules_to_save": None,
+    "bias": "none",
+    "fan_in_fan_out": False,
+    "rank_pattern": {},
+}
 
 
 class AdapterError(ValueError):
@@ -90,13 +102,11 @@ class LoraMixer:
         """AdapterError unless every matrix of the adapter fits the layer of its name."""
         for name, (down, up) in adapter.modules.items():
             try:
-                weight = self._model.get_submodule(name).weight
+                weight = self._model.get_parameter(f"{name}.weight")
             except AttributeError:
                 raise AdapterError(f"the base model has no layer {name!r}: adapter and base do not match") from None
-            if sorted(weight.shape) != sorted((up.shape[0], down.shape[1])):  # type: ignore[arg-type]
-                raise AdapterError(
-                    f"layer {name!r} is {tuple(weight.shape)}, the adapter {(up.shape[0], down.shape[1])}"
-                )
+            if sorted(weight.shape) != sorted((up.shape[0], down.shape[1])):
+                raise AdapterError(f"layer {name!r} is {list(weight.shape)}, not {[up.shape[0], down.shape[1]]}")
 
     def route(self, rows: Sequence[Adapter | None]) -> None:
         """Say which adapter (None: the base) each row of the coming forward passes uses."""

@@ -108,12 +108,15 @@ def _greedy(logits: Tensor, noise: Tensor) -> tuple[list[int], list[bool]]:
 
 def _draw(logits: Tensor, choosers: Sequence[Chooser], noise: Tensor) -> tuple[list[int], list[bool]]:
     """Invert the cumulative distribution in token order (an order that rounding cannot change) at each row's draw."""
-    kind = {"dtype": torch.float64, "device": logits.device}
-    temperature = torch.tensor([c.sampling.temperature for c in choosers], **kind)[:, None]
+
+    def column(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=logits.device)[:, None]
+
+    temperature = column([c.sampling.temperature for c in choosers])
     p = torch.softmax(logits.double() / temperature, dim=-1)
     # An error e in a logit changes a probability by the factor exp(e / temperature).
     margin = torch.expm1(2 * noise[:, None].double() / temperature)
-    top_p = torch.tensor([c.sampling.top_p for c in choosers], **kind)[:, None]
+    top_p = column([c.sampling.top_p for c in choosers])
     if bool((top_p < 1).any()):
         ordered, order = p.sort(dim=-1, descending=True, stable=True)
         before = ordered.cumsum(-1) - ordered
@@ -126,7 +129,7 @@ def _draw(logits: Tensor, choosers: Sequence[Chooser], noise: Tensor) -> tuple[l
         p = torch.zeros_like(p).scatter(-1, order, ordered * kept)
     reach = p.cumsum(-1)
     total = reach[:, -1:]
-    target = torch.tensor([c.draw for c in choosers], **kind)[:, None] * total
+    target = column([c.draw for c in choosers]) * total
     token = torch.searchsorted(reach, target, right=True).clamp(max=p.shape[-1] - 1)
     upper = reach.gather(-1, token)
     lower = upper - p.gather(-1, token)

@@ -1,0 +1,327 @@
+"""Answers to chat and text completion requests: choices started together, told whole or as server-sent events."""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from contracts.manifest import ManifestRef
+from functions.generate_text import shapes
+from functions.generate_text.core import (
+    ChatRequest,
+    CompletionRequest,
+    Options,
+    RequestError,
+    check_token_ids,
+    max_new_tokens,
+)
+from functions.generate_text.engine import Engine, EngineError, Generation, Sampling
+from functions.generate_text.models import Model, Models
+from functions.generate_text.shapes import Head, Piece
+from functions.generate_text.text import Answer
+
+T = TypeVar("T")
+
+
+@dataclass
+class Choice:
+    """One choice on its way: tokens come from `generation`, text leaves through `answer`."""
+
+    index: int
+    generation: Generation
+    answer: Answer
+    model: Model
+    logprobs: int | None
+    prefix: str = ""
+    """The prompt's text, where it is echoed."""
+    finish: str = "length"
+    pieces: list[Piece] = field(default_factory=list)
+    end_piece: list[Piece] = field(default_factory=list)
+    """The end token, which text completions list among their logprobs."""
+
+    async def told(self) -> AsyncIterator[tuple[str, list[Piece]]]:
+        """Text and the tokens behind it, as they become certain; the last item may be empty."""
+        told = 0
+        async for tokens in self.generation:
+            text = ""
+            for token in tokens:
+                if token.id in self.generation.sampling.stop_ids:
+                    self._keep(token.id, token.logprob, token.top, self.end_piece)
+                    continue
+                text += self.answer.add(token.id)
+                self._keep(token.id, token.logprob, token.top, self.pieces)
+                if self.answer.stopped:
+                    break
+            if self.answer.stopped:
+                self.generation.cancel()
+            if text:
+                yield text, self.pieces[told : self.answer.visible]
+                told = self.answer.visible
+        text = self.answer.end()
+        self.finish = "stop" if self.answer.stopped else self.generation.finish or "length"
+        yield text, self.pieces[told : self.answer.visible]
+
+    def prompt_pieces(self) -> list[Piece]:
+        """The echoed prompt's tokens; the first has no log-probability."""
+        first, *others = self.generation.prompt_logprobs
+        assert first is None
+        told = [self.model.piece(token.id, token.logprob, token.top) for token in others if token is not None]
+        return [self.model.piece(self.generation.prompt[0]), *told]
+
+    def _keep(self, token: int, logprob: float | None, top: tuple[tuple[int, float], ...], where: list[Piece]) -> None:
+        if self.logprobs is not None:
+            where.append(self.model.piece(token, logprob, top))
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events; when they end or the client is gone, the work stops and the model is let go."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None], choices: "Sequence[Choice]", model: AsyncExitStack) -> None:
+        self._events, self._choices, self._model = events, choices, model
+        super().__init__(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._events.aclose()
+            _cancel(self._choices)
+            await self._model.aclose()
+
+
+async def chat(engine: Engine, models: Models, ref: ManifestRef, wanted: ChatRequest, request: Request) -> Response:
+    """Answer POST /v1/chat/completions."""
+    options = wanted.options
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(models.use(ref))
+        ids = await asyncio.to_thread(model.render, wanted.messages, wanted.tools)
+        room = max_new_tokens(len(ids), options.max_tokens, model.context, "messages")
+        _check_bias(engine, model, options)
+        choices = _start(engine, model, options, [ids], room, lead=model.lead)
+        head = _head("chatcmpl-", options, model)
+        if options.stream:
+            return EventStream(_chat_events(head, options, choices), choices, stack.pop_all())
+        objects = await _unless_gone(request, choices, lambda: _gather(choices, _whole_chat_choice))
+        return JSONResponse(shapes.chat(head, objects, _usage(choices, [ids])))
+
+
+async def completions(
+    engine: Engine, models: Models, ref: ManifestRef, wanted: CompletionRequest, request: Request
+) -> Response:
+    """Answer POST /v1/completions."""
+    options = wanted.options
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(models.use(ref))
+        prompts = await asyncio.to_thread(_prompt_ids, engine, model, wanted)
+        for ids in prompts:
+            max_new_tokens(len(ids), options.max_tokens, model.context, "prompt")
+        _check_bias(engine, model, options)
+        choices = _start(engine, model, options, prompts, options.max_tokens or 0, echo=wanted.echo)
+        if wanted.echo:
+            for choice in choices:
+                prompt = wanted.prompts[choice.index // options.n]
+                choice.prefix = prompt if isinstance(prompt, str) else model.tokenizer.decode(list(prompt))
+        head = _head("cmpl-", options, model)
+        if options.stream:
+            return EventStream(_completion_events(head, options, choices, prompts), choices, stack.pop_all())
+        objects = await _unless_gone(request, choices, lambda: _gather(choices, _whole_completion_choice))
+        return JSONResponse(shapes.completion(head, objects, _usage(choices, prompts)))
+
+
+def _start(
+    engine: Engine,
+    model: Model,
+    options: Options,
+    prompts: Sequence[list[int]],
+    room: int,
+    lead: str = "",
+    echo: bool = False,
+) -> list[Choice]:
+    """Queue every choice of every prompt; all or none."""
+    seed = options.seed if options.seed is not None else secrets.token_hex(8)
+    choices: list[Choice] = []
+    try:
+        for index in range(len(prompts) * options.n):
+            sampling = Sampling(
+                max_tokens=room,
+                temperature=options.temperature,
+                top_p=options.top_p,
+                seed=f"{seed}:{index % options.n}",
+                presence_penalty=options.presence_penalty,
+                frequency_penalty=options.frequency_penalty,
+                logit_bias=options.logit_bias,
+                stop_ids=model.stop_ids,
+                logprobs=options.logprobs,
+                prompt_logprobs=echo and options.logprobs is not None,
+            )
+            # Without a stream or a stop sequence nobody looks before the end, and not telling saves a tenth of a step.
+            watch = options.stream or bool(options.stop)
+            generation = engine.submit(model.base, model.adapter, prompts[index // options.n], sampling, stream=watch)
+            choices.append(Choice(index, generation, Answer(model.decode, options.stop, lead), model, options.logprobs))
+    except BaseException:
+        _cancel(choices)
+        raise
+    return choices
+
+
+def _prompt_ids(engine: Engine, model: Model, wanted: CompletionRequest) -> list[list[int]]:
+    prompts = [model.encode(p) if isinstance(p, str) else list(p) for p in wanted.prompts]
+    prompts = [ids or model.begin() for ids in prompts]
+    for ids in prompts:
+        check_token_ids(ids, engine.vocabulary(model.base), "prompt")
+        if not ids:
+            raise RequestError("This model cannot begin from an empty prompt.", param="prompt", code="invalid_value")
+    return prompts
+
+
+def _check_bias(engine: Engine, model: Model, options: Options) -> None:
+    check_token_ids(list(options.logit_bias), engine.vocabulary(model.base), "logit_bias")
+
+
+async def _whole_chat_choice(choice: Choice) -> dict[str, Any]:
+    text = "".join([text async for text, _ in choice.told()])
+    pieces = choice.pieces[: choice.answer.visible] if choice.logprobs is not None else None
+    return shapes.chat_choice(choice.index, text, choice.finish, pieces)
+
+
+async def _whole_completion_choice(choice: Choice) -> dict[str, Any]:
+    text = choice.prefix + "".join([text async for text, _ in choice.told()])
+    return shapes.completion_choice(choice.index, text, choice.finish, _completion_logprobs(choice))
+
+
+def _completion_logprobs(choice: Choice) -> dict[str, Any] | None:
+    if choice.logprobs is None:
+        return None
+    before = choice.prompt_pieces() if choice.generation.sampling.prompt_logprobs else []
+    after = choice.pieces[: choice.answer.visible] + ([] if choice.answer.stopped else choice.end_piece)
+    return shapes.completion_logprobs(before + after, choice.logprobs)
+
+
+async def _gather(choices: Sequence[Choice], tell: Callable[[Choice], Awaitable[T]]) -> list[T]:
+    return list(await asyncio.gather(*(tell(choice) for choice in choices)))
+
+
+async def _unless_gone(request: Request, choices: Sequence[Choice], work: Callable[[], Awaitable[T]]) -> T:
+    """The work's result; ClientDisconnect, and the work stopped, when the client closes first."""
+    working = asyncio.ensure_future(work())
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        leaving.cancel()
+        working.cancel()
+        _cancel(choices)
+
+
+async def _left(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _cancel(choices: Sequence[Choice]) -> None:
+    for choice in choices:
+        if choice.generation.finish is None:
+            choice.generation.cancel()
+
+
+async def _merged(choices: Sequence[Choice]) -> AsyncIterator[tuple[Choice, str, list[Piece], bool]]:
+    """What all choices tell, as it comes: (choice, text, tokens, whether it is the choice's last)."""
+    queue: asyncio.Queue[tuple[Choice, str, list[Piece], bool] | Exception] = asyncio.Queue()
+
+    async def pump(choice: Choice) -> None:
+        try:
+            async for text, pieces in choice.told():
+                await queue.put((choice, text, pieces, False))
+            await queue.put((choice, "", [], True))
+        except EngineError as error:
+            await queue.put(error)
+
+    tasks = [asyncio.create_task(pump(choice)) for choice in choices]
+    try:
+        left = len(choices)
+        while left:
+            item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            left -= item[3]
+            yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        _cancel(choices)
+
+
+async def _chat_events(head: Head, options: Options, choices: Sequence[Choice]) -> AsyncGenerator[bytes, None]:
+    def chunk(choice: Choice, delta: dict[str, Any], finish: str | None, pieces: list[Piece] | None) -> bytes:
+        shown = pieces if options.logprobs is not None else None
+        return _event(shapes.chat_chunk(head, choice.index, delta, finish, shown, options.include_usage))
+
+    try:
+        for choice in choices:
+            yield chunk(choice, {"role": "assistant", "content": "", "refusal": None}, None, None)
+        async for choice, text, pieces, last in _merged(choices):
+            if text or pieces:
+                yield chunk(choice, {"content": text}, None, pieces)
+            if last:
+                yield chunk(choice, {}, choice.finish, None)
+        if options.include_usage:
+            prompts = [choices[0].generation.prompt]
+            yield _event(shapes.usage_chunk(head, "chat.completion.chunk", _usage(choices, prompts)))
+        yield b"data: [DONE]\n\n"
+    except EngineError as error:
+        yield _event(RequestError(str(error), status=500).body())
+
+
+async def _completion_events(
+    head: Head, options: Options, choices: Sequence[Choice], prompts: list[list[int]]
+) -> AsyncGenerator[bytes, None]:
+    ends: dict[int, int] = {}  # characters told of each choice
+
+    def chunk(choice: Choice, text: str, finish: str | None, pieces: list[Piece]) -> bytes:
+        start = ends.get(choice.index, 0)
+        ends[choice.index] = start + sum(len(piece.token) for piece in pieces)
+        shown = pieces if options.logprobs is not None else None
+        logprobs = shapes.completion_logprobs(shown, options.logprobs or 0, start)
+        return _event(
+            shapes.completion_chunk(
+                head, shapes.completion_choice(choice.index, text, finish, logprobs), options.include_usage
+            )
+        )
+
+    try:
+        async for choice, text, pieces, last in _merged(choices):
+            if choice.prefix and choice.index not in ends:
+                before = choice.prompt_pieces() if choice.generation.sampling.prompt_logprobs else []
+                yield chunk(choice, choice.prefix, None, before)
+            if text or pieces:
+                yield chunk(choice, text, None, pieces)
+            if last:
+                yield chunk(choice, "", choice.finish, [] if choice.answer.stopped else choice.end_piece)
+        if options.include_usage:
+            yield _event(shapes.usage_chunk(head, "text_completion", _usage(choices, prompts)))
+        yield b"data: [DONE]\n\n"
+    except EngineError as error:
+        yield _event(RequestError(str(error), status=500).body())
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _head(prefix: str, options: Options, model: Model) -> Head:
+    return Head(prefix + secrets.token_hex(12), int(time.time()), options.model, model.fingerprint)
+
+
+def _usage(choices: Sequence[Choice], prompts: Sequence[list[int]]) -> dict[str, Any]:
+    return shapes.usage(sum(map(len, prompts)), sum(choice.answer.visible for choice in choices))

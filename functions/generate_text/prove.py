@@ -1,0 +1,63 @@
+"""The proof before a job may succeed: the stored model loads here, reads the same token ids, is finite, answers."""
+
+import asyncio
+import json
+from typing import Any
+
+from contracts.manifest import ManifestRef
+from contracts.ports import BlobNotFoundError
+from functions.generate_text.core import RequestError
+from functions.generate_text.engine import Engine, Sampling
+from functions.generate_text.models import Model, ModelError, Models
+
+ANSWER_TOKENS = 32
+
+
+async def prove(
+    engine: Engine,
+    models: Models,
+    ref: ManifestRef,
+    messages: list[dict[str, Any]],
+    tools: list[dict[str, Any]] | None,
+    expected_ids: list[int],
+) -> dict[str, Any]:
+    """Prove a stored model; RequestError 422 with the code of what is wrong."""
+    try:
+        async with models.use(ref) as model:
+            ids = _rendered(model, messages, tools, expected_ids)
+            await asyncio.to_thread(_check_finite, engine, model, ids)
+            room = min(ANSWER_TOKENS, model.context - len(ids))
+            sampling = Sampling(max_tokens=max(room, 0), temperature=0.0, stop_ids=model.stop_ids)
+            tokens = await engine.submit(model.base, model.adapter, ids, sampling, stream=False).all()
+            answer = model.decode([token.id for token in tokens]).removeprefix(model.lead)
+            return {"ok": True, "prompt_ids": ids, "answer": answer}
+    except ModelError as error:
+        raise RequestError(str(error), code=error.code, status=422) from error
+    except BlobNotFoundError as error:
+        message = f"the manifest {ref.key} is not stored"
+        raise RequestError(message, code="manifest_mismatch", status=422) from error
+
+
+def _rendered(model: Model, messages: list[dict[str, Any]], tools: Any, expected: list[int]) -> list[int]:
+    try:
+        ids = model.render(messages, tools)
+    except RequestError as error:
+        raise ModelError("template_mismatch", f"the messages do not render here: {error}") from error
+    if ids != expected:
+        pairs = zip(ids, expected, strict=False)
+        at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ids), len(expected)))
+        raise ModelError(
+            "template_mismatch",
+            f"the messages render to {len(ids)} tokens here and to {len(expected)} in training; "
+            f"they differ from token {at} on: {json.dumps(ids[at : at + 3])} and {json.dumps(expected[at : at + 3])}",
+        )
+    return ids
+
+
+def _check_finite(engine: Engine, model: Model, ids: list[int]) -> None:
+    for name in filter(None, (model.adapter, model.base)):
+        bad = engine.nonfinite(name)
+        if bad is not None:
+            raise ModelError("not_finite", f"{bad} holds NaN or infinity")
+    if not bool(engine.logits(model.base, model.adapter, ids).isfinite().all()):
+        raise ModelError("not_finite", "a forward pass over the prompt gives NaN or infinity")
