@@ -1,0 +1,34 @@
+"""`temper env`."""
+
+import json
+import shlex
+
+import click
+
+from infra.local.errors import UserError
+from infra.local.record import running_stack
+from infra.settings import AskedSettings
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of shell lines.")
+def env(as_json: bool) -> None:
+    """Print OPENAI_BASE_URL and OPENAI_API_KEY for a shell.
+
+    \b
+    eval "$(temper env)"
+    """
+    home = AskedSettings().home.absolute()
+    stack = running_stack(home)
+    port = stack.settings.get("edge_port")
+    if port is None:
+        raise UserError(f"The stack in {home} runs without its edge. Start it with `temper up` without --only.")
+    key = home / "api_key"
+    if not key.is_file():
+        raise UserError(f"There is no first API key in {key}. Make one with `temper keys create`.")
+    values = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": key.read_text().strip()}
+    if as_json:
+        click.echo(json.dumps(values))
+        return
+    for name, value in values.items():
+        click.echo(f"export {name}={shlex.quote(value)}")

@@ -1,0 +1,60 @@
+"""`temper status`."""
+
+import asyncio
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from infra.local.health import http_ok, kafka_ok, mongo_ok
+from infra.local.record import Running, running_stack
+from infra.settings import AskedSettings
+
+COLOURS = {"answers": "green", "silent": "red", "dead": "red", "elsewhere": "cyan"}
+
+
+@click.command()
+def status() -> None:
+    """Show what runs, where, and whether it answers.
+
+    Exit status 1 when something does not answer.
+    """
+    stack = running_stack(AskedSettings().home.absolute())
+    health = asyncio.run(ask_all(stack.processes))
+    table = Table(
+        "what", "pid", "address", "health", "restarts", "log", title=f"Temper, {stack.state}, pid {stack.pid}"
+    )
+    for name, process in stack.processes.items():
+        found = health[name]
+        colour = COLOURS[found]
+        pid = str(process.pid or "")
+        table.add_row(
+            name, pid, process.address, f"[{colour}]{found}[/{colour}]", str(process.restarts), process.log or ""
+        )
+    Console().print(table)
+    if any(found in ("silent", "dead") for found in health.values()):
+        raise SystemExit(1)
+
+
+async def ask_all(processes: dict[str, Running]) -> dict[str, str]:
+    """Ask each process at the same time."""
+    found = await asyncio.gather(*(ask(name, process) for name, process in processes.items()))
+    return dict(zip(processes, found, strict=True))
+
+
+async def ask(name: str, process: Running) -> str:
+    """`answers`, `silent` (it runs and does not answer), `dead`, or `elsewhere` (not ours to ask)."""
+    if process.state == "elsewhere":
+        return "elsewhere"
+    if not process.alive() or process.port is None:
+        return "dead"
+    match name:
+        case "kafka":
+            ok = await kafka_ok(process.address)
+        case "mongo":
+            ok = await mongo_ok(process.address)
+        case "minio":
+            ok = await http_ok(process.port, "/minio/health/ready")
+        case _:
+            ok = await http_ok(process.port, "/healthz")
+    return "answers" if ok else "silent"

@@ -1,0 +1,68 @@
+"""Which port a process gets: the usual one, the one it had, or a free one."""
+
+import random
+import socket
+
+from infra.local.errors import UserError
+
+LOOPBACK = "127.0.0.1"
+FREE_RANGE = (20_000, 32_000)  # below the system's range for outgoing connections, which would race with us
+TRIES = 200
+
+
+def is_free(port: int) -> bool:
+    """Whether this machine's loopback port can be bound now (a socket in TIME_WAIT does not count as taken)."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+class Ports:
+    """Hands out loopback ports, none twice."""
+
+    def __init__(self, remembered: dict[str, int], *, usual: bool) -> None:
+        """`remembered`: what each name had last time; `usual`: whether the usual ports are wanted at all."""
+        self.remembered = remembered
+        self.usual = usual
+        self.given: dict[str, int] = {}
+
+    def choose(self, name: str, usual: int, asked: int | None = None) -> int:
+        """The asked port, else the one it had, else the usual one, else a free one.
+
+        Raises `UserError` when the asked one is taken: whoever names a port means it.
+        """
+        if asked is not None:
+            if not self.available(asked):
+                raise UserError(
+                    f"Port {asked}, asked for {name} by TEMPER_{name.upper()}_PORT, is taken by another process. "
+                    f"Stop that process, or unset TEMPER_{name.upper()}_PORT to get a free port."
+                )
+            return self.give(name, asked)
+        wanted = [self.remembered.get(name), usual if self.usual else None]
+        for port in wanted:
+            if port is not None and self.available(port):
+                return self.give(name, port)
+        return self.give(name, self.free())
+
+    def available(self, port: int) -> bool:
+        """Neither given to another name nor bound by another process."""
+        return port not in self.given.values() and is_free(port)
+
+    def free(self) -> int:
+        """A random free port, so that stacks that start together seldom meet."""
+        for _ in range(TRIES):
+            port = random.randint(*FREE_RANGE)
+            if self.available(port):
+                return port
+        raise UserError(
+            f"No free port between {FREE_RANGE[0]} and {FREE_RANGE[1]} on {LOOPBACK}. Stop some processes, then try again."
+        )
+
+    def give(self, name: str, port: int) -> int:
+        """Note that a name has this port."""
+        self.given[name] = port
+        return port

@@ -1,0 +1,113 @@
+"""Temper's own processes: what each is called, what it is given, how it is asked whether it works."""
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import partial
+
+from infra.local.child import Program
+from infra.local.health import http_ok
+from infra.local.ports import LOOPBACK, Ports
+from infra.settings import Settings
+
+SERVERS = ("kafka", "mongo", "minio")
+ADDRESSES = {"kafka": "kafka_bootstrap", "mongo": "mongo_url", "minio": "s3_url", "serving": "inference_url"}
+"""The setting that says where a part runs."""
+STORES = ("kafka_bootstrap", "mongo_url", "s3_url", "s3_access_key", "s3_secret_key", "s3_bucket")
+
+
+@dataclass(frozen=True)
+class Role:
+    """One of Temper's processes: `python -m infra.app NAME`, which answers `GET /healthz` on its port."""
+
+    name: str
+    port_setting: str
+    """The setting that tells it its port."""
+    usual_port: int
+    needs: tuple[str, ...]
+    """The settings that it is given; a secret that it does not need is not among them."""
+
+
+ROLES = {
+    role.name: role
+    for role in (
+        Role("serving", "serving_port", 8001, ("s3_url", "s3_access_key", "s3_secret_key", "s3_bucket", "device")),
+        Role("worker", "health_port", 8002, (*STORES, "signing_key", "unsigned_tenant", "inference_url")),
+        Role(
+            "trainer",
+            "health_port",
+            8003,
+            (*STORES, "signing_key", "unsigned_tenant", "inference_url", "device", "train_threads", "deterministic"),
+        ),
+        Role("edge", "edge_port", 8000, (*STORES, "signing_key", "unsigned_tenant", "inference_url")),
+    )
+}
+PARTS = (*SERVERS, *ROLES)
+
+QUIET = {
+    "PYTHONUNBUFFERED": "1",
+    # nothing is downloaded, nothing is reported
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # contended OpenMP threads that spin are twenty times slower
+    "KMP_BLOCKTIME": "0",
+}
+KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "JAVA_HOME",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
+
+
+def plain_env() -> dict[str, str]:
+    """The environment of a server: where programs are and the language, none of the caller's secrets."""
+    return {name: os.environ[name] for name in KEPT if name in os.environ}
+
+
+def role_env(role: Role, settings: Settings, port: int) -> dict[str, str]:
+    """The environment of a role: the caller's without its `TEMPER_` settings, then those that the role needs."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TEMPER_")} | QUIET
+    given = {name: getattr(settings, name) for name in (*role.needs, "cache")}
+    given["home"] = settings.home.absolute()
+    given[role.port_setting] = port
+    for name, value in given.items():
+        if value is not None:
+            env[f"TEMPER_{name.upper()}"] = setting_text(value)
+    if settings.unsigned_tenant is None:
+        env["TEMPER_UNSIGNED_TENANT"] = "none"
+    return env
+
+
+def setting_text(value: object) -> str:
+    """A setting as an environment variable says it."""
+    reveal = getattr(value, "get_secret_value", None)
+    return str(reveal() if reveal else value)
+
+
+def role_program(role: Role, settings: Settings, port: int) -> Program:
+    """How a role is run."""
+    return Program(
+        name=role.name,
+        argv=[sys.executable, "-m", "infra.app", role.name],
+        env=role_env(role, settings, port),
+        address=f"http://{LOOPBACK}:{port}",
+        port=port,
+        healthy=partial(http_ok, port, "/healthz"),
+        patience=120.0,
+    )
+
+
+def role_port(role: Role, asked: Settings, ports: Ports) -> int:
+    """A role's port: the asked one for the edge and the serving process, else the usual or a free one."""
+    wanted = getattr(asked, role.port_setting) if role.port_setting != "health_port" else None
+    return ports.choose(role.name, role.usual_port, wanted)

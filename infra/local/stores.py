@@ -1,0 +1,103 @@
+"""mongod (a replica set of one) and MinIO as child processes."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import OperationFailure, PyMongoError
+
+from infra.local.child import Program
+from infra.local.health import http_ok
+from infra.local.ports import LOOPBACK, Ports
+
+REPLICA_SET = "temper"
+NOT_YET_INITIALIZED = 94
+OPLOG_MB = 512
+
+
+def mongo_program(home: Path, mongod: Path, ports: Ports, env: dict[str, str]) -> Program:
+    """mongod on a home's data; loopback only, no unix socket (its path may be too long)."""
+    port = ports.choose("mongo", 27117)
+    data = home / "mongo"
+    data.mkdir(parents=True, exist_ok=True)
+    options = ["--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--oplogSize", str(OPLOG_MB), "--quiet"]
+    return Program(
+        name="mongo",
+        argv=[
+            str(mongod),
+            "--dbpath",
+            str(data),
+            "--port",
+            str(port),
+            "--bind_ip",
+            LOOPBACK,
+            "--replSet",
+            REPLICA_SET,
+            *options,
+        ],
+        env=env,
+        address=mongo_url(port),
+        port=port,
+        healthy=partial(mongo_ready, port),
+    )
+
+
+def mongo_url(port: int) -> str:
+    """The replica set's address."""
+    return f"mongodb://{LOOPBACK}:{port}/?replicaSet={REPLICA_SET}"
+
+
+async def mongo_ready(port: int) -> bool:
+    """Whether the one member is primary under this port; makes the set at the first time, and after the port has changed."""
+    member = f"{LOOPBACK}:{port}"
+    client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
+        LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=1000, socketTimeoutMS=5000
+    )
+    try:
+        hello = await client.admin.command("hello")
+        if hello.get("isWritablePrimary") and hello.get("me") == member:
+            return True
+        await claim_membership(client, member)
+    except PyMongoError:
+        return False
+    finally:
+        await client.close()
+    return False
+
+
+async def claim_membership(client: AsyncMongoClient[dict[str, Any]], member: str) -> None:
+    """Initiate the set, or tell a set that knows its member under another port the new one."""
+    try:
+        config = (await client.admin.command("replSetGetConfig"))["config"]
+    except OperationFailure as error:
+        if error.code != NOT_YET_INITIALIZED:
+            raise
+        await client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": [{"_id": 0, "host": member}]})
+        return
+    if config["members"][0]["host"] != member:
+        config["members"][0]["host"] = member
+        config["version"] += 1
+        await client.admin.command("replSetReconfig", config, force=True)
+
+
+def minio_program(home: Path, minio: Path, ports: Ports, env: dict[str, str], user: str, password: str) -> Program:
+    """MinIO on a home's data; loopback only, without its web console and its call home."""
+    port = ports.choose("minio", 19000)
+    data = home / "minio"
+    data.mkdir(parents=True, exist_ok=True)
+    address = f"{LOOPBACK}:{port}"
+    return Program(
+        name="minio",
+        argv=[str(minio), "server", "--quiet", "--address", address, str(data)],
+        env={
+            **env,
+            "MINIO_ROOT_USER": user,
+            "MINIO_ROOT_PASSWORD": password,
+            "MINIO_BROWSER": "off",
+            "MINIO_UPDATE": "off",
+        },
+        address=f"http://{address}",
+        port=port,
+        healthy=partial(http_ok, port, "/minio/health/ready"),
+    )

@@ -1,0 +1,135 @@
+"""The real servers and the whole local stack as session fixtures; both end with the test run, even when it is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from infra.local.child import LAUNCHER
+from infra.local.record import Running, read_stack
+from infra.local.roles import SERVERS
+from infra.settings import Settings
+
+START_WITHIN = 900.0
+"""Seconds; the first start on a machine obtains the servers."""
+STOP_WITHIN = 60.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running `temper up`."""
+
+    home: Path
+    up: subprocess.Popen[bytes]
+
+    @property
+    def settings(self) -> Settings:
+        """The addresses and secrets of this stack, as any process of Temper reads them."""
+        return Settings(home=self.home)
+
+    @property
+    def base_url(self) -> str:
+        """What an OpenAI client is given as its base URL."""
+        return f"http://127.0.0.1:{self.settings.edge_port}/v1"
+
+    @property
+    def api_key(self) -> str:
+        """The first API key, of tenant `local`."""
+        return (self.home / "api_key").read_text().strip()
+
+    def process(self, name: str) -> Running:
+        """What is recorded of a process now: pid, port, state, restarts."""
+        stack = read_stack(self.home)
+        assert stack is not None
+        return stack.processes[name]
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Send a signal to a process of the stack; returns the pid it had."""
+        pid = self.process(name).pid
+        assert pid is not None, f"{name} does not run now"
+        os.kill(pid, number)
+        return pid
+
+    def log(self, name: str) -> str:
+        """All that a process has written to its log."""
+        return (self.home / "logs" / f"{name}.log").read_text(errors="replace")
+
+
+@contextmanager
+def running_stack(home: Path, *arguments: str, env: dict[str, str] | None = None) -> Iterator[Stack]:
+    """Run `temper up` on free ports in a home until the block ends; usable for a second start on the same home too."""
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "up.out"
+    command = [sys.executable, "-m", "infra.cli", "up", "--free-ports", *arguments]
+    with log.open("ab") as output:
+        up = subprocess.Popen(
+            [sys.executable, "-IS", str(LAUNCHER), str(os.getpid()), *command],
+            env={**os.environ, **(env or {}), "TEMPER_HOME": str(home)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    stack = Stack(home, up)
+    try:
+        wait_until_ready(stack, log)
+        yield stack
+    finally:
+        stop(up)
+
+
+def wait_until_ready(stack: Stack, log: Path) -> None:
+    """Return when the stack is ready; fail with what it said when it gives up."""
+    until = time.monotonic() + START_WITHIN
+    while time.monotonic() < until:
+        if stack.up.poll() is not None:
+            pytest.fail(f"`temper up` ended with exit status {stack.up.returncode}:\n{log.read_text()}", pytrace=False)
+        found = read_stack(stack.home)
+        if found is not None and found.pid == stack.up.pid and found.state == "ready":
+            return
+        time.sleep(0.05)
+    pytest.fail(f"`temper up` was not ready after {START_WITHIN:.0f} s:\n{log.read_text()}", pytrace=False)
+
+
+def stop(up: subprocess.Popen[bytes]) -> None:
+    """End a `temper up` in order; one that hangs is killed."""
+    if up.poll() is None:
+        up.terminate()
+    try:
+        up.wait(STOP_WITHIN)
+    except subprocess.TimeoutExpired:
+        up.kill()
+        up.wait()
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings whose Kafka, MongoDB and S3 are real, empty at first, and shared by the whole run.
+
+    Tests keep apart by names of their own: topics, databases, key prefixes.
+    """
+    with running_stack(tmp_path_factory.mktemp("servers"), "--only", ",".join(SERVERS)) as stack:
+        yield addresses(stack)
+
+
+def addresses(stack: Stack) -> Settings:
+    """The settings of a stack; given addresses (`TEMPER_KAFKA_BOOTSTRAP` …) are in them as well."""
+    settings = stack.settings
+    assert settings.kafka_bootstrap
+    assert settings.mongo_url
+    assert settings.s3_url
+    return settings
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole of Temper, as `temper up` starts it, shared by the whole run."""
+    with running_stack(tmp_path_factory.mktemp("stack")) as running:
+        yield running
