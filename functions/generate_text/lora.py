@@ -23,12 +23,6 @@ _PLAIN: dict[str, Any] = {
     "fan_in_fan_out": False,
     "rank_pattern": {},
 }
-    "use_dora": False,
-    "modules_to_save": None,
-    "bias": "none",
-    "fan_in_fan_out": False,
-    "rank_pattern": {},
-}
 
 
 class AdapterError(ValueError):
