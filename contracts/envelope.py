@@ -256,7 +256,7 @@ def _trusted(
         key = ingest_secret(signing_key, tenant, key_id) if key_id else signing_key
         signed = [(name, value or b"") for name, value in record.headers]
         expected = signature(key, record.topic, attributes["ce_subject"], signed, record.value or b"")
-        if not hmac.compare_digest(expected, sig):
+        if not hmac.compare_digest(expected.encode(), sig.encode()):  # text of other alphabets would raise
             raise PoisonError("bad_signature", "ce_sig does not match topic, key, headers and body")
         if key_id is None:
             return True

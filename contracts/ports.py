@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from contracts.blobs import BlobRef
 from contracts.controls import Checkpoint, Claim, Control
@@ -178,6 +178,10 @@ class Lease(Protocol):
         """Forget a checkpoint whose bytes are not what its manifest says."""
         ...
 
+    async def refresh(self) -> Control:
+        """Renew the lease now and return the document, with what this attempt added."""
+        ...
+
     async def changed(self) -> Control:
         """Wait until the epoch or the desire differs from the claim's."""
         ...
@@ -278,3 +282,32 @@ class Bell(Protocol):
     """Wakes whoever waits for work of a stage; a lost ring only costs a moment."""
 
     def __call__(self, stage: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """An object id that was set aside for one POST before anything is published."""
+
+    id: str
+    """Of the object: the caller's new one, or the one that an earlier attempt reserved."""
+    state: Literal["new", "adopted", "mismatch"]
+    """`mismatch`: the Idempotency-Key was used with another body; `id` is that request's."""
+
+
+class Requests(Protocol):
+    """Control documents that make POST safe to retry; they are written before anything is published."""
+
+    async def reserve(
+        self, tenant: str, route: str, key: str | None, body_sha256: str, retry: bool, new_id: str
+    ) -> Reservation:
+        """Set `new_id` aside, or adopt what an earlier attempt set aside; raises UnavailableError.
+
+        `key` is the Idempotency-Key: the same one on the same tenant's route adopts, whatever became of the first
+        reply. Without a key only a marked `retry` adopts: the newest reservation with the same tenant, route and body
+        whose reply was not completed.
+        """
+        ...
+
+    async def complete(self, reservation: Reservation) -> None:
+        """Say that the reply for this object went out, so that no later request without a key adopts it."""
+        ...

@@ -40,6 +40,11 @@ class HeldLease:
         """Forget a checkpoint whose bytes are not what its manifest says."""
         await self._controls.drop_checkpoint(self.claim, step)
 
+    async def refresh(self) -> Control:
+        """Renew the lease now and return the document."""
+        self.control = await self._controls.heartbeat(self.claim)
+        return self.control
+
     async def changed(self) -> Control:
         """Wait until the epoch or the desire differs from the claim's."""
         await self._changed.wait()
@@ -181,7 +186,7 @@ class Runner:
         if stage is None:
             control = await self._controls.end(claim.subject, events, claim)
         else:
-            inputs = events[-1].data.model_dump(mode="json")
+            inputs = {**claim.control.inputs, **events[-1].data.model_dump(mode="json")}
             await self._controls.advance(claim, stage, inputs, events)
             found = await self._controls.get(claim.subject)
             if found is None:

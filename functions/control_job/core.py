@@ -29,7 +29,7 @@ def at_rest(control: Control) -> Event | None:
     return paused(control, step)
 
 
-def paused(control: Control, step: int, attempt: int = 0) -> Event:
+def paused(control: Control, step: int) -> Event:
     """Return the event that says that the job rests, in the epoch of the pause."""
     return make(
         JobPaused(step=step),
@@ -37,7 +37,6 @@ def paused(control: Control, step: int, attempt: int = 0) -> Event:
         tenant=control.tenant,
         id=derived_id(control.subject, "job.paused", control.epoch),
         epoch=control.epoch,
-        attempt=attempt,
     )
 
 

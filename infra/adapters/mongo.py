@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import AsyncMongoClient, InsertOne, ReplaceOne
@@ -21,6 +22,8 @@ from contracts.ports import RebuildingError, UnavailableError
 
 Database = AsyncDatabase[dict[str, Any]]
 DATABASE = "temper"
+ABANDONED_SECONDS = 15
+"""A build that was not touched for this long is begun anew by somebody else."""
 _GENERATION_TTL = 0.2  # seconds a positive answer is believed; a miss always looks again
 
 
@@ -240,29 +243,38 @@ class Builds:
     """Beginning, completing and following a generation of the read models."""
 
     def __init__(self, db: Database) -> None:
-        self._db = db
+        self.database = db
 
     async def begin(self, id: str) -> bool:
-        """Drop the read models and insert a new generation; False when somebody else is first."""
+        """Drop the read models and insert a new generation; False while somebody else builds one or has built it."""
+        meta = self.database.meta
         with weather():
-            old = await self._db.meta.find_one({"_id": "generation"})
+            old = await meta.find_one({"_id": "generation"})
             if old is not None:
                 if old["versions"] == code_versions() and old["complete"]:
                     return False
-                await self._db.meta.delete_one({"_id": "generation", "id": old["id"]})
-            try:
-                await self._db.meta.insert_one(
-                    {"_id": "generation", "id": id, "versions": code_versions(), "positions": [], "complete": False}
+                stale = {"$lt": ["$touched_at", {"$subtract": ["$$NOW", ABANDONED_SECONDS * 1000]}]}
+                gone = await meta.delete_one(
+                    {"_id": "generation", "id": old["id"], "$or": [{"complete": True}, {"$expr": stale}]}
                 )
+                if not gone.deleted_count:
+                    return False
+            fresh = {"id": id, "versions": code_versions(), "positions": [], "complete": False}
+            try:
+                await meta.insert_one({"_id": "generation", **fresh, "touched_at": datetime.now(UTC)})
             except DuplicateKeyError:
                 return False
             for model in READ_MODELS.values():
-                await self._db.drop_collection(model.name)
+                await self.database.drop_collection(model.name)
                 for fields in model.indexes:
                     keys = [(f"view.{field.lstrip('-')}", -1 if field.startswith("-") else 1) for field in fields]
-                    await self._db[model.name].create_index(keys)
-            await self._db.controls.create_index([("stage", 1), ("ended", 1), ("expires_at", 1)])
+                    await self.database[model.name].create_index(keys)
+            await self.database.controls.create_index([("stage", 1), ("ended", 1), ("expires_at", 1)])
         return True
+
+    async def touch(self, id: str) -> None:
+        """Say that the builder of generation `id` is alive."""
+        await self._update(id, {})
 
     async def complete(self, id: str, positions: Mapping[str, Mapping[str, int]]) -> bool:
         """Declare generation `id` whole up to `positions`; False when it is no longer the generation."""
@@ -272,9 +284,15 @@ class Builds:
         """Record how far generation `id` has folded; False when it is no longer the generation."""
         return await self._update(id, {"positions": _entries(positions)})
 
-    async def _update(self, id: str, changes: Mapping[str, Any]) -> bool:
+    async def discard(self) -> None:
+        """Forget the generation, so that the next round builds one."""
         with weather():
-            result = await self._db.meta.update_one({"_id": "generation", "id": id}, {"$set": dict(changes)})
+            await self.database.meta.delete_one({"_id": "generation"})
+
+    async def _update(self, id: str, changes: Mapping[str, Any]) -> bool:
+        change = {"$set": {**changes, "touched_at": datetime.now(UTC)}}
+        with weather():
+            result = await self.database.meta.update_one({"_id": "generation", "id": id}, change)
         return result.matched_count == 1
 
 

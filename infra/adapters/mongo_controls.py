@@ -232,10 +232,12 @@ class MongoControls:
         """Renew the lease and return the document; raises LostLeaseError (also when there is an outcome)."""
         return await self._held(claim, [{"$set": {"expires_at": _from_now(LEASE_SECONDS)}}])
 
-    async def release(self, claim: Claim, retry_after: float = 0) -> None:
-        """Give the lease back without an outcome; nobody claims it for `retry_after` seconds."""
-        update = [{"$set": {"nonce": None, "holder": None, "expires_at": _NEVER, "not_before": _from_now(retry_after)}}]
-        await self._held(claim, update)
+    async def release(self, claim: Claim, retry_after: float = 0, forgive: bool = False) -> None:
+        """Give the lease back; nobody claims it for `retry_after` seconds; `forgive` does not count the attempt."""
+        changes = {"nonce": None, "holder": None, "expires_at": _NEVER, "not_before": _from_now(retry_after)}
+        if forgive:
+            changes["attempts"] = {"$max": [0, {"$subtract": ["$attempts", 1]}]}
+        await self._held(claim, [{"$set": changes}])
 
     async def record(self, claim: Claim, name: str, value: Any) -> Any:
         """Record an input once and return what is recorded: the first value wins; raises LostLeaseError."""

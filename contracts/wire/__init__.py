@@ -1,0 +1,1 @@
+"""Shapes as they go over the wire."""

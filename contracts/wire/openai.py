@@ -1,0 +1,221 @@
+"""OpenAI's objects as served: pure functions from the views of read models. Times in views are milliseconds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from contracts.envelope import derived_id
+
+View = Mapping[str, Any]
+Object = dict[str, Any]
+
+METRICS = (
+    "step",
+    "train_loss",
+    "train_mean_token_accuracy",
+    "valid_loss",
+    "valid_mean_token_accuracy",
+    "full_valid_loss",
+    "full_valid_mean_token_accuracy",
+)
+"""What a checkpoint shows of its step."""
+ASKED = ("n_epochs", "batch_size", "learning_rate_multiplier")
+PLANNED = (
+    "base_name",
+    "rows",
+    "valid_rows",
+    "dropped_rows",
+    "truncated_rows",
+    "tokens",
+    "label_tokens",
+    "longest_row",
+    "histogram",
+    "context",
+    "total_steps",
+    "learning_rate",
+    "warmup_steps",
+    "reasons",
+    "memory_bytes",
+    "seconds",
+)
+"""What a job shows of its plan, besides the hyperparameters."""
+
+
+def error(message: str, type: str, param: str | None, code: str | None) -> Object:
+    """Return the error object that every failed request is answered with; always all four keys."""
+    return {"error": {"message": message, "type": type, "param": param, "code": code}}
+
+
+def page(data: Sequence[Object], has_more: bool) -> Object:
+    """Return one page of a list; clients go on with `after=<last_id>` while `has_more`."""
+    return {
+        "object": "list",
+        "data": list(data),
+        "has_more": has_more,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+    }
+
+
+def deleted(id: str, object: str) -> Object:
+    """Return what a DELETE is answered with."""
+    return {"id": id, "object": object, "deleted": True}
+
+
+def seconds(milliseconds: int | None) -> int | None:
+    """Return epoch seconds as OpenAI shows times."""
+    return None if milliseconds is None else milliseconds // 1000
+
+
+def file(view: View) -> Object:
+    """Return a FileObject, with `checksum` (SHA-256) and `validation` as extras."""
+    rejected = view["rejected"]
+    expires = view["expires_after"]
+    return {
+        "id": view["id"],
+        "object": "file",
+        "bytes": view["blob"]["bytes"],
+        "created_at": seconds(view["created_at"]),
+        "expires_at": view["created_at"] // 1000 + expires if expires else None,
+        "filename": view["filename"],
+        "purpose": view["purpose"],
+        "status": view["status"],
+        "status_details": rejected["message"] if rejected else None,
+        "checksum": view["blob"]["sha256"],
+        "validation": _validation(view),
+    }
+
+
+def _validation(view: View) -> Object | None:
+    validated, rejected = view["validated"], view["rejected"]
+    if rejected is not None:
+        return {
+            "is_checked": True,
+            "is_valid": False,
+            "code": rejected["code"],
+            "message": rejected["message"],
+            "rows": rejected["rows"],
+            "n_errors": rejected["n_errors"],
+            "errors": rejected["errors"],
+        }
+    if validated is not None:
+        return {
+            "is_checked": True,
+            "is_valid": True,
+            "message": f"Every one of the {validated['rows']} rows was checked.",
+            **{name: validated[name] for name in ("rows", "format", "shape", "has_tools")},
+        }
+    if view["purpose"] == "fine-tune-results":
+        return None
+    return {"is_checked": False, "is_valid": None, "message": "The rows are not checked yet."}
+
+
+def derived_seed(job: str) -> int:
+    """Return the seed of a job that asked for none: fixed by its id, below 2**31."""
+    return int.from_bytes(hashlib.sha256(job.encode()).digest()[:4], "big") >> 1
+
+
+def job(view: View) -> Object:
+    """Return a FineTuningJob; what OpenAI does not know stands under `temper`."""
+    created, plan, succeeded, failed = view["created"], view["plan"], view["succeeded"], view["failed"]
+    decided = plan or created["hyperparameters"]
+    hyperparameters = {name: decided[name] for name in ASKED}
+    seed = plan["seed"] if plan else created["seed"]
+    return {
+        "id": view["id"],
+        "object": "fine_tuning.job",
+        "created_at": seconds(view["created_at"]),
+        "finished_at": seconds(view["finished_at"]),
+        "estimated_finish": _estimated_finish(view),
+        "model": created["model"],
+        "fine_tuned_model": succeeded["fine_tuned_model"] if succeeded else None,
+        "organization_id": view["tenant"],
+        "status": view["status"],
+        "hyperparameters": hyperparameters,
+        "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
+        "training_file": created["training_file"],
+        "validation_file": created["validation_file"],
+        "result_files": list(succeeded["result_files"]) if succeeded else [],
+        "trained_tokens": succeeded["trained_tokens"] if succeeded else None,
+        "seed": seed if seed is not None else derived_seed(view["id"]),
+        "integrations": [],
+        "metadata": created["metadata"] or None,
+        "error": {name: failed[name] for name in ("code", "message", "param")} if failed else None,
+        "user_provided_suffix": created["suffix"],
+        "usage_metrics": None,
+        "shared_with_openai": False,
+        "temper": {
+            "delay": view["delay"],
+            "pausing": pausing(view),
+            "tuning": (plan or created)["tuning"],
+            "overlong": created["overlong"],
+            "attempts": len(view["runs"]),
+            "plan": {name: plan[name] for name in PLANNED} if plan else None,
+        },
+    }
+
+
+def pausing(view: View) -> bool:
+    """Return whether a pause was requested last and the job does not rest yet."""
+    asked = [request for request in view["requests"] if request["topic"] != "job.cancel_requested"]
+    if view["ended"] or view["status"] == "paused" or not asked:
+        return False
+    last: Mapping[str, Any] = max(asked, key=lambda request: (request["epoch"], request["at"]))
+    return bool(last["topic"] == "job.pause_requested")
+
+
+def _estimated_finish(view: View) -> int | None:
+    plan, runs = view["plan"], view["runs"]
+    if view["status"] != "running" or plan is None or not runs:
+        return None
+    run = max(runs, key=lambda run: (run["epoch"], run["attempt"]))
+    remaining = plan["seconds"] * (1 - run["from_step"] / max(plan["total_steps"], 1))
+    return int(run["at"] / 1000 + remaining)
+
+
+def job_event(view: View) -> Object:
+    """Return one line of a job's event list."""
+    return {
+        "id": view["id"],
+        "object": "fine_tuning.job.event",
+        "created_at": seconds(view["created_at"]),
+        "level": view["level"],
+        "message": view["message"],
+        "type": view["type"],
+        "data": view["data"] or {},
+    }
+
+
+def checkpoint_id(model: str) -> str:
+    """Return the id of the checkpoint that is called by the name `model`."""
+    return "ftckpt_" + derived_id("ftckpt", model).replace("-", "")
+
+
+def checkpoint(view: View) -> Object:
+    """Return a checkpoint of a job from the view of the model that it can be called as."""
+    metrics = view["metrics"] or {}
+    return {
+        "id": checkpoint_id(view["id"]),
+        "object": "fine_tuning.job.checkpoint",
+        "created_at": seconds(view["created_at"]),
+        "fine_tuned_model_checkpoint": view["id"],
+        "fine_tuning_job_id": view["job"],
+        "step_number": view["step"],
+        "metrics": {name: metrics[name] for name in METRICS if metrics.get(name) is not None},
+    }
+
+
+def model(view: View) -> Object:
+    """Return a Model; `root` and `parent` say what it was tuned from, as vLLM shows them."""
+    return {
+        "id": view["id"],
+        "object": "model",
+        "created": seconds(view["created_at"]),
+        "owned_by": view["owned_by"],
+        "root": view["base_name"] or view["id"],
+        "parent": view["base_name"],
+        "context": view["context"],
+        "job": view["job"],
+    }

@@ -1,0 +1,233 @@
+"""What a run says: its events, its result file, the names of what it made."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from contracts.blobs import BlobRef
+from contracts.controls import Checkpoint, Control
+from contracts.envelope import Event, derived_id, make
+from contracts.events.files import FileUploaded
+from contracts.events.jobs import (
+    JobCheckpointed,
+    JobDelayed,
+    JobFailed,
+    JobPaused,
+    JobProgressed,
+    JobStarted,
+    JobSucceeded,
+    Plan,
+    StepMetrics,
+)
+from contracts.events.models import ModelRegistered
+from contracts.manifest import Manifest, ManifestFile, ManifestRef
+
+KEPT_EPOCHS = 3
+"""Checkpoints of the last epochs that become models of their own, as OpenAI keeps them."""
+MAX_STEPS_PER_EVENT = 500
+RESULT_COLUMNS = (
+    "step",
+    "train_loss",
+    "train_accuracy",
+    "valid_loss",
+    "valid_mean_token_accuracy",
+    "train_mean_reward",
+    "full_validation_mean_reward",
+)
+
+
+def checkpoint_prefix(control: Control, attempt: int, step: int) -> str:
+    """Return the blob prefix of one checkpoint."""
+    return f"{control.tenant}/{control.subject}/ckpt/{attempt}/{step}/"
+
+
+def manifest_of(plan: Plan, step: int, prefix: str, files: Iterable[Mapping[str, Any]]) -> Manifest:
+    """Return the manifest of a checkpoint whose files (as the child named them) lie under `prefix`."""
+    return Manifest(
+        kind="adapter" if plan.tuning.kind == "lora" else "full",
+        base=plan.base,
+        files=tuple(
+            ManifestFile(
+                path=file["path"],
+                key=prefix + file["path"],
+                sha256=file["sha256"],
+                bytes=file["bytes"],
+                role=file["role"],
+            )
+            for file in sorted(files, key=lambda file: str(file["path"]))
+        ),
+        template_sha256=plan.template_sha256,
+        context=plan.context,
+        step=step,
+    )
+
+
+def started(control: Control, attempt: int, plan: Plan, from_step: int, device: str) -> Event:
+    """Return the announcement that must be acknowledged before the child starts."""
+    data = JobStarted(from_step=from_step, total_steps=plan.total_steps, holder=control.holder or "", device=device)
+    return _event(data, control, attempt, "job.started")
+
+
+def progressed(control: Control, attempt: int, plan: Plan, steps: Sequence[StepMetrics]) -> Event:
+    """Return one batch of metrics, identified by its first step."""
+    data = JobProgressed(total_steps=plan.total_steps, steps=tuple(steps))
+    return _event(data, control, attempt, "job.progressed", steps[0].step)
+
+
+def checkpointed(control: Control, checkpoint: Checkpoint, metrics: StepMetrics) -> Event:
+    """Return the event of a checkpoint that is stored and visible."""
+    data = JobCheckpointed(
+        step=checkpoint.step, epoch_end=checkpoint.epoch_end, manifest=checkpoint.manifest, metrics=metrics
+    )
+    return _event(data, control, checkpoint.fence, "job.checkpointed", checkpoint.step)
+
+
+def paused(control: Control, step: int) -> Event:
+    """Return the event that the job rests, in the epoch of the pause."""
+    return make(
+        JobPaused(step=step),
+        subject=control.subject,
+        tenant=control.tenant,
+        id=derived_id(control.subject, "job.paused", control.epoch),
+        epoch=control.epoch,
+    )
+
+
+def waiting_for_serving(control: Control, attempt: int) -> Event:
+    """Return the event that training is done and only the proof is missing."""
+    message = "Training is done; the job waits for the serving process to load the model and answer."
+    return _event(JobDelayed(code="waiting_for_serving", message=message), control, attempt, "waiting_for_serving")
+
+
+def failed(control: Control, attempt: int, code: str, message: str) -> Event:
+    """Return the failing end of a job."""
+    return make(
+        JobFailed(code=code, message=message),
+        subject=control.subject,
+        tenant=control.tenant,
+        id=derived_id(control.subject, "end"),
+        epoch=control.epoch,
+        attempt=attempt,
+    )
+
+
+def exhausted(control: Control, attempt: int, why: str) -> Event:
+    """Return the end of a job that five attempts brought no further."""
+    message = f"Five attempts in a row made no new step. The last one said: {why}"
+    return failed(control, attempt, "attempts_exhausted", message[:2000])
+
+
+def kept(checkpoints: Iterable[Checkpoint], total_steps: int) -> list[Checkpoint]:
+    """Return the checkpoints that become models: the last epochs' ends, the final one last."""
+    ends = {checkpoint.step: checkpoint for checkpoint in checkpoints if checkpoint.epoch_end}
+    chosen = [ends[step] for step in sorted(ends)][-KEPT_EPOCHS:]
+    if not chosen or chosen[-1].step != total_steps:
+        raise ValueError(f"no checkpoint at the last step {total_steps}")
+    return chosen
+
+
+def model_name(plan: Plan, control: Control, suffix: str | None, step: int) -> str:
+    """Return `ft:{base}:{tenant}:{suffix}:{8 characters}`, with an id of its own and `:ckpt-step-N` in between."""
+    last = step == plan.total_steps
+    short = _short(control.subject, "final" if last else str(step))
+    name = f"ft:{plan.base_name}:{control.tenant}:{suffix or ''}:{short}"
+    return name if last else f"{name}:ckpt-step-{step}"
+
+
+def _short(*parts: str) -> str:
+    digest = hashlib.sha256("/".join(parts).encode()).digest()
+    letters = base64.b64encode(digest, altchars=b"xZ").decode()
+    return letters[:8]
+
+
+def result_csv(steps: Iterable[StepMetrics]) -> bytes:
+    """Return OpenAI's result file: one line a step; numbers that were not measured stay empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(RESULT_COLUMNS)
+    for step in steps:
+        loss = step.valid_loss if step.valid_loss is not None else step.full_valid_loss
+        accuracy = step.valid_mean_token_accuracy
+        if accuracy is None:
+            accuracy = step.full_valid_mean_token_accuracy
+        numbers = (step.train_loss, step.train_mean_token_accuracy, loss, accuracy, None, None)
+        writer.writerow([step.step, *("" if number is None else f"{number:.5f}" for number in numbers)])
+    return out.getvalue().encode()
+
+
+def result_file(job: str) -> str:
+    """Return the id of a job's result file."""
+    return "file-" + derived_id(job, "result").replace("-", "")
+
+
+def success(
+    control: Control,
+    attempt: int,
+    plan: Plan,
+    suffix: str | None,
+    models: Sequence[tuple[Checkpoint, Manifest, StepMetrics]],
+    results: BlobRef,
+    trained_tokens: int,
+    prompt_sha256: str,
+) -> list[Event]:
+    """Return the final events in order: result file, checkpoints, the model, and the end of the job."""
+    job = control.subject
+    file_id = result_file(job)
+    uploaded = FileUploaded(blob=results, filename="step_metrics.csv", purpose="fine-tune-results", format="csv")
+    events = [make(uploaded, subject=file_id, tenant=control.tenant, id=derived_id(job, "result"))]
+    name = ""
+    manifest: ManifestRef | None = None
+    for checkpoint, found, metrics in models:
+        name = model_name(plan, control, suffix, checkpoint.step)
+        manifest = checkpoint.manifest
+        data = ModelRegistered(
+            kind=found.kind,
+            manifest=checkpoint.manifest,
+            base=plan.base,
+            base_name=plan.base_name,
+            template_sha256=plan.template_sha256,
+            context=plan.context,
+            owned_by=control.tenant,
+            job=job,
+            step=checkpoint.step,
+            metrics=metrics,
+        )
+        id = derived_id(job, "model", checkpoint.step)
+        events.append(make(data, subject=name, tenant=control.tenant, id=id))
+    if manifest is None:
+        raise ValueError("a job cannot succeed without a model")
+    ending = JobSucceeded(
+        fine_tuned_model=name,
+        manifest=manifest,
+        result_files=(file_id,),
+        trained_tokens=trained_tokens,
+        step=plan.total_steps,
+        prompt_sha256=prompt_sha256,
+    )
+    events.append(
+        make(
+            ending,
+            subject=job,
+            tenant=control.tenant,
+            id=derived_id(job, "end"),
+            epoch=control.epoch,
+            attempt=attempt,
+        )
+    )
+    return events
+
+
+def _event(data: Any, control: Control, attempt: int, *key: str | int) -> Event:
+    return make(
+        data,
+        subject=control.subject,
+        tenant=control.tenant,
+        id=derived_id(control.subject, *key, control.epoch, attempt),
+        epoch=control.epoch,
+        attempt=attempt,
+    )

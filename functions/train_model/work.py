@@ -1,0 +1,317 @@
+"""Trains one job under a lease: materialise, announce, run the child, store what it makes, prove, conclude."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from contracts.blobs import BlobRef
+from contracts.canonical import compact, sha256
+from contracts.controls import Checkpoint, Control
+from contracts.envelope import Event
+from contracts.events.jobs import Plan, StepMetrics
+from contracts.manifest import Manifest, ManifestRef
+from contracts.ports import (
+    BlobMismatchError,
+    BlobNotFoundError,
+    Blobs,
+    Child,
+    Emit,
+    Lease,
+    ProofFailedError,
+    Prove,
+    UnavailableError,
+)
+from functions.train_model import outcome
+
+RECIPE = "functions.train_model.recipe"
+METRICS = "metrics.jsonl"
+FLUSH_SECONDS = 1.0
+
+
+class ChildDiedError(Exception):
+    """The training process ended without saying why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """How this trainer trains."""
+
+    name: str = "auto"
+    threads: int = 0
+    deterministic: bool = False
+
+
+@dataclass
+class Run:
+    """One attempt at one job."""
+
+    lease: Lease
+    blobs: Blobs
+    emit: Emit
+    plan: Plan
+    folder: Path
+    metrics: list[StepMetrics] = field(default_factory=list)
+    """Of every step so far, earlier attempts' included."""
+
+    @property
+    def control(self) -> Control:
+        """The control document as of the last heartbeat."""
+        return self.lease.control
+
+    @property
+    def attempt(self) -> int:
+        """The fence of this claim."""
+        return self.lease.claim.fence
+
+
+async def work(
+    lease: Lease, blobs: Blobs, child: Child, emit: Emit, prove: Prove, scratch: Path, cache: Path, device: Device
+) -> Sequence[Event]:
+    """Return the final events of the job, or none when it rests."""
+    plan = Plan.model_validate(lease.control.inputs["plan"])
+    folder = scratch / f"{lease.control.subject}-{lease.claim.fence}"
+    run = Run(lease, blobs, emit, plan, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        checkpoint, resume = await _resume(run)
+        from_step = checkpoint.step if checkpoint else 0
+        if from_step < plan.total_steps:
+            await _materialise(run, cache)
+            await emit(outcome.started(lease.claim.control, run.attempt, plan, from_step, device.name))
+            _write_plan(run, cache, resume, device)
+            ending = await _train(run, child)
+            if ending is not None:
+                return ending
+        return await _conclude(run, prove)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _resume(run: Run) -> tuple[Checkpoint | None, Path | None]:
+    """Fetch the newest checkpoint whose every byte is right, else the one before it."""
+    for checkpoint in sorted(run.control.checkpoints, key=lambda each: each.step, reverse=True):
+        target = run.folder / f"resume-{checkpoint.step}"
+        try:
+            manifest = await _manifest(run.blobs, checkpoint.manifest)
+            for file in manifest.files:
+                ref = BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes)
+                await run.blobs.fetch(ref, target / file.path)
+            run.metrics = _read_metrics(target / METRICS)
+            return checkpoint, target
+        except (BlobNotFoundError, BlobMismatchError):
+            await run.lease.drop_checkpoint(checkpoint.step)
+            shutil.rmtree(target, ignore_errors=True)
+    return None, None
+
+
+async def _manifest(blobs: Blobs, ref: ManifestRef) -> Manifest:
+    content = await blobs.get(ref.key)
+    if sha256(content) != ref.sha256:
+        raise BlobMismatchError(f"{ref.key} is not the manifest {ref.sha256}")
+    return Manifest.model_validate_json(content)
+
+
+def _read_metrics(path: Path) -> list[StepMetrics]:
+    return [StepMetrics.model_validate_json(line) for line in path.read_text().splitlines()]
+
+
+async def _materialise(run: Run, cache: Path) -> None:
+    """Bring base model and tokens to this machine; a base is kept by hash for the next job."""
+    base = await _manifest(run.blobs, run.plan.base)
+    target = cache / "models" / run.plan.base.sha256
+    for file in base.files:
+        if not (target / file.path).exists():
+            await run.blobs.fetch(BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes), target / file.path)
+    await run.blobs.fetch(run.plan.train, run.folder / "train.safetensors")
+    if run.plan.valid is not None:
+        await run.blobs.fetch(run.plan.valid, run.folder / "valid.safetensors")
+
+
+def _write_plan(run: Run, cache: Path, resume: Path | None, device: Device) -> None:
+    plan = run.plan
+    (run.folder / "plan.json").write_text(
+        json.dumps(
+            {
+                "version": 1,
+                "job": run.control.subject,
+                "model_dir": str(cache / "models" / plan.base.sha256),
+                "train": str(run.folder / "train.safetensors"),
+                "valid": str(run.folder / "valid.safetensors") if plan.valid else None,
+                "output_dir": str(run.folder / "out"),
+                "resume_dir": str(resume) if resume else None,
+                "method": {**plan.tuning.model_dump(), "target_modules": "all-linear"},
+                "n_epochs": plan.n_epochs,
+                "batch_size": plan.batch_size,
+                "learning_rate": plan.learning_rate,
+                "schedule": "linear",
+                "warmup_steps": plan.warmup_steps,
+                "weight_decay": 0.0,
+                "max_grad_norm": 1.0,
+                "seed": plan.seed,
+                "checkpoint_every": plan.checkpoint_every,
+                "eval_every": 0,
+                "device": device.name,
+                "dtype": "auto",
+                "threads": device.threads,
+                "deterministic": device.deterministic,
+            }
+        )
+    )
+
+
+async def _train(run: Run, child: Child) -> Sequence[Event] | None:
+    """Run the child; returns final events (failed), none (the job rests), or None when all steps are made."""
+    process = child.start(RECIPE, run.folder / "plan.json")
+    speaker = asyncio.create_task(_pass_on_wishes(run, process))
+    try:
+        return await _listen(run, process)
+    finally:
+        speaker.cancel()
+        await asyncio.gather(speaker, return_exceptions=True)
+        await process.stop()
+
+
+async def _pass_on_wishes(run: Run, process: Any) -> None:
+    # Whatever changed (pause, or a pause that was taken back), a checkpoint is saved and the lease is given back.
+    await run.lease.changed()
+    await process.say("pause")
+
+
+async def _listen(run: Run, process: Any) -> Sequence[Event] | None:
+    waiting: list[StepMetrics] = []
+    async for message in _with_pauses(process.lines()):
+        if message is None or len(waiting) >= outcome.MAX_STEPS_PER_EVENT:
+            waiting = await _flush(run, waiting)
+        if message is None:
+            continue
+        match message["type"]:
+            case "progressed":
+                step = StepMetrics.model_validate(message)
+                waiting.append(step)
+                run.metrics.append(step)
+            case "checkpointed":
+                waiting = await _flush(run, waiting)
+                await _patiently(partial(_store, run, message))
+            case "paused":
+                control = run.lease.control
+                if control.desired == "pause":
+                    await run.emit(outcome.paused(control, message["step"]))
+                return ()
+            case "failed":
+                await _flush(run, waiting)
+                return [outcome.failed(run.control, run.attempt, message["code"], message["message"])]
+            case "finished":
+                return None
+    code = await process.stop()
+    raise ChildDiedError(f"the training process ended with status {code}: {process.stderr()[-500:]}")
+
+
+async def _with_pauses(lines: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any] | None]:
+    """Yield the child's lines, and None about every second, so that metrics never lie unsaid for long."""
+    source = lines.__aiter__()
+    pending: asyncio.Task[dict[str, Any]] | None = None
+    loop = asyncio.get_running_loop()
+    due = loop.time() + FLUSH_SECONDS
+    try:
+        while True:
+            pending = pending or asyncio.ensure_future(_next(source))
+            done, _ = await asyncio.wait({pending}, timeout=max(0.0, due - loop.time()))
+            if loop.time() >= due:
+                due = loop.time() + FLUSH_SECONDS
+                yield None
+            if done:
+                finished, pending = pending, None
+                try:
+                    yield finished.result()
+                except StopAsyncIteration:
+                    return
+    finally:
+        if pending is not None:
+            pending.cancel()
+
+
+async def _next(source: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
+    return await source.__anext__()
+
+
+async def _flush(run: Run, waiting: list[StepMetrics]) -> list[StepMetrics]:
+    """Say the waiting metrics; what Kafka does not take now is said later, and training goes on meanwhile."""
+    while waiting:
+        batch = waiting[: outcome.MAX_STEPS_PER_EVENT]
+        try:
+            await run.emit(outcome.progressed(run.lease.claim.control, run.attempt, run.plan, batch))
+        except UnavailableError:
+            return waiting
+        waiting = waiting[len(batch) :]
+    return []
+
+
+async def _patiently(do: Callable[[], Awaitable[None]]) -> None:
+    """Repeat until the stores answer; the child computes on, and a lost lease cancels all of this."""
+    while True:
+        try:
+            return await do()
+        except UnavailableError:
+            await asyncio.sleep(1.0)
+
+
+async def _store(run: Run, message: dict[str, Any]) -> None:
+    """Store a checkpoint's files and manifest, make it visible, say so: blob, control document, event."""
+    step, folder = message["step"], Path(message["dir"])
+    prefix = outcome.checkpoint_prefix(run.control, run.attempt, step)
+    for file in message["files"]:
+        ref = await run.blobs.store(prefix + file["path"], folder / file["path"])
+        if ref.sha256 != file["sha256"]:
+            raise BlobMismatchError(f"{file['path']} changed between the child and the store")
+    lines = b"".join(compact(each.model_dump(mode="json")) + b"\n" for each in run.metrics if each.step <= step)
+    metrics = await run.blobs.put(prefix + METRICS, lines, "application/jsonl")
+    files = [
+        *message["files"],
+        {"path": METRICS, "sha256": metrics.sha256, "bytes": metrics.bytes, "role": "resume"},
+    ]
+    manifest = outcome.manifest_of(run.plan, step, prefix, files)
+    stored = await run.blobs.put(prefix + "manifest.json", manifest.encoded(), "application/json")
+    ref_ = ManifestRef(key=stored.key, sha256=stored.sha256)
+    checkpoint = Checkpoint(step=step, manifest=ref_, epoch_end=message["epoch_end"], fence=run.attempt)
+    await run.lease.checkpoint(checkpoint)
+    metrics_then = next(each for each in reversed(run.metrics) if each.step <= step)
+    await run.emit(outcome.checkpointed(run.lease.claim.control, checkpoint, metrics_then))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _conclude(run: Run, prove: Prove) -> Sequence[Event]:
+    """Prove every model that is kept, then return the events of success; a model that is wrong fails the job."""
+    control = await run.lease.refresh()
+    probe = json.loads(await run.blobs.get(run.plan.probe.key))
+    models = []
+    for checkpoint in outcome.kept(control.checkpoints, run.plan.total_steps):
+        try:
+            proof = await prove(checkpoint.manifest, probe["messages"], probe.get("tools"), probe["prompt_ids"])
+        except ProofFailedError as error:
+            message = f"The model of step {checkpoint.step} was refused by the serving process: {error}"
+            return [outcome.failed(control, run.attempt, error.code, message)]
+        except UnavailableError:
+            await run.emit(outcome.waiting_for_serving(run.lease.claim.control, run.attempt))
+            raise
+        manifest = await _manifest(run.blobs, checkpoint.manifest)
+        metrics = next(step for step in run.metrics if step.step == checkpoint.step)
+        models.append((checkpoint, manifest, metrics))
+    key = f"{control.tenant}/{outcome.result_file(control.subject)}/content"
+    results = await run.blobs.put(key, outcome.result_csv(run.metrics), "text/csv")
+    return outcome.success(
+        control,
+        run.attempt,
+        run.plan,
+        control.inputs["created"]["suffix"],
+        models,
+        results,
+        run.metrics[-1].tokens or 0,
+        sha256(compact(list(proof.prompt_ids))),
+    )

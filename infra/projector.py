@@ -1,0 +1,156 @@
+"""The projector: builds a generation of the read models from the log, then follows the log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+
+from contracts import topics
+from contracts.documents import READ_MODELS, Stored, fold, touched
+from contracts.envelope import Event, NewerVersionError, PoisonError, Record
+from contracts.ports import UnavailableError
+from functions.project_documents.handler import Bury, Read, on_records
+from infra.adapters.kafka import Place, end_offsets, read_log
+from infra.adapters.kafka.reader import LogGapError
+from infra.adapters.mongo import Builds, Generation, MongoDocuments, read_generation
+
+log = logging.getLogger("temper.projector")
+
+ALL = tuple(topic.name for topic in topics.TOPICS)
+Folded = dict[str, dict[str, Stored]]
+"""read model → document id → document"""
+
+
+async def fold_log(
+    bootstrap: str,
+    read: Read,
+    into: Folded,
+    start: Mapping[Place, int] | None,
+    end: Mapping[Place, int],
+    on_batch: Callable[[int], Awaitable[None]] | None = None,
+) -> None:
+    """Fold the log from `start` (None: its beginning) to `end` in memory; records that nobody can read are left out."""
+    done = 0
+    async with aclosing(read_log(bootstrap, ALL, start, end)) as batches:
+        async for batch in batches:
+            for record in batch:
+                try:
+                    fold_into(into, read(record))
+                except PoisonError:
+                    continue
+            done += len(batch)
+            if on_batch is not None:
+                await on_batch(done)
+
+
+def fold_into(into: Folded, event: Event) -> None:
+    """Fold one event into every document in memory that it touches."""
+    for model, id in touched(event):
+        documents = into.setdefault(model.name, {})
+        new = fold(model, id, documents.get(id), event)
+        if new is not None:
+            documents[id] = new
+
+
+class Projector:
+    """Keeps the read models whole; whichever process runs it, folding twice changes nothing."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        builds: Builds,
+        building: MongoDocuments,
+        restore: Callable[[], Awaitable[int]],
+        read: Read,
+        bury: Bury,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._builds = builds
+        self._documents = building
+        self._restore = restore
+        self._read = read
+        self._bury = bury
+        self.trouble: str | None = "starting"
+        """Why it does not follow the log right now, for health."""
+
+    async def run(self) -> None:
+        """Build and follow until cancelled; an outage of Kafka or MongoDB only makes it wait."""
+        while True:
+            try:
+                generation = await read_generation(self._builds.database)
+                if generation is not None and generation.current:
+                    await self._follow(generation)
+                else:
+                    await self._build()
+            except (UnavailableError, NewerVersionError) as error:
+                self.trouble = str(error)
+                log.warning("the projector waits: %s", error)
+                await asyncio.sleep(1.0)
+            except LogGapError as error:
+                log.warning("the read models know more than the log holds, building them again: %s", error)
+                await self._builds.discard()
+
+    async def _build(self) -> None:
+        self.trouble = "the read models are being rebuilt from the log"
+        id = uuid.uuid4().hex
+        if not await self._builds.begin(id):
+            await asyncio.sleep(0.5)  # somebody else builds
+            return
+        ends = await end_offsets(self._bootstrap, ALL)
+        total = sum(ends.values())
+        log.info("building the read models from %d records", total)
+
+        async def still_here(done: int) -> None:
+            log.info("folded %d of %d records", done, total)
+            await self._builds.touch(id)
+
+        folded: Folded = {}
+        await fold_log(self._bootstrap, self._read, folded, None, ends, still_here)
+        for name, documents in folded.items():
+            await self._documents.put(READ_MODELS[name], documents)
+        restored = await self._restore()
+        if await self._builds.complete(id, positions(ends)):
+            log.info("the read models are whole; %d control documents were derived", restored)
+
+    async def _follow(self, generation: Generation) -> None:
+        self.trouble = None
+        place = {
+            (topic, int(partition)): offset
+            for topic, offsets in generation.positions.items()
+            for partition, offset in offsets.items()
+        }
+        async with aclosing(read_log(self._bootstrap, ALL, place, idle=0.5)) as batches:
+            async for batch in batches:
+                if batch:
+                    await self._fold(batch)
+                    place |= {(each.topic, each.partition): each.offset + 1 for each in batch}
+                if not await self._builds.advance(generation.id, positions(place)):
+                    log.warning("this generation of the read models is gone")
+                    return
+
+    async def _fold(self, batch: Sequence[Record]) -> None:
+        try:
+            await on_records(batch, self._read, self._documents, self._bury)
+        except (UnavailableError, NewerVersionError):
+            raise
+        except Exception:
+            log.exception("a batch did not fold; trying its records one by one")
+            for record in batch:
+                try:
+                    await on_records([record], self._read, self._documents, self._bury)
+                except (UnavailableError, NewerVersionError):
+                    raise
+                except Exception as error:
+                    log.exception("%s/%d@%d does not fold", record.topic, record.partition, record.offset)
+                    await self._bury(record, "crashed", f"the fold crashed: {type(error).__name__}")
+
+
+def positions(places: Mapping[Place, int]) -> dict[str, dict[str, int]]:
+    """Return offsets by place as they are stored: topic → partition → offset."""
+    nested: dict[str, dict[str, int]] = {}
+    for (topic, partition), offset in sorted(places.items()):
+        nested.setdefault(topic, {})[str(partition)] = offset
+    return nested

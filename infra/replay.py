@@ -1,0 +1,123 @@
+"""Replay: prints the log, and proves that the read models are what the log says. It folds, it cannot act."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from contracts import topics
+from contracts.documents import READ_MODELS, Stored, build, fold, touched
+from contracts.envelope import Event, PoisonError, Record
+from infra.adapters.kafka import Place, end_offsets, read_log
+from infra.adapters.mongo import Database, MongoDocuments, read_generation
+
+Read = Callable[[Record], Event]
+ALL = tuple(topic.name for topic in topics.TOPICS)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One document that is not what the log says."""
+
+    model: str
+    id: str
+    what: str
+    """`missing`, `extra`, `edited` (its etag does not match its content) or `different`."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a verification found."""
+
+    records: int = 0
+    poison: int = 0
+    documents: dict[str, int] = field(default_factory=dict)
+    """read model → documents compared"""
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every document is byte for byte what the log says."""
+        return not self.differences
+
+
+async def records(bootstrap: str, names: Iterable[str] = ALL, follow: bool = False) -> AsyncIterator[Record]:
+    """Yield the log's records in order of time (of each captured batch), to the end or for ever."""
+    chosen = tuple(names)
+    ends = None if follow else await end_offsets(bootstrap, chosen)
+    async with aclosing(read_log(bootstrap, chosen, None, ends)) as batches:
+        if follow:
+            async for batch in batches:
+                for record in sorted(batch, key=lambda each: each.at):
+                    yield record
+            return
+        everything = [record async for batch in batches for record in batch]
+    for record in sorted(everything, key=lambda each: (each.at, each.topic, each.partition, each.offset)):
+        yield record
+
+
+async def verify(bootstrap: str, db: Database, read: Read, patience: float = 60.0) -> Report:
+    """Fold the log in memory up to captured offsets and compare every stored document, byte for byte.
+
+    A document that differs only because the log grew meanwhile is folded on and compared again; what stays
+    different while nothing new comes is reported. Raises UnavailableError.
+    """
+    shadow: dict[str, dict[str, Stored]] = {}
+    report = Report()
+    start: dict[Place, int] | None = None
+    deadline = time.monotonic() + patience
+    while True:
+        ends = await end_offsets(bootstrap, ALL)
+        async with aclosing(read_log(bootstrap, ALL, start, ends)) as batches:
+            async for batch in batches:
+                for record in batch:
+                    report.records += 1
+                    try:
+                        _fold(shadow, read(record))
+                    except PoisonError:
+                        report.poison += 1
+        start = ends
+        await _reached(db, ends, deadline)
+        await _compare(db, shadow, report)
+        if report.ok or time.monotonic() > deadline or await end_offsets(bootstrap, ALL) == ends:
+            return report
+
+
+def _fold(shadow: dict[str, dict[str, Stored]], event: Event) -> None:
+    for model, id in touched(event):
+        documents = shadow.setdefault(model.name, {})
+        new = fold(model, id, documents.get(id), event)
+        if new is not None:
+            documents[id] = new
+
+
+async def _reached(db: Database, ends: dict[Place, int], deadline: float) -> None:
+    """Wait until the projector has folded what was captured."""
+    while time.monotonic() < deadline:
+        generation = await read_generation(db)
+        if generation is not None and all(
+            generation.positions.get(topic, {}).get(str(partition), 0) >= offset
+            for (topic, partition), offset in ends.items()
+        ):
+            return
+        await asyncio.sleep(0.1)
+
+
+async def _compare(db: Database, shadow: dict[str, dict[str, Stored]], report: Report) -> None:
+    report.differences.clear()
+    documents = MongoDocuments(db, building=True)
+    for model in READ_MODELS.values():
+        expected = dict(shadow.get(model.name, {}))
+        report.documents[model.name] = len(expected)
+        async for id, stored in documents.all(model):
+            wanted = expected.pop(id, None)
+            if build(model, id, stored.facts) != stored:
+                report.differences.append(Difference(model.name, id, "edited"))
+            elif wanted is None:
+                report.differences.append(Difference(model.name, id, "extra"))
+            elif wanted != stored:
+                report.differences.append(Difference(model.name, id, "different"))
+        report.differences += [Difference(model.name, id, "missing") for id in sorted(expected)]
