@@ -63,6 +63,8 @@ class Base:
         self.mixer = LoraMixer(model)
         self.waiting: deque[Generation] = deque()
         self.running: list[Generation] = []
+        self.joining = 0
+        """Rows in their prefill, neither waiting nor running yet."""
         self.cache = BatchCache()
         self.noise = _NOISE.get(self.dtype, 0.0)
 
@@ -77,6 +79,7 @@ class Base:
         group = self._admit(statistics)
         if group:
             self._prefill(group, statistics)
+            self.joining = 0
         if self.running:
             self._decode(statistics)
 
@@ -106,6 +109,7 @@ class Base:
             alone = g.sampling.prompt_logprobs or (group and group[0].sampling.prompt_logprobs)
             if group and (alone or (len(group) + 1) * longest > self.limits.prefill_tokens):
                 break
+            self.joining += 1
             group.append(self.waiting.popleft())
         return group
 

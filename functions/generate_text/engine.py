@@ -133,7 +133,7 @@ class Engine:
                 "bases": len(self._bases),
                 "adapters": len(self._adapters),
                 "queue": sum(len(b.waiting) for b in bases),
-                "running": sum(len(b.running) for b in bases),
+                "running": sum(len(b.running) + b.joining for b in bases),
                 "steps": s.steps,
                 "tokens": s.tokens,
                 "prefills": s.prefills,
