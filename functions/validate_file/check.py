@@ -1,0 +1,88 @@
+"""Check every row of a file: `python -m functions.validate_file.check spec.json`.
+
+The spec names three paths: `input`, `rows` (canonical chat JSON lines are written there) and `errors` (every error,
+JSON lines). The verdict is printed as one JSON object. Memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from functions.validate_file.core import SHOWN_ERRORS, check
+from functions.validate_file.row import Checked, Fault, Shape
+from functions.validate_file.rows import UnreadableError, open_rows
+
+MAX_ERRORS = 100_000
+MAX_ROWS = 10_000_000
+TOO_COMPLEX = 3
+"""Exit status when memory runs out."""
+
+
+def verdict(source: BinaryIO, rows: BinaryIO, errors: BinaryIO) -> dict[str, Any]:
+    """Return the verdict on `source` as JSON, having written its rows and its errors."""
+    shown: list[dict[str, Any]] = []
+    count, number, has_tools = 0, 0, False
+    shape: Shape | None = None
+    try:
+        opened = open_rows(source)
+        for number, (line, value) in enumerate(opened.rows, 1):
+            row = check(value, number, line, shape)
+            shape = shape or row.shape
+            has_tools = has_tools or bool(row.tools)
+            count += _note(row, errors, shown)
+            if not count:
+                rows.write(row.encoded + b"\n")
+            if count >= MAX_ERRORS or number >= MAX_ROWS or (isinstance(value, Fault) and value.fatal):
+                break
+    except UnreadableError as error:
+        if not count:
+            return _rejected(error.code, str(error), number, 0, [])
+        return _rejected(shown[0]["code"], f"{_summary(shown, count)} {error}", number, count, shown)
+    if count:
+        return _rejected(shown[0]["code"], _summary(shown, count), number, count, shown)
+    if number >= MAX_ROWS:
+        return _rejected("too_many_rows", f"The file has {MAX_ROWS} rows or more. Split it.", number, 0, [])
+    if shape is None:
+        return _rejected("no_rows", "The file has no rows. It needs at least one.", 0, 0, [])
+    return {"ok": True, "format": opened.format, "shape": shape, "rows": number, "has_tools": has_tools}
+
+
+def _note(row: Checked, errors: BinaryIO, shown: list[dict[str, Any]]) -> int:
+    for error in row.errors:
+        body = error.model_dump(mode="json")
+        errors.write(json.dumps(body, ensure_ascii=False).encode() + b"\n")
+        if len(shown) < SHOWN_ERRORS:
+            shown.append(body)
+    return len(row.errors)
+
+
+def _summary(shown: list[dict[str, Any]], count: int) -> str:
+    first = f"Invalid file format. {shown[0]['message']}"
+    stopped = "; the rows behind them were not checked" if count >= MAX_ERRORS else ""
+    return first if count == 1 else f"{first} (and {count - 1} more errors{stopped})"
+
+
+def _rejected(code: str, message: str, rows: int, count: int, shown: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"ok": False, "code": code, "message": message, "rows": rows, "n_errors": count, "errors": shown}
+
+
+def main(spec_path: str) -> int:
+    """Check the file that the spec names and print the verdict."""
+    spec = json.loads(Path(spec_path).read_text())
+    try:
+        with (
+            Path(spec["input"]).open("rb", buffering=2**20) as source,
+            Path(spec["rows"]).open("wb", buffering=2**20) as rows,
+            Path(spec["errors"]).open("wb") as errors,
+        ):
+            print(json.dumps(verdict(source, rows, errors)))
+    except MemoryError:
+        return TOO_COMPLEX
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
