@@ -1,0 +1,21 @@
+"""Kafka: publishing, reliable subscriptions, reading the log, creating the topics."""
+
+from infra.adapters.kafka.delivery import Delivery
+from infra.adapters.kafka.producer import KafkaEmit, Published
+from infra.adapters.kafka.reader import Place, end_offsets, read_log
+from infra.adapters.kafka.reliable import Revoked, Subscription, nobody_revoked
+from infra.adapters.kafka.topics import TopicSettingsError, ensure_topics
+
+__all__ = [
+    "Delivery",
+    "KafkaEmit",
+    "Place",
+    "Published",
+    "Revoked",
+    "Subscription",
+    "TopicSettingsError",
+    "end_offsets",
+    "ensure_topics",
+    "nobody_revoked",
+    "read_log",
+]

@@ -1,0 +1,147 @@
+"""Reading the log in batches, by assignment and never in a live group: for the projector, replay and rebuild."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from contracts.envelope import Record
+from contracts.ports import UnavailableError
+from infra.adapters.kafka.records import to_record
+
+Place = tuple[str, int]
+"""(topic, partition)"""
+
+_REQUEST_MS = 10_000
+_SILENT_SECONDS = 20.0
+"""A bounded read that gets nothing for this long has lost its broker."""
+
+
+class LogGapError(Exception):
+    """Kafka does not have the offsets that were asked for: another or a shortened log."""
+
+
+async def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[Place, int]:
+    """Return the next offset to be written of every partition of `topics`; raises UnavailableError."""
+    consumer = _consumer(bootstrap)
+    try:
+        await consumer.start()
+        places = await _places(consumer, topics)
+        ends = await consumer.end_offsets(places)
+    except (KafkaError, OSError) as error:
+        raise _away(bootstrap, error) from error
+    finally:
+        await consumer.stop()
+    return {(place.topic, place.partition): offset for place, offset in ends.items()}
+
+
+async def read_log(
+    bootstrap: str,
+    topics: Sequence[str],
+    from_offsets: Mapping[Place, int] | None = None,
+    to_offsets: Mapping[Place, int] | None = None,
+    *,
+    max_records: int = 2000,
+    idle: float = 1.0,
+) -> AsyncGenerator[list[Record], None]:
+    """Yield batches of records, in order within each partition.
+
+    With `to_offsets` the read ends when every partition has reached its offset; one that it leaves out is not read.
+    Without, it goes on for ever and yields an empty batch whenever nothing came for `idle` seconds, an outage included.
+    Partitions that `from_offsets` leaves out are read from their beginning.
+    Raises UnavailableError (at the start, or when a bounded read gets nothing for 20 s) and LogGapError.
+    """
+    consumer = _consumer(bootstrap)
+    try:
+        await consumer.start()
+        places = await _places(consumer, topics)
+        consumer.assign(places)
+        await _seek(consumer, places, from_offsets or {})
+        if to_offsets is None:
+            async for batch in _live(consumer, max_records, idle):
+                yield batch
+        else:
+            async for batch in _bounded(consumer, places, to_offsets, max_records):
+                yield batch
+    except OffsetOutOfRangeError as error:
+        raise LogGapError(f"Kafka at {bootstrap} does not hold the offsets {error}") from error
+    except (KafkaError, OSError) as error:
+        raise _away(bootstrap, error) from error
+    finally:
+        await consumer.stop()
+
+
+async def _live(consumer: AIOKafkaConsumer, max_records: int, idle: float) -> AsyncIterator[list[Record]]:
+    while True:
+        fetched = await consumer.getmany(timeout_ms=int(idle * 1000), max_records=max_records)
+        yield [to_record(raw) for batch in fetched.values() for raw in batch]
+
+
+async def _bounded(
+    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], ends: Mapping[Place, int], max_records: int
+) -> AsyncIterator[list[Record]]:
+    stop = {place: ends.get((place.topic, place.partition), 0) for place in places}
+    left = {place for place in places if await consumer.position(place) < stop[place]}
+    consumer.pause(*(place for place in places if place not in left))
+    clock = asyncio.get_running_loop().time
+    heard = clock()
+    while left:
+        fetched = await consumer.getmany(timeout_ms=500, max_records=max_records)
+        records = [to_record(raw) for place, batch in fetched.items() for raw in batch if raw.offset < stop[place]]
+        # the position, not the last record: a transaction's marker has an offset and no record
+        done = {place for place in left if await consumer.position(place) >= stop[place]}
+        consumer.pause(*done)
+        left -= done
+        if fetched or done:
+            heard = clock()
+        elif clock() - heard > _SILENT_SECONDS:
+            raise UnavailableError("kafka", f"Kafka sent nothing for {_SILENT_SECONDS:.0f} s while {left} were unread")
+        if records:
+            yield records
+
+
+def _consumer(bootstrap: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        client_id="temper-reader",
+        group_id=None,
+        enable_auto_commit=False,
+        auto_offset_reset="none",  # offsets that are gone must be seen, not skipped
+        request_timeout_ms=_REQUEST_MS,
+        max_partition_fetch_bytes=2 * 2**20,
+        metadata_max_age_ms=60_000,
+    )
+
+
+async def _places(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
+    known = await consumer._client.fetch_all_metadata()  # noqa: SLF001  the public way answers only for subscribed topics
+    places: list[TopicPartition] = []
+    for topic in topics:
+        partitions = known.partitions_for_topic(topic)
+        if not partitions:
+            raise UnavailableError("kafka", f"Kafka has no topic {topic}; `temper up` creates the topics")
+        places += [TopicPartition(topic, partition) for partition in sorted(partitions)]
+    return places
+
+
+async def _seek(
+    consumer: AIOKafkaConsumer, places: Sequence[TopicPartition], from_offsets: Mapping[Place, int]
+) -> None:
+    fresh = [place for place in places if (place.topic, place.partition) not in from_offsets]
+    if fresh:
+        await consumer.seek_to_beginning(*fresh)
+    ends = await consumer.end_offsets(places)
+    for place in places:
+        offset = from_offsets.get((place.topic, place.partition))
+        if offset is None:
+            continue
+        if offset > ends[place]:
+            raise LogGapError(f"{place.topic}/{place.partition} ends at {ends[place]}, before the position {offset}")
+        consumer.seek(place, offset)
+
+
+def _away(bootstrap: str, error: Exception) -> UnavailableError:
+    return UnavailableError("kafka", f"Kafka at {bootstrap} does not answer: {error!r}")

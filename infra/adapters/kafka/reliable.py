@@ -1,0 +1,185 @@
+"""One record, one decision: what becomes of it after its handler has run, so that nothing is lost or blocks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
+
+from contracts import envelope
+from contracts.envelope import Event, NewerVersionError, PoisonError, derived_id
+from contracts.events.dead import DeadLetter
+from contracts.ports import Emit, UnavailableError
+from infra.adapters.kafka.progress import Progress
+
+MAX_TRIES = 3
+MAX_WAIT_SECONDS = 30.0
+_DEAD_LETTERS = "dead.letter"
+_SYSTEM_TENANT = "temper"
+"""Owner of dead letters whose record nobody could believe."""
+
+log = logging.getLogger(__name__)
+
+Revoked = Callable[[str, str], Awaitable[bool]]
+"""(tenant, ingest key id) → whether that key has been revoked; may raise UnavailableError."""
+
+
+async def nobody_revoked(tenant: str, key_id: str) -> bool:
+    """Believe every ingest key: for processes that read no ingest topic."""
+    return False
+
+
+def no_failure(event: Event, error: Exception) -> Sequence[Event]:
+    """Say nothing beside the dead letter: for functions that nobody waits for."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A function's consumer group and what it does with an event."""
+
+    group: str
+    """A constant: the group's offsets live under this name."""
+    topics: tuple[str, ...]
+    handle: Callable[[Event], Awaitable[None]]
+    on_failure: Callable[[Event, Exception], Sequence[Event]] = no_failure
+    """(event, bug) → the events that tell whoever waits; with derived ids."""
+    deadline: float = 60.0
+    """Seconds; what takes longer is work under a lease."""
+
+
+@dataclass
+class _Attempt:
+    """How often one record has been tried."""
+
+    offset: int
+    waits: int = 0
+    crashes: int = 0
+
+
+@dataclass
+class Desk:
+    """Settles the records of one group: commits, dead letters, waits."""
+
+    subscription: Subscription
+    emit: Emit
+    progress: Progress = field(default_factory=Progress)
+    _attempts: dict[TopicPartition, _Attempt] = field(default_factory=dict)
+
+    async def settle(
+        self, consumer: AIOKafkaConsumer, raw: ConsumerRecord, event: Event | None, error: Exception | None
+    ) -> None:
+        """Commit what is dealt with; otherwise go back to the record and let only its partition wait."""
+        place = TopicPartition(raw.topic, raw.partition)
+        try:
+            if error is not None:
+                await self._judge(place, raw, event, error)
+            await consumer.commit({place: raw.offset + 1})
+        except (CommitFailedError, IllegalStateError, ConsumerStoppedError):
+            return  # the partition moved or the consumer closes: its next owner gets the record again
+        except Exception as weather:  # noqa: BLE001  whatever it is, the record must not be lost
+            self._wait(consumer, place, raw.offset, weather)
+        else:
+            self._attempts.pop(place, None)
+            self.progress.done(place, raw.offset)
+
+    async def _judge(self, place: TopicPartition, raw: ConsumerRecord, event: Event | None, error: Exception) -> None:
+        """Return when the record is dealt with by other means than its handler; raise what it has to wait for."""
+        if isinstance(error, PoisonError):
+            await self._bury(raw, event, error.code, str(error), tries=1)
+            return
+        if isinstance(error, NewerVersionError | UnavailableError):
+            raise error
+        attempt = self._attempt(place, raw.offset)
+        attempt.crashes += 1
+        where = f"{self.subscription.group}: {place.topic}/{place.partition}@{raw.offset}"
+        log.error("%s: try %d of %d crashed", where, attempt.crashes, MAX_TRIES, exc_info=error)
+        if attempt.crashes < MAX_TRIES:
+            raise error
+        for failure in self._failures(event, error):
+            await self.emit(failure)
+        await self._bury(raw, event, "crashed", f"the function crashed: {_place(error)}", attempt.crashes)
+
+    def _failures(self, event: Event | None, error: Exception) -> Sequence[Event]:
+        if event is None:
+            return ()
+        try:
+            return self.subscription.on_failure(event, error)
+        except Exception:
+            log.exception("%s: its failure event crashed too", self.subscription.group)
+            return ()
+
+    async def _bury(self, raw: ConsumerRecord, event: Event | None, code: str, message: str, tries: int) -> None:
+        group = self.subscription.group
+        log.warning("%s: %s/%s@%s is a dead letter: %s: %s", group, raw.topic, raw.partition, raw.offset, code, message)
+        if raw.topic == _DEAD_LETTERS:
+            return  # it would follow itself for ever
+        letter = derived_id("dead", group, raw.topic, raw.partition, raw.offset)
+        data = DeadLetter(
+            code=code,
+            message=message[:500],
+            topic=raw.topic,
+            partition=raw.partition,
+            offset=raw.offset,
+            function=group,
+            tries=tries,
+        )
+        await self.emit(
+            envelope.make(
+                data,
+                subject=f"dead-{letter.replace('-', '')}",
+                tenant=event.tenant if event else _SYSTEM_TENANT,
+                id=letter,
+                cause=event.id if event else None,
+            )
+        )
+
+    def _attempt(self, place: TopicPartition, offset: int) -> _Attempt:
+        attempt = self._attempts.get(place)
+        if attempt is None or attempt.offset != offset:
+            attempt = self._attempts[place] = _Attempt(offset)
+        return attempt
+
+    def _wait(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int, weather: Exception) -> None:
+        attempt = self._attempt(place, offset)
+        attempt.waits += 1
+        seconds = min(MAX_WAIT_SECONDS, 0.1 * 2 ** min(attempt.waits, 16)) * random.uniform(0.5, 1.0)
+        reason = _reason(weather)
+        log.warning(
+            "%s: %s/%s waits %.1f s: %s", self.subscription.group, place.topic, place.partition, seconds, reason
+        )
+        try:
+            consumer.seek(place, offset)
+            consumer.pause(place)
+        except IllegalStateError:
+            return  # the partition moved: its next owner gets the record again
+        self.progress.waiting[place] = reason
+        asyncio.get_running_loop().call_later(seconds, _resume, consumer, place)
+
+
+def _resume(consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
+    try:
+        consumer.resume(place)
+    except IllegalStateError:
+        return  # the partition moved
+
+
+def _reason(weather: Exception) -> str:
+    if isinstance(weather, UnavailableError):
+        return f"{weather.dependency}: {weather}"
+    if isinstance(weather, NewerVersionError):
+        return f"newer_version: {weather}. Upgrade this Temper"
+    return f"crashed: {_place(weather)}"
+
+
+def _place(error: Exception) -> str:
+    """Name the error and where it was raised; its text may hold what no event may say."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"

@@ -1,0 +1,26 @@
+"""Blob stores of the test run."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from infra.adapters.minio import MinioBlobs
+from infra.settings import Settings
+
+
+@asynccontextmanager
+async def minio_blobs(servers: Settings) -> AsyncIterator[MinioBlobs]:
+    """The real store, with its bucket."""
+    assert servers.s3_url
+    assert servers.s3_access_key
+    assert servers.s3_secret_key
+    blobs = MinioBlobs(
+        servers.s3_url,
+        servers.s3_access_key.get_secret_value(),
+        servers.s3_secret_key.get_secret_value(),
+        servers.s3_bucket,
+    )
+    try:
+        await blobs.ensure_bucket()
+        yield blobs
+    finally:
+        blobs.close()
