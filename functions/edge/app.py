@@ -1,0 +1,85 @@
+"""The edge: OpenAI's API in front of the log and the read models."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from functions.edge.auth import authenticate
+from functions.edge.context import EdgeDeps
+from functions.edge.errors import BUG, HANDLED, answer, on_error, to_api_error
+from functions.edge.routes import completions, files, health, jobs, models
+
+log = logging.getLogger(__name__)
+
+ROUTES: list[BaseRoute] = [
+    *health.ROUTES,
+    *files.ROUTES,
+    *jobs.ROUTES,
+    *models.ROUTES,
+    *completions.ROUTES,
+]
+
+
+def create_app(deps: EdgeDeps) -> Starlette:
+    """Return the edge as an ASGI app; it holds no state of its own, so any number may run side by side."""
+    app = Starlette(
+        routes=ROUTES,
+        middleware=[Middleware(Envelope, deps=deps)],
+        exception_handlers=dict.fromkeys(HANDLED, on_error),
+    )
+    app.state.deps = deps
+    app.state.readiness = health.Readiness(deps)
+    return app
+
+
+class Envelope:
+    """Around every request: its id, its time, whose it is, and an answer in OpenAI's shape whatever happens."""
+
+    def __init__(self, app: ASGIApp, deps: EdgeDeps) -> None:
+        self.app = app
+        self.deps = deps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        request_id = "req_" + self.deps.new_id().replace("-", "")
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        started = False
+
+        async def stamped(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                took = int((time.perf_counter() - begun) * 1000)
+                headers = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    (b"openai-processing-ms", str(took).encode()),
+                    (b"openai-version", b"2020-10-01"),
+                ]
+                if "tenant" in state:
+                    headers.append((b"openai-organization", state["tenant"].encode()))
+                message = {**message, "headers": headers}
+            await send(message)
+
+        try:
+            if scope["path"].startswith("/v1/"):
+                state["tenant"] = await authenticate(scope["headers"], self.deps.documents)
+            await self.app(scope, receive, stamped)
+        except Exception as error:
+            told = to_api_error(error)
+            if told is None:
+                log.exception("%s %s failed (%s)", scope["method"], scope["path"], request_id)
+            if started:
+                raise
+            await answer(told or BUG)(scope, receive, stamped)

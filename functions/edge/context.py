@@ -1,0 +1,182 @@
+"""What every route uses: the ports, the caller, reading bodies, publishing, answering."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from starlette.background import BackgroundTask
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from contracts.canonical import compact, sha256
+from contracts.documents.models import PUBLIC, model_id
+from contracts.envelope import Event
+from contracts.ports import Blobs, Complete, Controls, Documents, Emit, Requests, Reservation
+from functions.edge.core import Window, unknown_after
+from functions.edge.fields import parse_json, parse_object
+from functions.edge.refusals import ApiError, key_reused, too_large
+
+MAX_JSON = 2**20
+_DRAINED = 8 * 2**20
+"""Bytes of an oversized body that are read and dropped, so that the client gets to see the answer."""
+_SILENCE = 60.0
+"""Seconds after which a body that stopped coming is given up."""
+
+Probe = Callable[[], Awaitable[str]]
+"""Asks one dependency; returns a sentence on how it is, raises with a sentence when it is not well."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeDeps:
+    """What the edge needs from the world."""
+
+    blobs: Blobs
+    emit: Emit
+    documents: Documents
+    controls: Controls
+    requests: Requests
+    complete: Complete
+    new_id: Callable[[], str]
+    """Returns a new UUIDv7 as text."""
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+    """Dependency (kafka, mongo, minio, serving, worker, trainer) → its probe, for `GET /readyz`."""
+
+
+def deps(request: Request) -> EdgeDeps:
+    """Return the ports of the app that serves `request`."""
+    found: EdgeDeps = request.app.state.deps
+    return found
+
+
+def tenant(request: Request) -> str:
+    """Return the tenant whose key came with the request."""
+    found: str = request.scope["state"]["tenant"]
+    return found
+
+
+def request_id(request: Request) -> str:
+    """Return the request's id, as the client sees it."""
+    found: str = request.scope["state"]["request_id"]
+    return found
+
+
+def new_object_id(request: Request, prefix: str) -> str:
+    """Return a new id such as `file-<32 hex>`."""
+    return prefix + deps(request).new_id().replace("-", "")
+
+
+def reply(data: Mapping[str, Any], background: BackgroundTask | None = None) -> Response:
+    """Return a JSON answer."""
+    return Response(msgspec.json.encode(data), media_type="application/json", background=background)
+
+
+async def incoming(request: Request) -> AsyncIterator[bytes]:
+    """Yield the body's chunks; raises ClientDisconnect, or ApiError (408) when nothing comes for a minute."""
+    more = True
+    while more:
+        try:
+            async with asyncio.timeout(_SILENCE):
+                message = await request.receive()
+        except TimeoutError:
+            sentence = f"The body stopped coming for {_SILENCE:.0f} seconds."
+            raise ApiError(sentence, status=408, code="request_timeout", headers={"connection": "close"}) from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        if chunk := message.get("body", b""):
+            yield chunk
+
+
+async def read_body(request: Request) -> bytes:
+    """Return a JSON body's bytes; raises ApiError (413) beyond 1 MiB."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in incoming(request):
+        size += len(chunk)
+        if size <= MAX_JSON:
+            chunks.append(chunk)
+        elif size > _DRAINED:
+            break
+    if size > MAX_JSON:
+        raise too_large("The JSON body", MAX_JSON)
+    return b"".join(chunks)
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """Return the JSON object in the body."""
+    return parse_object(await read_body(request))
+
+
+async def read_completion(request: Request) -> tuple[bytes, dict[str, Any]]:
+    """Return a body that is passed on as it is, and the JSON object in it."""
+    body = await read_body(request)
+    escaped = b"\\ud" in body or b"\\uD" in body  # only an escape can say half of a surrogate pair
+    return body, parse_object(body) if escaped else parse_json(body)
+
+
+def is_retry(request: Request) -> bool:
+    """Return whether the official client marked the request as a retry."""
+    count = request.headers.get("x-stainless-retry-count", "0")
+    return count.isascii() and count.isdigit() and int(count[:9]) > 0
+
+
+async def reserve(request: Request, route: str, same: Mapping[str, Any], new_id: str) -> Reservation:
+    """Set an object id aside before anything is published; `same` is what makes two requests the same one."""
+    key = request.headers.get("idempotency-key") or None
+    if key is not None and len(key) > 255:
+        raise ApiError(
+            "The Idempotency-Key is longer than 255 characters.", param="Idempotency-Key", code="invalid_value"
+        )
+    digest = sha256(compact(same))
+    reserved = await deps(request).requests.reserve(tenant(request), route, key, digest, is_retry(request), new_id)
+    if reserved.state == "mismatch":
+        raise key_reused()
+    return reserved
+
+
+async def reply_reserved(request: Request, reservation: Reservation, data: Mapping[str, Any]) -> Response:
+    """Answer a POST that reserved an id; its reply is complete only if the client is still there to get it."""
+    if await request.is_disconnected():
+        return reply(data)
+    return reply(data, BackgroundTask(deps(request).requests.complete, reservation))
+
+
+async def publish(request: Request, event: Event) -> None:
+    """Publish an event and fold it, so that the caller's next read shows it."""
+    ports = deps(request)
+    await ports.documents.apply(await ports.emit(event))
+
+
+async def owned(request: Request, model: str, id: str) -> dict[str, Any] | None:
+    """Return a view of the caller's tenant, deleted or not; anything else is as good as absent."""
+    view = await deps(request).documents.get(model, id)
+    return view if view is not None and view["tenant"] == tenant(request) else None
+
+
+async def visible_model(request: Request, name: str) -> dict[str, Any] | None:
+    """Return the tenant's own model of that name or the public one, unless it is deleted."""
+    documents = deps(request).documents
+    for owner in (tenant(request), PUBLIC):
+        view = await documents.get("models", model_id(owner, name))
+        if view is not None and not view["deleted"] and view["tenant"] == owner:
+            return view
+    return None
+
+
+async def find_page(
+    request: Request, model: str, where: Mapping[str, Any], asked: Window
+) -> tuple[list[dict[str, Any]], bool]:
+    """Return one page of the tenant's documents by (created_at, id), and whether more follow."""
+    filters: list[Mapping[str, Any]] = [{"tenant": tenant(request)}, where]
+    if asked.after is not None:
+        last = await owned(request, model, asked.after)
+        if last is None:
+            raise unknown_after(asked.after)
+        filters.append(asked.beyond(last))
+    order = [("created_at", asked.direction), ("id", asked.direction)]
+    found = await deps(request).documents.find(model, {"$and": filters}, order, asked.limit + 1)
+    return found[: asked.limit], len(found) > asked.limit

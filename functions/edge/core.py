@@ -1,0 +1,344 @@
+"""What the edge decides: which requests become events, what a list shows, what is refused. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from contracts.blobs import BlobRef
+from contracts.events.files import FileUploaded
+from contracts.events.jobs import Auto, Hyperparameters, JobCreated, Tuning
+from contracts.wire import openai
+from functions.edge.fields import Fields, check_strings, invalid_value
+from functions.edge.refusals import ApiError, missing, no_file, unsupported
+
+View = Mapping[str, Any]
+Filter = dict[str, Any]
+
+MAX_FILE = 512 * 2**20
+HEAD = 4096
+"""Bytes of a file that are enough to tell its format."""
+PURPOSES = ("fine-tune",)
+OTHER_PURPOSES = ("assistants", "batch", "vision", "user_data", "evals")
+MAX_FILENAME = 1024
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_SUFFIX = re.compile(r"[^\x00-\x20\x7f:/?#%\\][^\x00-\x1f\x7f:/?#%\\]*")
+
+
+# --- files
+
+
+def check_purpose(purpose: str) -> None:
+    """Refuse a purpose that Temper does not serve."""
+    if purpose in OTHER_PURPOSES:
+        raise unsupported(f"Files with purpose '{purpose}' are", "purpose")
+    if purpose not in PURPOSES:
+        raise invalid_value("purpose", purpose, PURPOSES)
+
+
+def sniff(head: bytes, filename: str) -> Literal["jsonl", "json", "csv", "unknown"]:
+    """Return the format of a file of rows from its first bytes; validation decides later.
+
+    Raises ApiError for what is no file of rows: nothing at all, an archive, a document.
+    """
+    if not head:
+        raise ApiError("The file is empty. Upload a file with at least 10 rows.", param="file", code="empty_file")
+    if head.startswith(b"PK"):
+        raise unsupported("ZIP archives and Office documents are", "file")
+    if head.startswith(b"%PDF"):
+        raise unsupported("PDF documents are", "file")
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"{"):
+        return "jsonl"
+    if text.startswith(b"["):
+        return "json"
+    if filename.lower().endswith(".csv") or b"," in text.split(b"\n", 1)[0]:
+        return "csv"
+    return "unknown"
+
+
+def clean_filename(raw: bytes | None) -> str:
+    """Return a name that is safe to store and show; it is never used as a path."""
+    name = _CONTROL.sub("", (raw or b"").decode("utf-8", errors="replace")).strip()
+    return name[:MAX_FILENAME] or "upload"
+
+
+def uploaded(form: Mapping[str, str], filename: str, head: bytes, blob: BlobRef) -> FileUploaded:
+    """Return the event of an upload whose bytes are stored."""
+    if "purpose" not in form:
+        raise missing("purpose")
+    check_purpose(form["purpose"])
+    return FileUploaded(
+        blob=blob,
+        filename=filename,
+        purpose=form["purpose"],
+        format=sniff(head, filename),
+        expires_after=_expires_after(form),
+    )
+
+
+def _expires_after(form: Mapping[str, str]) -> int | None:
+    anchor, seconds = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    if anchor != "created_at":
+        raise invalid_value("expires_after.anchor", anchor or "", ("created_at",))
+    digits = seconds is not None and re.fullmatch(r"-?[0-9]{1,12}", seconds)
+    value: Any = int(seconds) if digits and seconds else seconds
+    found = Fields({"seconds": value}, "expires_after").whole("seconds", 3600, 2592000)
+    if found is None:
+        raise missing("expires_after.seconds")
+    return found
+
+
+def same_upload(data: FileUploaded) -> dict[str, Any]:
+    """Return what makes two uploads the same: content, purpose, name; not the key that the bytes lie under."""
+    return {"sha256": data.blob.sha256, **data.model_dump(mode="json", exclude={"blob"})}
+
+
+# --- jobs
+
+
+def job_created(body: Mapping[str, Any]) -> JobCreated:
+    """Return the event that a request to create a job asks for."""
+    fields = Fields(body)
+    model = fields.required("model", 256)
+    training_file = fields.required("training_file", 128)
+    method = _method(fields)
+    if fields.given("integrations"):
+        raise unsupported("Integrations are", "integrations")
+    return JobCreated(
+        model=model,
+        training_file=training_file,
+        validation_file=fields.text("validation_file", 128) or None,
+        suffix=_suffix(fields),
+        seed=fields.whole("seed", 0, 2**31 - 1),
+        hyperparameters=_hyperparameters(fields.object("hyperparameters"), method),
+        tuning=_tuning(fields.object("tuning")),
+        overlong=_overlong(fields.choice("overlong", ("fail", "drop", "truncate"))),
+        metadata=fields.strings("metadata", 16, 64, 512),
+    )
+
+
+def _method(fields: Fields) -> Fields | None:
+    method = fields.object("method")
+    if method is None:
+        return None
+    kind = method.choice("type", ("supervised", "dpo", "reinforcement"))
+    if kind is None:
+        raise missing("method.type")
+    if kind != "supervised":
+        raise unsupported(f"The method '{kind}' is", "method")
+    supervised = method.object("supervised")
+    return supervised.object("hyperparameters") if supervised else None
+
+
+def _hyperparameters(deprecated: Fields | None, method: Fields | None) -> Hyperparameters:
+    n_epochs: int | Auto = "auto"
+    batch_size: int | Auto = "auto"
+    multiplier: float | Auto = "auto"
+    for fields in (deprecated, method):  # the method's values win
+        if fields is not None:
+            n_epochs = fields.whole("n_epochs", 1, 50, auto=True) or n_epochs
+            batch_size = fields.whole("batch_size", 1, 256, auto=True) or batch_size
+            multiplier = fields.positive("learning_rate_multiplier", auto=True) or multiplier
+    return Hyperparameters(n_epochs=n_epochs, batch_size=batch_size, learning_rate_multiplier=multiplier)
+
+
+def _tuning(fields: Fields | None) -> Tuning:
+    default = Tuning()
+    if fields is None:
+        return default
+    dropout = fields.number("dropout", 0, 1)
+    return Tuning(
+        kind="full" if fields.choice("kind", ("lora", "full")) == "full" else "lora",
+        r=fields.whole("r", 1, 512) or default.r,
+        alpha=fields.whole("alpha", 1, 1024) or default.alpha,
+        dropout=default.dropout if dropout is None else dropout,
+    )
+
+
+def _overlong(choice: str | None) -> Literal["fail", "drop", "truncate"]:
+    match choice:
+        case "drop":
+            return "drop"
+        case "truncate":
+            return "truncate"
+        case _:
+            return "fail"
+
+
+def _suffix(fields: Fields) -> str | None:
+    suffix = fields.text("suffix", 64)
+    if not suffix:
+        return None
+    if not _SUFFIX.fullmatch(suffix):
+        raise ApiError(
+            "Invalid 'suffix': it becomes part of the model's name, so it may not begin with a space nor hold "
+            "control characters or any of : / ? # % \\.",
+            param="suffix",
+            code="invalid_value",
+        )
+    return suffix
+
+
+def check_training_file(id: str, param: str, tenant: str, view: View | None) -> None:
+    """Refuse a file that cannot be trained on; one that is not checked yet may be."""
+    if view is None or view["tenant"] != tenant:
+        raise ApiError(no_file(id).message, param=param, code="file_not_found")
+    if view["deleted"]:
+        raise ApiError(f"The file {id} was deleted. Upload it again.", param=param, code="file_deleted")
+    if view["purpose"] != "fine-tune":
+        sentence = f"The file {id} has purpose '{view['purpose']}'; a job needs one with purpose 'fine-tune'."
+        raise ApiError(sentence, param=param, code="invalid_file_purpose")
+    if view["rejected"] is not None:
+        raise ApiError(view["rejected"]["message"], param=param, code=view["rejected"]["code"])
+
+
+def check_base(name: str, view: View | None, known: Sequence[str]) -> None:
+    """Refuse a model that cannot be tuned, naming those that can."""
+    if view is None:
+        names = ", ".join(known) or "none; add one with `temper models add NAME DIR`"
+        raise ApiError(
+            f"The model `{name}` is not available for fine-tuning or does not exist. Available are: {names}.",
+            param="model",
+            code="model_not_found",
+        )
+    if view["kind"] != "base":
+        raise unsupported("Tuning a model that is itself tuned is", "model")
+
+
+def check_cancel(job: View) -> None:
+    """Refuse to cancel what has ended."""
+    if job["ended"]:
+        raise _ended(job)
+
+
+def _ended(job: View) -> ApiError:
+    sentence = f"The job {job['id']} has already ended: its status is {job['status']}."
+    return ApiError(sentence, param="fine_tuning_job_id", code="job_already_ended")
+
+
+def check_desired(job: View) -> None:
+    """Refuse a pause or resume that came too late, or before anybody could keep it."""
+    check_cancel(job)
+    sentence = f"The job {job['id']} is {job['status']} and cannot be paused or resumed yet. Try again in a moment."
+    raise ApiError(sentence, param="fine_tuning_job_id", code="job_not_running")
+
+
+def wants_change(job: View, wanted: Literal["pause", "run"]) -> bool:
+    """Return whether a pause or resume changes anything; raises ApiError where it makes no sense.
+
+    What is asked twice is answered twice: the POST is safe to retry.
+    """
+    if job["ended"]:
+        raise _ended(job)
+    resting = job["status"] == "paused" or openai.pausing(job)
+    if wanted == "pause":
+        if not resting and job["status"] not in ("queued", "running"):
+            sentence = f"The job {job['id']} is {job['status']}; only a queued or running job can be paused."
+            raise ApiError(sentence, param="fine_tuning_job_id", code="job_not_running")
+        return not resting
+    if not resting and not any(request["topic"] == "job.resume_requested" for request in job["requests"]):
+        sentence = f"The job {job['id']} is {job['status']}; only a paused job can be resumed."
+        raise ApiError(sentence, param="fine_tuning_job_id", code="job_not_paused")
+    return resting
+
+
+def visible_events(runs: Sequence[View]) -> Filter:
+    """Return the filter that hides metrics of steps which a newer run makes again.
+
+    A step said in a run is shown when it is at most the `from_step` of every newer run. `runs` are a job's
+    {epoch, attempt, from_step}; what a run says that is not known here is shown.
+    """
+    ordered = sorted(runs, key=lambda run: (run["epoch"], run["attempt"]))
+    if len(ordered) < 2:
+        return {}
+    newest = ordered[-1]
+    shown: list[Filter] = [
+        {"type": {"$ne": "metrics"}},
+        {"epoch": {"$gt": newest["epoch"]}},
+        {"epoch": newest["epoch"], "attempt": {"$gte": newest["attempt"]}},
+    ]
+    limit = newest["from_step"]
+    for run in reversed(ordered[:-1]):
+        shown.append({"epoch": run["epoch"], "attempt": run["attempt"], "step": {"$lte": limit}})
+        limit = min(limit, run["from_step"])
+    return {"$or": shown}
+
+
+# --- lists
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list is asked for."""
+
+    limit: int
+    after: str | None
+    descending: bool = True
+
+    @property
+    def direction(self) -> int:
+        """The sort order as the stores take it."""
+        return -1 if self.descending else 1
+
+    def beyond(self, last: View) -> Filter:
+        """Return the filter for what comes after the item `last`, by (created_at, id)."""
+        operator = "$lt" if self.descending else "$gt"
+        return {
+            "$or": [
+                {"created_at": {operator: last["created_at"]}},
+                {"created_at": last["created_at"], "id": {operator: last["id"]}},
+            ]
+        }
+
+
+def window(query: Mapping[str, str], default: int, most: int) -> Window:
+    """Return the window that `limit`, `after` and `order` ask for."""
+    limit: Any = query.get("limit")
+    if limit is not None and re.fullmatch(r"-?[0-9]{1,9}", limit):
+        limit = int(limit)
+    found = Fields({"limit": limit, "order": query.get("order")})
+    order = found.choice("order", ("asc", "desc"))
+    after = query.get("after") or None
+    check_strings(after or "", "after")
+    return Window(found.whole("limit", 1, most) or default, after, order != "asc")
+
+
+def unknown_after(after: str) -> ApiError:
+    """The item that a page should begin after is not in this list."""
+    sentence = f"There is nothing with id '{after[:128]}' in this list. Give the last id of the page before."
+    return ApiError(sentence, param="after", code="invalid_value")
+
+
+def metadata_filter(query: Mapping[str, str]) -> Filter:
+    """Return the filter of a job list for `metadata[key]=value` and `metadata=null`."""
+    wanted: Filter = {}
+    if "metadata" in query:
+        if query["metadata"] != "null":
+            raise invalid_value("metadata", query["metadata"], ("null",))
+        return {"created.metadata": {}}
+    for name, value in query.items():
+        if found := re.fullmatch(r"metadata\[(.*)\]", name, flags=re.DOTALL):
+            key = found[1]
+            if not key or "." in key or key.startswith("$") or "\0" in key:
+                raise unsupported(
+                    "Filtering by a metadata key that is empty, holds a dot or begins with $ is", "metadata"
+                )
+            wanted[f"created.metadata.{key}"] = value
+    return wanted
+
+
+def after_checkpoint(checkpoints: Sequence[View], window: Window) -> tuple[list[View], bool]:
+    """Return the page of a job's checkpoints, which are few, and whether more follow."""
+    start = 0
+    if window.after is not None:
+        ids = [openai.checkpoint_id(view["id"]) for view in checkpoints]
+        if window.after not in ids:
+            raise unknown_after(window.after)
+        start = ids.index(window.after) + 1
+    shown = [view for view in checkpoints[start:] if not view["deleted"]]
+    return shown[: window.limit], len(shown) > window.limit

@@ -1,0 +1,120 @@
+"""multipart/form-data read as it comes: small fields are kept, the file's bytes are handed on."""
+
+from __future__ import annotations
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from functions.edge.refusals import ApiError
+
+MAX_FIELD = 64 * 1024
+MAX_PARTS = 64
+
+
+class Form:
+    """A form with one part called `file`; feed it the body's chunks and take the file's bytes between."""
+
+    def __init__(self, content_type: str | None) -> None:
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data" or not options.get(b"boundary"):
+            raise ApiError(
+                "The body must be multipart/form-data with a boundary in its Content-Type.", code="invalid_multipart"
+            )
+        self.fields: dict[str, str] = {}
+        self.filename: bytes | None = None
+        self.begun = False
+        """Whether the file's part has begun."""
+        self.complete = False
+        """Whether the closing boundary has come."""
+        self._ended = False
+        self._parts = 0
+        self._pieces: list[bytes] = []
+        self._headers: dict[bytes, bytes] = {}
+        self._header = bytearray()
+        self._value = bytearray()
+        self._name: str | None = None
+        self._field = bytearray()
+        self._parser = MultipartParser(
+            options[b"boundary"],
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_field,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+        )
+
+    def feed(self, chunk: bytes) -> None:
+        """Parse the next bytes of the body; raises ApiError for what is no form."""
+        try:
+            self._parser.write(chunk)
+        except MultipartParseError as error:
+            raise broken(str(error)) from error
+
+    def take(self) -> list[bytes]:
+        """Return the file's bytes that came since the last call."""
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    @property
+    def file_ended(self) -> bool:
+        """Whether the file's part is behind us."""
+        return self._ended
+
+    def _on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise broken(f"there are more than {MAX_PARTS} parts")
+        self._headers, self._field = {}, bytearray()
+
+    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def _on_header_end(self) -> None:
+        self._headers[bytes(self._header).lower()] = bytes(self._value)
+        self._header, self._value = bytearray(), bytearray()
+
+    def _on_headers_finished(self) -> None:
+        disposition, options = parse_options_header(self._headers.get(b"content-disposition"))
+        if disposition != b"form-data" or b"name" not in options:
+            raise broken("a part has no Content-Disposition with a name")
+        self._name = options[b"name"].decode("utf-8", errors="replace")
+        if self._name == "file":
+            if self.begun:
+                raise ApiError(
+                    "There is more than one 'file'. Upload one at a time.", param="file", code="invalid_multipart"
+                )
+            self.begun = True
+            self.filename = options.get(b"filename")
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._name == "file":
+            self._pieces.append(data[start:end])
+            return
+        self._field += data[start:end]
+        if len(self._field) > MAX_FIELD:
+            raise broken(f"a field other than 'file' is longer than {MAX_FIELD} bytes")
+
+    def _on_part_end(self) -> None:
+        if self._name == "file":
+            self._ended = True
+        elif self._name is not None:
+            try:
+                self.fields[self._name] = self._field.decode()
+            except UnicodeDecodeError:
+                raise broken("a field is not UTF-8") from None
+
+    def _on_end(self) -> None:
+        self.complete = True
+
+
+def broken(reason: str) -> ApiError:
+    """The body is no whole form."""
+    return ApiError(f"The multipart body is broken: {reason}.", code="invalid_multipart")

@@ -1,0 +1,215 @@
+"""/v1/files: upload, list, retrieve, delete, content."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from contracts.blobs import BlobRef
+from contracts.envelope import derived_id, make
+from contracts.events.files import FileDeleted, FileUploaded
+from contracts.ports import BlobNotFoundError, UnavailableError
+from contracts.wire import openai
+from functions.edge import core
+from functions.edge.context import (
+    deps,
+    find_page,
+    incoming,
+    is_retry,
+    new_object_id,
+    owned,
+    publish,
+    reply,
+    reply_reserved,
+    reserve,
+    tenant,
+)
+from functions.edge.multipart import Form, broken
+from functions.edge.refusals import ApiError, missing, no_file, too_large
+
+
+async def create_file(request: Request) -> Response:
+    """POST /files: the bytes go to the store as they come; a broken upload leaves nothing."""
+    new_id = new_object_id(request, "file-")
+    try:
+        data = await _store(request, new_id)
+        reservation = await reserve(request, "files", core.same_upload(data), new_id)
+        if reservation.id != new_id:
+            data = await _adopt(request, reservation.id, data)
+    except BaseException:
+        # Nothing names these bytes yet. Afterwards the event may: what is published is never taken back.
+        await asyncio.shield(_discard(request, new_id))
+        raise
+    if reservation.id != new_id:
+        await _discard(request, new_id)
+    view = await owned(request, "files", reservation.id)
+    if view is None:
+        event = make(
+            data,
+            subject=reservation.id,
+            tenant=tenant(request),
+            id=derived_id(reservation.id, "file.uploaded"),
+        )
+        await publish(request, event)
+        view = await _file(request, reservation.id)
+    return await reply_reserved(request, reservation, openai.file(view))
+
+
+async def _store(request: Request, id: str) -> FileUploaded:
+    """Stream the upload into the store and return the event that will say so."""
+    form = Form(request.headers.get("content-type"))
+    body = incoming(request)
+    while not form.begun and not form.complete:
+        chunk = await anext(body, None)
+        if chunk is None:
+            raise broken("it ends before its closing boundary")
+        form.feed(chunk)
+    if not form.begun:
+        raise missing("file")
+    if "purpose" in form.fields:
+        core.check_purpose(form.fields["purpose"])
+    filename = core.clean_filename(form.filename)
+    head = await _head(form, body)
+    core.sniff(head, filename)
+    blob = await deps(request).blobs.put(_key(request, id), _content(form, head, body))
+    return core.uploaded(form.fields, filename, head[: core.HEAD], blob)
+
+
+async def _head(form: Form, body: AsyncIterator[bytes]) -> bytes:
+    """Return the file's first bytes, enough to tell its format."""
+    head = b"".join(form.take())
+    while len(head) < core.HEAD and not form.file_ended:
+        form.feed(await _next(body))
+        head += b"".join(form.take())
+    return head
+
+
+async def _content(form: Form, head: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the file's bytes, then read the form to its end; raises so that a broken upload is never stored."""
+    size = len(head)
+    yield head
+    while not form.complete:
+        form.feed(await _next(body))
+        for piece in form.take():
+            size += len(piece)
+            if size > core.MAX_FILE:
+                raise too_large("The file", core.MAX_FILE)
+            yield piece
+    async for _ in body:
+        pass
+
+
+async def _next(body: AsyncIterator[bytes]) -> bytes:
+    chunk = await anext(body, None)
+    if chunk is None:
+        raise broken("it ends before its closing boundary")
+    return chunk
+
+
+async def _adopt(request: Request, id: str, data: FileUploaded) -> FileUploaded:
+    """Return the same upload under an earlier attempt's id, whose bytes may be gone with that attempt."""
+    blobs = deps(request).blobs
+    key = _key(request, id)
+    blob = BlobRef(**{**data.blob.model_dump(), "key": key})
+    stat = await blobs.stat(key)
+    if stat is None or stat.bytes != blob.bytes:
+        view = await owned(request, "files", id)
+        if view is None:
+            blob = await blobs.put(key, blobs.stream(data.blob.key))
+    return data.model_copy(update={"blob": blob})
+
+
+async def _discard(request: Request, id: str) -> None:
+    """Delete an upload's bytes; what cannot be deleted now is swept later, as the log does not know it."""
+    with suppress(UnavailableError):
+        await deps(request).blobs.delete(_prefix(request, id))
+
+
+def _prefix(request: Request, id: str) -> str:
+    return f"{tenant(request)}/{id}/"
+
+
+def _key(request: Request, id: str) -> str:
+    return _prefix(request, id) + "content"
+
+
+async def _file(request: Request, id: str | None = None) -> dict[str, Any]:
+    name: str = id or request.path_params["id"]
+    view = await owned(request, "files", name)
+    if view is None or view["deleted"]:
+        raise no_file(name)
+    return view
+
+
+async def list_files(request: Request) -> Response:
+    """GET /files."""
+    asked = core.window(request.query_params, default=10000, most=10000)
+    where: dict[str, Any] = {"deleted": False}
+    if purpose := request.query_params.get("purpose"):
+        where["purpose"] = purpose
+    views, more = await find_page(request, "files", where, asked)
+    return reply(openai.page([openai.file(view) for view in views], more))
+
+
+async def retrieve_file(request: Request) -> Response:
+    """GET /files/{id}."""
+    return reply(openai.file(await _file(request)))
+
+
+async def delete_file(request: Request) -> Response:
+    """DELETE /files/{id}: the id dies first, then the bytes go."""
+    id = request.path_params["id"]
+    view = await owned(request, "files", id)
+    if view is None or (view["deleted"] and not is_retry(request)):
+        raise no_file(id)
+    if not view["deleted"]:
+        await _check_unused(request, id)
+        event = make(FileDeleted(), subject=id, tenant=tenant(request), id=derived_id(id, "file.deleted"))
+        await publish(request, event)
+    await deps(request).blobs.delete(_prefix(request, id))
+    return reply(openai.deleted(id, "file"))
+
+
+async def _check_unused(request: Request, id: str) -> None:
+    using = {
+        "tenant": tenant(request),
+        "ended": False,
+        "$or": [{"created.training_file": id}, {"created.validation_file": id}],
+    }
+    jobs = await deps(request).documents.find("jobs", using, limit=1)
+    if jobs:
+        raise ApiError(
+            f"The file {id} is in use by the job {jobs[0]['id']}. Cancel the job or wait for its end, then delete it.",
+            param="id",
+            code="file_in_use",
+        )
+
+
+async def file_content(request: Request) -> Response:
+    """GET /files/{id}/content: the bytes; a results file as base64 text, as OpenAI does, unless `?format=raw`."""
+    view = await _file(request)
+    blobs, key = deps(request).blobs, view["blob"]["key"]
+    headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(view['filename'], safe='')}"}
+    if view["purpose"] == "fine-tune-results" and request.query_params.get("format") != "raw":
+        return Response(base64.b64encode(await blobs.get(key)), headers=headers, media_type="text/plain")
+    if await blobs.stat(key) is None:
+        raise BlobNotFoundError(key)
+    headers["content-length"] = str(view["blob"]["bytes"])
+    return StreamingResponse(blobs.stream(key), headers=headers, media_type="application/octet-stream")
+
+
+ROUTES = [
+    Route("/v1/files", create_file, methods=["POST"]),
+    Route("/v1/files", list_files, methods=["GET"]),
+    Route("/v1/files/{id}", retrieve_file, methods=["GET"]),
+    Route("/v1/files/{id}", delete_file, methods=["DELETE"]),
+    Route("/v1/files/{id}/content", file_content, methods=["GET"]),
+]

@@ -1,0 +1,68 @@
+"""/healthz: this process answers. /readyz: everything that it needs does too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from functions.edge.context import EdgeDeps, Probe, reply
+
+PATIENCE = 4.0
+"""Seconds that a probe may take, whatever its own limit."""
+FRESH = 1.0
+"""Seconds that an answer counts."""
+
+
+class Readiness:
+    """Asks all dependencies at once; callers that come together share one round."""
+
+    def __init__(self, ports: EdgeDeps) -> None:
+        self._probes = ports.probes
+        self._round: asyncio.Task[dict[str, Any]] | None = None
+        self._asked_at = 0.0
+
+    async def checks(self) -> dict[str, Any]:
+        """Return dependency → {ok, message}, at most a second old."""
+        now = asyncio.get_running_loop().time()
+        if self._round is None or (self._round.done() and now - self._asked_at > FRESH):
+            self._asked_at = now
+            self._round = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._round)
+
+    async def _ask(self) -> dict[str, Any]:
+        told = await asyncio.gather(*(_probed(probe) for probe in self._probes.values()))
+        return dict(zip(self._probes, told, strict=True))
+
+
+async def _probed(probe: Probe) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return {"ok": True, "message": await probe()}
+    except TimeoutError:
+        return {"ok": False, "message": f"does not answer within {PATIENCE:.0f} s"}
+    except Exception as error:  # noqa: BLE001 - whatever a probe raises is its answer
+        return {"ok": False, "message": str(error)[:300] or type(error).__name__}
+
+
+async def healthz(_request: Request) -> Response:
+    """GET /healthz."""
+    return reply({"status": "ok"})
+
+
+async def readyz(request: Request) -> Response:
+    """GET /readyz: 200, or 503 with the names of what does not answer."""
+    checks = await request.app.state.readiness.checks()
+    ready = all(check["ok"] for check in checks.values())
+    response = reply({"status": "ready" if ready else "unready", "checks": checks})
+    response.status_code = 200 if ready else 503
+    return response
+
+
+ROUTES = [
+    Route("/healthz", healthz, methods=["GET"]),
+    Route("/readyz", readyz, methods=["GET"]),
+]

@@ -1,0 +1,168 @@
+"""/v1/fine_tuning/jobs: create, list, retrieve, cancel, pause, resume, events, checkpoints."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from contracts.documents.models import PUBLIC
+from contracts.envelope import derived_id, make
+from contracts.events.jobs import JobCancelled, JobCreated, JobPauseRequested, JobResumeRequested
+from contracts.wire import openai
+from functions.edge import core
+from functions.edge.context import (
+    deps,
+    find_page,
+    is_retry,
+    new_object_id,
+    owned,
+    publish,
+    read_json,
+    reply,
+    reply_reserved,
+    reserve,
+    tenant,
+    visible_model,
+)
+from functions.edge.refusals import no_job
+
+
+async def create_job(request: Request) -> Response:
+    """POST /fine_tuning/jobs: refuse what is known to be wrong, then publish `job.created`."""
+    data = core.job_created(await read_json(request))
+    await _check(request, data)
+    new_id = new_object_id(request, "ftjob-")
+    reservation = await reserve(request, "fine_tuning/jobs", data.model_dump(mode="json"), new_id)
+    id = reservation.id
+    view = await owned(request, "jobs", id) if reservation.state == "adopted" else None
+    if view is None:
+        if data.seed is None:
+            data = data.model_copy(update={"seed": openai.derived_seed(id)})
+        event = make(data, subject=id, tenant=tenant(request), id=derived_id(id, "job.created"))
+        await publish(request, event)
+        view = await _job(request, id)
+    return await reply_reserved(request, reservation, openai.job(view))
+
+
+async def _check(request: Request, data: JobCreated) -> None:
+    """Refuse files and models that are known to be unusable; preparation has the last word."""
+    base = await visible_model(request, data.model)
+    known: list[str] = []
+    if base is None:
+        bases = await deps(request).documents.find("models", {"tenant": PUBLIC, "deleted": False}, [("id", 1)], 20)
+        known = [view["id"] for view in bases]
+    core.check_base(data.model, base, known)
+    for param, id in (("training_file", data.training_file), ("validation_file", data.validation_file)):
+        if id is not None:
+            core.check_training_file(id, param, tenant(request), await owned(request, "files", id))
+
+
+async def _job(request: Request, id: str | None = None) -> dict[str, Any]:
+    name: str = id or request.path_params["id"]
+    view = await owned(request, "jobs", name)
+    if view is None:
+        raise no_job(name)
+    return view
+
+
+async def list_jobs(request: Request) -> Response:
+    """GET /fine_tuning/jobs: newest first."""
+    asked = core.window(request.query_params, default=20, most=100)
+    views, more = await find_page(request, "jobs", core.metadata_filter(request.query_params), asked)
+    return reply(openai.page([openai.job(view) for view in views], more))
+
+
+async def retrieve_job(request: Request) -> Response:
+    """GET /fine_tuning/jobs/{id}."""
+    return reply(openai.job(await _job(request)))
+
+
+async def cancel_job(request: Request) -> Response:
+    """POST /fine_tuning/jobs/{id}/cancel: the job ends at once, unless somebody ended it first."""
+    job = await _job(request)
+    if job["status"] == "cancelled" and is_retry(request):
+        return reply(openai.job(job))
+    core.check_cancel(job)
+    id, controls = job["id"], deps(request).controls
+    event = make(
+        JobCancelled(reason="requested"),
+        subject=id,
+        tenant=tenant(request),
+        id=derived_id(id, "end"),
+    )
+    await controls.open(id, tenant(request), "prepare", {}, ready=False)
+    control = await controls.end(id, [event])
+    for recorded in control.events[control.published :]:
+        await publish(request, recorded)
+    await controls.published(id, len(control.events))
+    job = await _job(request)
+    if job["status"] != "cancelled":
+        core.check_cancel(job)
+    return reply(openai.job(job))
+
+
+async def pause_job(request: Request) -> Response:
+    """POST /fine_tuning/jobs/{id}/pause."""
+    return await _desire(request, "pause")
+
+
+async def resume_job(request: Request) -> Response:
+    """POST /fine_tuning/jobs/{id}/resume."""
+    return await _desire(request, "run")
+
+
+async def _desire(request: Request, wanted: Literal["pause", "run"]) -> Response:
+    """Open an epoch on the control document, then say so."""
+    job = await _job(request)
+    if core.wants_change(job, wanted):
+        id = job["id"]
+        request_id = deps(request).new_id()
+        control = await deps(request).controls.desire(id, wanted, request_id)
+        if control is not None:
+            data = JobPauseRequested() if wanted == "pause" else JobResumeRequested()
+            await publish(request, make(data, subject=id, tenant=tenant(request), id=request_id, epoch=control.epoch))
+        job = await _job(request)
+        if control is None:
+            core.check_desired(job)
+    return reply(openai.job(job))
+
+
+async def list_events(request: Request) -> Response:
+    """GET /fine_tuning/jobs/{id}/events: newest first, without what a newer run made again."""
+    job = await _job(request)
+    asked = core.window(request.query_params, default=20, most=100)
+    documents = deps(request).documents
+    filters: list[dict[str, Any]] = [{"job": job["id"], "tenant": tenant(request)}, core.visible_events(job["runs"])]
+    if asked.after is not None:
+        last = await documents.get("job_events", asked.after)
+        if last is None or last["job"] != job["id"]:
+            raise core.unknown_after(asked.after)
+        filters.append({"sort": {"$lt": last["sort"]}})
+    found = await documents.find("job_events", {"$and": filters}, [("sort", -1)], asked.limit + 1)
+    data = [openai.job_event(view) for view in found[: asked.limit]]
+    return reply(openai.page(data, len(found) > asked.limit))
+
+
+async def list_checkpoints(request: Request) -> Response:
+    """GET /fine_tuning/jobs/{id}/checkpoints: newest first."""
+    job = await _job(request)
+    asked = core.window(request.query_params, default=10, most=100)
+    where = {"job": job["id"], "tenant": tenant(request)}
+    found = await deps(request).documents.find("models", where, [("step", -1)])
+    views, more = core.after_checkpoint(found, asked)
+    return reply(openai.page([openai.checkpoint(view) for view in views], more))
+
+
+ROUTES = [
+    Route("/v1/fine_tuning/jobs", create_job, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs", list_jobs, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs/{id}", retrieve_job, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs/{id}/cancel", cancel_job, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs/{id}/pause", pause_job, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs/{id}/resume", resume_job, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs/{id}/events", list_events, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs/{id}/checkpoints", list_checkpoints, methods=["GET"]),
+]

@@ -1,0 +1,62 @@
+"""/v1/models: list, retrieve, delete."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from contracts.documents.models import PUBLIC, model_id
+from contracts.envelope import derived_id, make
+from contracts.events.models import ModelDeleted
+from contracts.wire import openai
+from functions.edge.context import deps, is_retry, owned, publish, reply, tenant, visible_model
+from functions.edge.refusals import ApiError, no_model
+
+
+async def list_models(request: Request) -> Response:
+    """GET /models: the tenant's and the public ones, all on one page, newest first."""
+    where = {"tenant": {"$in": [tenant(request), PUBLIC]}, "deleted": False}
+    views = await deps(request).documents.find("models", where, [("created_at", -1), ("id", -1)])
+    return reply({"object": "list", "data": [openai.model(view) for view in views]})
+
+
+async def retrieve_model(request: Request) -> Response:
+    """GET /models/{model}."""
+    name = request.path_params["model"]
+    view = await visible_model(request, name)
+    if view is None:
+        raise no_model(name)
+    return reply(openai.model(view))
+
+
+async def delete_model(request: Request) -> Response:
+    """DELETE /models/{model}: a tuned model of the tenant's own."""
+    name = request.path_params["model"]
+    view = await owned(request, "models", model_id(tenant(request), name))
+    if view is not None and view["deleted"] and is_retry(request):
+        return reply(openai.deleted(name, "model"))
+    if view is None or view["deleted"]:
+        if await visible_model(request, name) is None:
+            raise no_model(name)
+        raise ApiError(
+            f"The model `{name}` is a base model; only tuned models of your own can be deleted.",
+            status=403,
+            param="model",
+            code="model_not_deletable",
+        )
+    event = make(
+        ModelDeleted(reason="requested"),
+        subject=name,
+        tenant=tenant(request),
+        id=derived_id(tenant(request), name, "model.deleted"),
+    )
+    await publish(request, event)
+    return reply(openai.deleted(name, "model"))
+
+
+ROUTES = [
+    Route("/v1/models", list_models, methods=["GET"]),
+    Route("/v1/models/{model:path}", retrieve_model, methods=["GET"]),
+    Route("/v1/models/{model:path}", delete_model, methods=["DELETE"]),
+]
