@@ -2,13 +2,14 @@
 
 from infra.adapters.kafka.delivery import Delivery
 from infra.adapters.kafka.producer import KafkaEmit, Published
-from infra.adapters.kafka.reader import Place, end_offsets, read_log
+from infra.adapters.kafka.reader import LogGapError, Place, end_offsets, read_log
 from infra.adapters.kafka.reliable import Revoked, Subscription, nobody_revoked
 from infra.adapters.kafka.topics import TopicSettingsError, ensure_topics
 
 __all__ = [
     "Delivery",
     "KafkaEmit",
+    "LogGapError",
     "Place",
     "Published",
     "Revoked",
