@@ -1,4 +1,4 @@
-"""What may be set from outside: environment variables with the prefix `TEMPER_`, then what a running local stack recorded."""
+"""What may be set from outside: environment variables `TEMPER_…`, then what a running local stack recorded."""
 
 import json
 import os
@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     """Port of the serving process; none: 8001, or a free one when that is taken."""
     health_port: int | None = None
     """Port on which a worker or trainer answers `GET /healthz`; `temper up` chooses it."""
+
+    file_wait_seconds: float = 300.0
+    """How long a job waits for a file or a base model that nobody has heard of, before it fails."""
 
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""

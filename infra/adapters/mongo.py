@@ -269,7 +269,6 @@ class Builds:
                 for fields in model.indexes:
                     keys = [(f"view.{field.lstrip('-')}", -1 if field.startswith("-") else 1) for field in fields]
                     await self.database[model.name].create_index(keys)
-            await self.database.controls.create_index([("stage", 1), ("ended", 1), ("expires_at", 1)])
         return True
 
     async def touch(self, id: str) -> None:

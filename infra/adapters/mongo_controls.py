@@ -16,7 +16,7 @@ from contracts import topics
 from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
 from contracts.envelope import Event, make
 from contracts.manifest import ManifestRef
-from contracts.ports import LostLeaseError, RebuildingError
+from contracts.ports import LostLeaseError, RebuildingError, Reservation
 from infra.adapters.mongo import Database, read_generation, weather
 
 _NEVER = datetime.fromtimestamp(0, UTC)
@@ -331,6 +331,49 @@ class MongoControls:
         """Say that the first `count` recorded events are in Kafka."""
         with weather():
             await self._controls.update_one({"_id": subject}, {"$max": {"published": count}})
+
+
+class MongoRequests:
+    """The Requests port: which object each POST was given, so that a retry is given the same one."""
+
+    def __init__(self, db: Database) -> None:
+        self._requests = db.requests
+
+    async def reserve(
+        self, tenant: str, route: str, key: str | None, body_sha256: str, retry: bool, new_id: str
+    ) -> Reservation:
+        """Set `new_id` aside, or adopt what an earlier attempt set aside; raises UnavailableError."""
+        content = {"tenant": tenant, "route": route, "key": key, "body": body_sha256}
+        with weather():
+            if key is None and retry:
+                mine = {**content, "completed": False}
+                found = await self._requests.find_one(mine, sort=[("at", -1), ("_id", -1)])
+                if found is not None:
+                    return Reservation(found["id"], "adopted")
+            name = new_id if key is None else json.dumps([tenant, route, key])
+            fresh = {"_id": name, "id": new_id, **content, "completed": False, "at": datetime.now(UTC)}
+            try:
+                await self._requests.insert_one(fresh)
+                return Reservation(new_id, "new")
+            except DuplicateKeyError:
+                found = await self._requests.find_one({"_id": name})
+        if found is None:
+            raise RebuildingError
+        return Reservation(found["id"], "adopted" if found["body"] == body_sha256 else "mismatch")
+
+    async def complete(self, reservation: Reservation) -> None:
+        """Say that the reply for this object went out, so that no later request without a key adopts it."""
+        with weather():
+            await self._requests.update_many({"id": reservation.id}, {"$set": {"completed": True}})
+
+
+async def ensure_indexes(db: Database) -> None:
+    """Create the indexes of control documents; safe to repeat."""
+    with weather():
+        await db.controls.create_index([("stage", 1), ("ended", 1), ("expires_at", 1)])
+        await db.requests.create_index([("tenant", 1), ("route", 1), ("body", 1), ("at", -1)])
+        await db.requests.create_index([("id", 1)])
+        await db.requests.create_index([("at", 1)], expireAfterSeconds=7 * 86400)
 
 
 def _from_now(seconds: float) -> dict[str, Any]:

@@ -32,7 +32,7 @@ ROLES = {
     role.name: role
     for role in (
         Role("serving", "serving_port", 8001, ("s3_url", "s3_access_key", "s3_secret_key", "s3_bucket", "device")),
-        Role("worker", "health_port", 8002, (*STORES, "signing_key", "unsigned_tenant", "inference_url")),
+        Role("worker", "health_port", 8002, (*STORES, "signing_key", "unsigned_tenant", "inference_url", "file_wait_seconds")),
         Role(
             "trainer",
             "health_port",

@@ -1,0 +1,54 @@
+"""The composition root: ports are made real and handed to functions, a module per role.
+
+`python -m infra.app edge|worker|trainer|serving` runs one role; settings come from the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+from infra.bootstrap import bootstrap
+from infra.settings import Settings
+from infra.world import MissingSettingError
+
+ROLES = {
+    "edge": "infra.edge:run_edge",
+    "worker": "infra.worker:run_worker",
+    "trainer": "infra.trainer:run_trainer",
+    "serving": "infra.serving:run_serving",
+}
+"""Role → what runs it; imported only when it is run, because serving loads torch and the others do not."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one role until it is told to stop."""
+    if len(arguments) != 1 or arguments[0] not in ROLES:
+        print(f"usage: python -m infra.app {'|'.join(ROLES)}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "aiokafka"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    module, _, name = ROLES[arguments[0]].partition(":")
+    run: Callable[[Settings], Awaitable[None]] = getattr(importlib.import_module(module), name)
+    try:
+        asyncio.run(_start(run))
+    except MissingSettingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _start(run: Callable[[Settings], Awaitable[None]]) -> None:
+    await run(Settings())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+
+__all__ = ["ROLES", "bootstrap", "main"]

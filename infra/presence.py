@@ -1,0 +1,42 @@
+"""Presence: each process says in MongoDB every two seconds that it is alive and well; the edge's readiness reads it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from contracts.ports import UnavailableError
+from infra.adapters.mongo import Database, weather
+
+SAY_SECONDS = 2.0
+STALE_SECONDS = 6.0
+
+
+async def say(db: Database, role: str, holder: str, trouble: Callable[[], str | None]) -> None:
+    """Record this process's state until cancelled; `trouble` returns what is wrong, or None."""
+    while True:
+        change = [{"$set": {"role": {"$literal": role}, "at": "$$NOW", "trouble": {"$literal": trouble()}}}]
+        try:
+            with weather():
+                await db.presence.update_one({"_id": f"{role}/{holder}"}, change, upsert=True)
+        except UnavailableError:
+            pass  # readiness shows MongoDB itself
+        await asyncio.sleep(SAY_SECONDS)
+
+
+async def look(db: Database, role: str) -> str | None:
+    """Return what is wrong with a role, None when at least one process of it is well."""
+    recent = {"role": role, "$expr": {"$gt": ["$at", {"$subtract": ["$$NOW", int(STALE_SECONDS * 1000)]}]}}
+    with weather():
+        found: list[dict[str, Any]] = await db.presence.find(recent).to_list()
+    if not found:
+        return f"no {role} has said anything for {STALE_SECONDS:.0f} s"
+    troubles = [each["trouble"] for each in found]
+    return None if None in troubles else str(troubles[0])
+
+
+async def forget(db: Database, role: str, holder: str) -> None:
+    """Remove this process's record when it ends in order."""
+    with weather():
+        await db.presence.delete_one({"_id": f"{role}/{holder}"})

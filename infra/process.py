@@ -1,0 +1,93 @@
+"""A worker process: deliveries and loops until SIGTERM, health on a port, presence in MongoDB."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from infra import presence
+from infra.adapters.kafka import Delivery, Subscription
+from infra.settings import Settings
+from infra.world import World, holder, needed
+
+log = logging.getLogger("temper")
+
+
+def deliveries(here: World, subscriptions: Sequence[Subscription]) -> Delivery:
+    return Delivery(
+        needed(here.settings.kafka_bootstrap, "kafka_bootstrap"),
+        subscriptions,
+        here.emit,
+        signing_key=here.signing_key,
+        unsigned_tenant=here.settings.unsigned_tenant,
+        revoked=here.revoked,
+    )
+
+
+def scratch_folder(settings: Settings, role: str) -> Path:
+    """Return this role's scratch folder, emptied of what a dead process left there."""
+    folder = settings.home.absolute() / "scratch" / role
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+async def run_process(
+    here: World,
+    role: str,
+    delivery: Delivery,
+    loops: Sequence[Callable[[], Awaitable[None]]],
+    trouble: Callable[[], str | None],
+    details: Callable[[], dict[str, object]],
+) -> None:
+    """Run deliveries and loops until SIGTERM, answering GET /healthz; a loop that ends takes the process down."""
+
+    async def healthz(request: Request) -> JSONResponse:
+        wrong = trouble()
+        body = {"status": "ok" if wrong is None else "waiting", "reason": wrong, **details()}
+        return JSONResponse(body)
+
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await delivery.start()
+    app = Starlette(routes=[Route("/healthz", healthz)])
+    tasks = [asyncio.ensure_future(loop()) for loop in loops]
+    tasks.append(asyncio.ensure_future(presence.say(here.db, role, holder(), trouble)))
+    tasks.append(asyncio.ensure_future(server(app, here.settings.health_port or 8002)._serve()))
+    waiting = asyncio.ensure_future(stopping.wait())
+    try:
+        done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {waiting}:
+            task.result()
+    finally:
+        for task in (*tasks, waiting):
+            task.cancel()
+        await asyncio.gather(*tasks, waiting, return_exceptions=True)
+        await delivery.stop()
+
+
+def server(app: ASGIApp, port: int) -> uvicorn.Server:
+    """Return an HTTP server on loopback; `serve()` also takes over the process's signals."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=port,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=5,
+            server_header=False,
+        )
+    )

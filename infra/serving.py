@@ -1,0 +1,14 @@
+"""The serving process: the one that loads torch."""
+
+from __future__ import annotations
+
+from functions.generate_text.app import create_app
+from infra.process import server
+from infra.settings import Settings
+from infra.world import blob_store
+
+
+async def run_serving(settings: Settings) -> None:
+    """Serve base models and adapters until told to stop."""
+    app = create_app(blob_store(settings), settings.cache, settings.device)
+    await server(app, settings.serving_port or 8001).serve()

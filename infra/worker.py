@@ -1,0 +1,158 @@
+"""The worker: all small functions in one process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from functions.prepare_job.work import work as prepare_work
+
+from contracts.controls import Claim, Control
+from contracts.envelope import Event, Record, derived_id, make
+from contracts.events.dead import DeadLetter
+from contracts.events.files import FileRejected
+from contracts.events.jobs import JobFailed
+from contracts.ports import UnavailableError
+from functions.control_job.handler import on_job_cancel_requested, on_job_requested
+from functions.prepare_job import handler as prepare
+from functions.validate_file.handler import on_file_uploaded
+from functions.validate_file.work import work as validate_work
+from infra.adapters.child import ProcessChild
+from infra.adapters.kafka import Subscription
+from infra.adapters.mongo import Builds, MongoDocuments
+from infra.process import deliveries, run_process, scratch_folder
+from infra.projector import Projector
+from infra.settings import Settings
+from infra.sweep import Sweeper
+from infra.work import Bells, Runner, Stage, publish_recorded
+from infra.world import World, holder, needed, now_ms, world
+
+log = logging.getLogger("temper.worker")
+
+SWEEP_SECONDS = 2.0
+VALIDATORS = 2
+"""Files validated at the same time by one worker."""
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run the small functions: validation, preparation, control, projections, the sweeper."""
+    async with world(settings) as here:
+        me, bells, child, scratch = holder(), Bells(), ProcessChild(), scratch_folder(settings, "worker")
+        publish = partial(publish_recorded, controls=here.controls, emit=here.emit, documents=here.documents)
+        deps = prepare.Deps(
+            documents=here.documents,
+            controls=here.controls,
+            emit=here.emit,
+            publish=publish,
+            bell=bells,
+            now=now_ms,
+            wait_ms=int(settings.file_wait_seconds * 1000),
+        )
+        subscriptions = (
+            Subscription(
+                "validate_file", ("file.uploaded",), partial(on_file_uploaded, controls=here.controls, bell=bells)
+            ),
+            Subscription("prepare_job", prepare.TOPICS, partial(prepare.on_prep, deps=deps)),
+            Subscription(
+                "control_job",
+                ("job.pause_requested", "job.resume_requested", "job.cancel_requested"),
+                _by_topic(
+                    partial(on_job_requested, controls=here.controls, emit=here.emit),
+                    partial(on_job_cancel_requested, controls=here.controls, publish=publish),
+                ),
+            ),
+        )
+        validate = Stage(
+            "validate", lambda lease: validate_work(lease, here.blobs, child, scratch), _file_exhausted, {}
+        )
+        prepare_stage = Stage(
+            "prepare",
+            lambda lease: prepare_work(lease, here.blobs, child, scratch, settings.cache),
+            _job_exhausted,
+            {"job.queued": "train"},
+        )
+        runners = [
+            Runner(stage, me, here.controls, here.emit, here.documents, bells)
+            for stage in (*[validate] * VALIDATORS, prepare_stage)
+        ]
+        building = MongoDocuments(here.db, building=True)
+        reconsider = partial(prepare.reconsider, deps=deps)
+        sweeper = Sweeper(here.documents, here.controls, here.emit, reconsider, now_ms)
+        restorer = Sweeper(building, here.controls, here.emit, reconsider, now_ms)
+        projector = Projector(
+            needed(settings.kafka_bootstrap, "kafka_bootstrap"),
+            Builds(here.db),
+            building,
+            restorer.restore,
+            here.read,
+            partial(_bury, here, "project_documents"),
+        )
+        delivery = deliveries(here, subscriptions)
+
+        def trouble() -> str | None:
+            state = delivery.status()
+            stuck = None if state["status"] in ("ok", "waiting", "starting") else str(state)
+            return projector.trouble or stuck or next((each.trouble for each in runners if each.trouble), None)
+
+        await run_process(
+            here,
+            "worker",
+            delivery,
+            [*(runner.run for runner in runners), projector.run, partial(_sweep, sweeper)],
+            trouble,
+            lambda: {"kafka": delivery.status(), "projector": projector.trouble or "ok"},
+        )
+
+
+def _by_topic(
+    request: Callable[[Event], Awaitable[None]], cancel: Callable[[Event], Awaitable[None]]
+) -> Callable[[Event], Awaitable[None]]:
+    async def handle(event: Event) -> None:
+        await (cancel if event.type == "job.cancel_requested" else request)(event)
+
+    return handle
+
+
+async def _sweep(sweeper: Sweeper) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            await sweeper.sweep()
+        except UnavailableError as error:
+            log.info("the sweeper waits: %s", error)
+        except Exception:
+            log.exception("a sweep failed; the next one starts afresh")
+
+
+async def _bury(here: World, group: str, record: Record, code: str, message: str) -> None:
+    """Emit one function's dead letter for a record."""
+    if record.topic == "dead.letter":
+        return
+    id = derived_id("dead", group, record.topic, record.partition, record.offset)
+    data = DeadLetter(
+        code=code,
+        message=message[:500],
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        function=group,
+    )
+    await here.emit(make(data, subject=f"dead-{id.replace('-', '')}", tenant="temper", id=id))
+
+
+def _file_exhausted(claim: Claim, why: str) -> Sequence[Event]:
+    message = f"The file could not be checked; five attempts failed. The last one said: {why[:500]}"
+    data = FileRejected(code="validation_failed", message=message)
+    return [_ending(data, claim.control, derived_id(claim.subject, "verdict"))]
+
+
+def _job_exhausted(claim: Claim, why: str) -> Sequence[Event]:
+    message = f"The job could not be prepared; five attempts failed. The last one said: {why[:500]}"
+    data = JobFailed(code="preparation_failed", message=message)
+    return [_ending(data, claim.control, derived_id(claim.subject, "end"))]
+
+
+def _ending(data: FileRejected | JobFailed, control: Control, id: str) -> Event:
+    return make(data, subject=control.subject, tenant=control.tenant, id=id)

@@ -1,0 +1,105 @@
+"""The stores made real, and what every process of Temper has in common."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import uuid_utils
+
+from contracts import envelope
+from contracts.envelope import Event, Record
+from infra.adapters.kafka import KafkaEmit
+from infra.adapters.minio import MinioBlobs
+from infra.adapters.mongo import Database, MongoDocuments, connect
+from infra.adapters.mongo_controls import MongoControls, MongoRequests
+from infra.settings import Settings
+
+
+class MissingSettingError(Exception):
+    """A setting that this role cannot do without; says which."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The stores, made real."""
+
+    settings: Settings
+    db: Database
+    documents: MongoDocuments
+    controls: MongoControls
+    requests: MongoRequests
+    blobs: MinioBlobs
+    emit: KafkaEmit
+    signing_key: bytes
+
+    def read(self, record: Record) -> Event:
+        """Return the event in a record; raises PoisonError."""
+        return envelope.read(record, self.signing_key, self.settings.unsigned_tenant)
+
+    async def revoked(self, tenant: str, key_id: str) -> bool:
+        """Whether an ingest key is unknown to this tenant or was revoked."""
+        found = await self.documents.find("keys", {"id": key_id, "tenant": tenant, "kind": "ingest"}, limit=1)
+        return not found or found[0]["revoked_at"] is not None
+
+
+def needed(value: str | None, name: str) -> str:
+    """Return a setting's value, or raise MissingSettingError."""
+    if not value:
+        raise MissingSettingError(
+            f"TEMPER_{name.upper()} is not set; `temper up` sets it for its roles."
+        )
+    return value
+
+
+def blob_store(settings: Settings) -> MinioBlobs:
+    """Return the blob store that settings name."""
+    access, secret = settings.s3_access_key, settings.s3_secret_key
+    return MinioBlobs(
+        needed(settings.s3_url, "s3_url"),
+        needed(access.get_secret_value() if access else None, "s3_access_key"),
+        needed(secret.get_secret_value() if secret else None, "s3_secret_key"),
+        settings.s3_bucket,
+    )
+
+
+@asynccontextmanager
+async def world(settings: Settings) -> AsyncIterator[World]:
+    """Connect to the stores; nothing is contacted before it is needed."""
+    secret = settings.signing_key
+    signing_key = needed(secret.get_secret_value() if secret else None, "signing_key").encode()
+    db = connect(needed(settings.mongo_url, "mongo_url"))
+    emit = KafkaEmit(needed(settings.kafka_bootstrap, "kafka_bootstrap"), signing_key)
+    try:
+        yield World(
+            settings,
+            db,
+            MongoDocuments(db),
+            MongoControls(db),
+            MongoRequests(db),
+            blob_store(settings),
+            emit,
+            signing_key,
+        )
+    finally:
+        await emit.stop()
+        await db.client.close()
+
+
+def new_id() -> str:
+    """Return a UUIDv7: the id of a command."""
+    return str(uuid_utils.uuid7())
+
+
+def now_ms() -> int:
+    """Return the time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def holder() -> str:
+    """Return how this process names itself in leases."""
+    return f"{socket.gethostname()}/{os.getpid()}"
