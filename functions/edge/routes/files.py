@@ -94,15 +94,16 @@ async def _head(form: Form, body: AsyncIterator[bytes]) -> bytes:
 
 async def _content(form: Form, head: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Yield the file's bytes, then read the form to its end; raises so that a broken upload is never stored."""
-    size = len(head)
-    yield head
-    while not form.complete:
-        form.feed(await _next(body))
-        for piece in form.take():
+    size, pieces = 0, [head]
+    while pieces or not form.complete:
+        for piece in pieces:
             size += len(piece)
             if size > core.MAX_FILE:
                 raise too_large("The file", core.MAX_FILE)
             yield piece
+        if not form.complete:
+            form.feed(await _next(body))
+        pieces = form.take()
     async for _ in body:
         pass
 
