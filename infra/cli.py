@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from infra.local.errors import UserError
 
@@ -64,6 +65,12 @@ def main(arguments: list[str] | None = None) -> Any:
         return temper.main(arguments, prog_name="temper")
     except UserError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except ValidationError as error:
+        if error.title not in ("Settings", "AskedSettings"):
+            raise
+        wrong = error.errors()[0]
+        click.echo(f"error: The setting TEMPER_{str(wrong['loc'][0]).upper()} is not valid: {wrong['msg']}.", err=True)
         sys.exit(1)
     except BrokenPipeError:  # `temper … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""The real servers and the whole local stack as session fixtures; both end with the test run, even when it is killed."""
+"""The real servers and the whole local stack as session fixtures; both end with the run, even when it is killed."""
 
 import os
 import signal

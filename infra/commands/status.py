@@ -1,6 +1,7 @@
 """`temper status`."""
 
 import asyncio
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -11,6 +12,8 @@ from infra.local.record import Running, running_stack
 from infra.settings import AskedSettings
 
 COLOURS = {"answers": "green", "silent": "red", "dead": "red", "elsewhere": "cyan"}
+PIPE_WIDTH = 120
+"""Columns when the output is no terminal."""
 
 
 @click.command()
@@ -19,19 +22,20 @@ def status() -> None:
 
     Exit status 1 when something does not answer.
     """
-    stack = running_stack(AskedSettings().home.absolute())
+    home = AskedSettings().home.absolute()
+    stack = running_stack(home)
     health = asyncio.run(ask_all(stack.processes))
-    table = Table(
-        "what", "pid", "address", "health", "restarts", "log", title=f"Temper, {stack.state}, pid {stack.pid}"
-    )
+    table = Table("what", "pid", "port", "health", "restarts", "log", "address")
     for name, process in stack.processes.items():
-        found = health[name]
-        colour = COLOURS[found]
-        pid = str(process.pid or "")
-        table.add_row(
-            name, pid, process.address, f"[{colour}]{found}[/{colour}]", str(process.restarts), process.log or ""
-        )
-    Console().print(table)
+        found, log = health[name], Path(process.log).relative_to(home) if process.log else ""
+        numbers = (str(process.pid or ""), str(process.port or ""))
+        coloured = f"[{COLOURS[found]}]{found}[/]"
+        table.add_row(name, *numbers, coloured, str(process.restarts), str(log), process.address)
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    console.print(f"{stack.state}, pid {stack.pid}, in {home}", highlight=False, soft_wrap=True)
+    console.print(table)
     if any(found in ("silent", "dead") for found in health.values()):
         raise SystemExit(1)
 

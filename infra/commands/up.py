@@ -26,14 +26,14 @@ POLL = 0.1
 def up(detach: bool, only: str, free_ports: bool) -> None:
     """Start the local stack, and keep it running until Ctrl-C.
 
-    Starts Kafka, MongoDB and MinIO (obtained once into a cache that all checkouts share), then Temper's own processes: serving,
-    worker, trainer, edge. Waits until each answers, and starts again what dies. Everything ends with this command, even
-    when it is killed.
+    Starts Kafka, MongoDB and MinIO (obtained once into a cache that all checkouts share), then Temper's own processes:
+    serving, worker, trainer, edge. Waits until each answers, and starts again what dies. Everything ends with this
+    command, even when it is killed.
 
     \b
-    State lives in .temper/ (or TEMPER_HOME): data, logs/, stack.json (pids and ports), api_key. A second `temper up` on it
-    continues with its data. The usual ports are 19092 (Kafka), 27117 (MongoDB), 19000 (MinIO), 8000 (edge), 8001 (serving);
-    a free one is taken where the usual one is not free.
+    State lives in .temper/ (or TEMPER_HOME): data, logs/, stack.json (pids and ports), api_key. A second `temper up`
+    on it continues with its data. The usual ports are 19092 (Kafka), 27117 (MongoDB), 19000 (MinIO), 8000 (edge) and
+    8001 (serving); a free one is taken where the usual one is not free.
 
     \b
     Use servers that run already:
@@ -67,7 +67,7 @@ def up_detached(home: Path, parts: list[str], free_ports: bool) -> None:
             click.echo(said.read(), nl=False)
             if ended:
                 raise UserError(
-                    f"The stack did not start (exit status {process.returncode}); what it said stands above and in {log}."
+                    f"The stack did not start (exit status {process.returncode}): see above, or {log}"
                 )
             stack = read_stack(home)
             if stack is not None and stack.pid == process.pid and stack.state == "ready":

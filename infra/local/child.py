@@ -57,7 +57,7 @@ class Child:
 
 
 async def spawn(program: Program, log: Path) -> Child:
-    """Start a program in a session of its own (Ctrl-C at the terminal reaches us alone), its output appended to the log.
+    """Start a program, its output appended to the log, in a session of its own: Ctrl-C at the terminal is for us alone.
 
     Must run in the main thread: the kernel kills the child when the spawning *thread* ends.
     """

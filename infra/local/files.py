@@ -1,4 +1,4 @@
-"""Small files that several processes read: replaced whole, private where they hold secrets, locked where one may write."""
+"""Small files that several processes read: replaced whole, private, locked where only one may write."""
 
 import fcntl
 import json

@@ -50,7 +50,8 @@ def find_java() -> tuple[str, str]:
     java = str(at_home) if at_home and at_home.is_file() else shutil.which("java")
     if java is None:
         raise UserError(
-            f"Kafka needs Java, and no `java` is on PATH. Install a JDK {JDK_MIN} or newer, or set TEMPER_KAFKA_BOOTSTRAP."
+            "Kafka needs Java, and no `java` is on PATH. "
+            f"Install a JDK {JDK_MIN} or newer, or set TEMPER_KAFKA_BOOTSTRAP."
         )
     text = output(java, "-version")
     major = java_major(text)

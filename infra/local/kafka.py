@@ -74,7 +74,7 @@ def server_properties(port: int, controller_port: int, data: Path, *, flush: boo
 
 
 def java_command(java: str, libs: Path, logging: Path, *options: str) -> list[str]:
-    """`java` with the broker's jars; the class path is spelled out, because an archive is valid for that very path only."""
+    """`java` with the broker's jars; the class path is spelled out, as an archive is valid for that very path only."""
     jars = ":".join(str(jar) for jar in sorted(libs.glob("*.jar")))
     quick = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xms128m", "-Xmx512m", "-Xshare:auto"]
     return [java, *quick, *options, f"-Dlog4j2.configurationFile={logging}", "-cp", jars]
@@ -114,7 +114,8 @@ async def format_storage(command: list[str], properties: Path, env: dict[str, st
     said, _ = await process.communicate()
     if process.returncode != 0:
         raise UserError(
-            f"Kafka could not format its data folder beside {properties}: {said.decode(errors='replace')[-500:].strip()}"
+            f"Kafka could not format its data folder {properties.parent / 'data'}, and said: "
+            f"{said.decode(errors='replace')[-500:].strip()}. Move that folder away to start with an empty log."
         )
 
 

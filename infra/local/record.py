@@ -59,7 +59,8 @@ def read_stack(home: Path) -> Stack | None:
         return None
     except ValueError as error:
         raise UserError(
-            f"{stack_file(home)} cannot be read ({type(error).__name__}). Remove it; `temper up` writes a new one and keeps the data."
+            f"{stack_file(home)} cannot be read ({type(error).__name__}). "
+            "Remove it; `temper up` writes a new one and keeps the data."
         ) from error
 
 

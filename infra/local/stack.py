@@ -286,7 +286,8 @@ def check_disk(home: Path) -> None:
     free = shutil.disk_usage(home).free // 2**20
     if free < DISK_MIN_MB:
         raise UserError(
-            f"The disk of {home} has {free} MB free; the stack needs at least {DISK_MIN_MB} MB. Free some, or point TEMPER_HOME elsewhere."
+            f"The disk of {home} has {free} MB free; the stack needs at least {DISK_MIN_MB} MB. "
+            "Free some, or point TEMPER_HOME elsewhere."
         )
 
 

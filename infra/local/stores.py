@@ -49,7 +49,7 @@ def mongo_url(port: int) -> str:
 
 
 async def mongo_ready(port: int) -> bool:
-    """Whether the one member is primary under this port; makes the set at the first time, and after the port has changed."""
+    """Whether the one member is primary under this port; initiates the set, and follows a port that has changed."""
     member = f"{LOOPBACK}:{port}"
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
         LOOPBACK, port, directConnection=True, serverSelectionTimeoutMS=1000, socketTimeoutMS=5000

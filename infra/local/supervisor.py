@@ -76,7 +76,8 @@ class Supervisor:
                 return
             if time.monotonic() > until:
                 raise UserError(
-                    f"{program.name} did not answer within {program.patience:.0f} s. Its log {child.log} ends:\n{tail(child.log)}"
+                    f"{program.name} did not answer within {program.patience:.0f} s. "
+                    f"Its log {child.log} ends:\n{tail(child.log)}"
                 )
             await asyncio.sleep(ASK_EVERY)
 

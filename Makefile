@@ -1,0 +1,53 @@
+# Two commands on a fresh machine: `make demo` and `make test`. `make check` is the fast gate.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.synced
+CODE := $(wildcard contracts functions infra)
+FAST := $(wildcard tests/unit tests/functional)
+ALL := $(FAST) $(wildcard tests/conformance tests/connected tests/e2e tests/docs)
+
+# Nothing is downloaded at run time, and contended OpenMP threads must not spin.
+export HF_HUB_OFFLINE := 1
+export TRANSFORMERS_OFFLINE := 1
+export KMP_BLOCKTIME := 0
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help venv servers lint check test demo
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+venv: $(STAMP) ## the virtual environment, exactly as in requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not on PATH. Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $$($(PYTHON) --version) is too old. Install Python 3.11 or newer, or name one: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: $(PYTHON) cannot make virtual environments. Install its venv package (python3-venv)."; exit 1; }
+	@test -x $(BIN)/python || { echo "venv: making $(VENV) with $$($(PYTHON) --version)"; $(PYTHON) -m venv $(VENV); }
+	@echo "venv: installing $$(grep -c '^[a-z].*==' requirements.lock) packages from requirements.lock (usually 1 to 5 minutes at the first time)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip sync -q requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+	@echo "venv: ready"
+
+servers: $(STAMP) ## Kafka, mongod and MinIO, once into the cache that all checkouts share
+	@$(BIN)/python -m infra.local
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+
+check: lint ## the fast gate: style, types, import rules, unit and functional tests
+	$(BIN)/pytest -q $(FAST)
+
+test: lint servers ## everything: the gate, then conformance, connected and end-to-end tests on real servers, documentation
+	$(BIN)/pytest -q $(ALL)
+
+demo: servers ## a chat file becomes a tuned model that answers, with the figures
+	$(BIN)/python -m infra.demo.run
