@@ -6,13 +6,14 @@ import logging
 import time
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.edge.auth import authenticate
 from functions.edge.context import EdgeDeps
-from functions.edge.errors import BUG, HANDLED, answer, on_error, to_api_error
+from functions.edge.errors import BUG, answer, on_http_error, to_api_error
 from functions.edge.routes import completions, files, health, jobs, models
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def create_app(deps: EdgeDeps) -> Starlette:
     app = Starlette(
         routes=ROUTES,
         middleware=[Middleware(Envelope, deps=deps)],
-        exception_handlers=dict.fromkeys(HANDLED, on_error),
+        exception_handlers={HTTPException: on_http_error},
     )
     app.state.deps = deps
     app.state.readiness = health.Readiness(deps)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
 
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Route
 
 from contracts.ports import BlobNotFoundError, UnavailableError
 from functions.edge.refusals import ApiError, unavailable
 
-log = logging.getLogger(__name__)
+BUG = ApiError("The server had an error while processing your request.", status=500, type="server_error")
 
 
 def to_api_error(error: Exception) -> ApiError | None:
@@ -36,20 +37,19 @@ def to_api_error(error: Exception) -> ApiError | None:
     return None
 
 
-BUG = ApiError("The server had an error while processing your request.", status=500, type="server_error")
-
-
 def answer(error: ApiError) -> Response:
     """Return the response for an error."""
     return Response(msgspec.json.encode(error.body()), error.status, error.headers, "application/json")
 
 
-async def on_error(_request: Request, error: Exception) -> Response:
-    """Answer an error that is not a bug; everything else goes on to the outermost layer."""
-    told = to_api_error(error)
-    if told is None:
-        raise error
-    return answer(told)
+async def on_http_error(request: Request, error: Exception) -> Response:
+    """Hand Starlette's own refusals to the outermost layer, with every method that the path does allow."""
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        error.headers = _allowed(request)
+    raise error
 
 
-HANDLED = (ApiError, UnavailableError, BlobNotFoundError, ClientDisconnect, HTTPException)
+def _allowed(request: Request) -> Mapping[str, str]:
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    fitting = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {"allow": ", ".join(sorted({method for methods in fitting for method in methods}))}

@@ -162,7 +162,9 @@ class DictRequests:
     async def reserve(
         self, tenant: str, route: str, key: str | None, body_sha256: str, retry: bool, new_id: str
     ) -> Reservation:
-        mine = [each for each in self.made if each["tenant"] == tenant and each["route"] == route and each["key"] == key]
+        mine = [
+            each for each in self.made if each["tenant"] == tenant and each["route"] == route and each["key"] == key
+        ]
         if key is not None and mine:
             return Reservation(mine[0]["id"], "adopted" if mine[0]["body"] == body_sha256 else "mismatch")
         open_ones = [each for each in mine if each["body"] == body_sha256 and not each["completed"]]

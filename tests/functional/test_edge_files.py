@@ -33,7 +33,11 @@ async def api(world: World) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def upload(
-    api: httpx.AsyncClient, content: bytes = ROWS, name: str = "rows.jsonl", purpose: str = "fine-tune", **headers: str
+    api: httpx.AsyncClient,
+    content: bytes = ROWS,
+    name: str = "rows.jsonl",
+    purpose: str = "fine-tune",
+    headers: dict[str, str] | None = None,
 ) -> httpx.Response:
     return await api.post("/v1/files", files={"file": (name, content)}, data={"purpose": purpose}, headers=headers)
 
@@ -41,7 +45,9 @@ async def upload(
 def parts(*named: tuple[str, bytes], end: bool = True) -> bytes:
     body = b""
     for disposition, content in named:
-        body += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{disposition}\r\n\r\n'.encode() + content + b"\r\n"
+        body += (
+            f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{disposition}\r\n\r\n'.encode() + content + b"\r\n"
+        )
     return body + (f"--{BOUNDARY}--\r\n".encode() if end else b"")
 
 
@@ -221,7 +227,9 @@ async def test_names_are_kept_but_never_harmful(api: httpx.AsyncClient) -> None:
 async def test_the_verdict_shows_on_the_file(world: World, api: httpx.AsyncClient) -> None:
     bad, good = (await upload(api)).json()["id"], (await upload(api)).json()["id"]
     row = RowError(line=3, path="messages[1].role", code="missing", message="The role is missing.")
-    rejected = FileRejected(code="invalid_training_file", message="Line 3 is wrong.", rows=10, n_errors=1, errors=(row,))
+    rejected = FileRejected(
+        code="invalid_training_file", message="Line 3 is wrong.", rows=10, n_errors=1, errors=(row,)
+    )
     await world.say(rejected, bad, "local")
     blob = BlobRef(key=f"local/{good}/rows", sha256="0" * 64, bytes=1)
     await world.say(FileValidated(format="jsonl", shape="chat", rows=10, blob=blob), good, "local")
@@ -297,17 +305,17 @@ async def test_nobody_sees_another_tenants_file(world: World, api: httpx.AsyncCl
 
 
 async def test_the_same_key_and_content_is_the_same_file(world: World, api: httpx.AsyncClient) -> None:
-    made = [(await upload(api, **{"idempotency-key": "k"})).json() for _ in range(2)]
+    made = [(await upload(api, headers={"idempotency-key": "k"})).json() for _ in range(2)]
     assert made[0] == made[1]
     assert world.topics() == ["file.uploaded"]
     assert list(world.blobs._blobs) == [f"local/{made[0]['id']}/content"]
-    found = error(await upload(api, ROWS + b"\n", **{"idempotency-key": "k"}))
+    found = error(await upload(api, ROWS + b"\n", headers={"idempotency-key": "k"}))
     assert found["code"] == "idempotency_key_reused"
     assert len(world.blobs._blobs) == 1
 
 
 async def test_fifty_at_once_with_one_key_are_one_file(world: World, api: httpx.AsyncClient) -> None:
-    replies = await asyncio.gather(*(upload(api, **{"idempotency-key": "k"}) for _ in range(50)))
+    replies = await asyncio.gather(*(upload(api, headers={"idempotency-key": "k"}) for _ in range(50)))
     ids = {reply.json()["id"] for reply in replies}
     assert len(ids) == 1
     assert {event.id for event in world.emit.events if event.type == "file.uploaded"} == {
@@ -318,7 +326,7 @@ async def test_fifty_at_once_with_one_key_are_one_file(world: World, api: httpx.
 
 async def test_two_deliberate_uploads_stay_two(world: World, api: httpx.AsyncClient) -> None:
     made = {(await upload(api)).json()["id"] for _ in range(2)}
-    late = (await upload(api, **{"x-stainless-retry-count": "1"})).json()["id"]
+    late = (await upload(api, headers={"x-stainless-retry-count": "1"})).json()["id"]
     assert len(made | {late}) == 3
 
 
@@ -334,7 +342,7 @@ async def test_a_marked_retry_after_a_lost_publish_gives_one_file(
     if bytes_lost:
         world.blobs._blobs.clear()
     world.kafka_down = None
-    made = (await upload(api, **{"x-stainless-retry-count": "1"})).json()
+    made = (await upload(api, headers={"x-stainless-retry-count": "1"})).json()
     assert made["id"] == reserved
     assert world.topics() == ["file.uploaded"]
     assert list(world.blobs._blobs) == [f"local/{reserved}/content"]
@@ -346,5 +354,5 @@ async def test_a_retry_with_other_content_is_another_file(world: World, api: htt
     await upload(api)
     world.kafka_down = None
     other = json.dumps({"messages": []}).encode()
-    made = (await upload(api, other, **{"x-stainless-retry-count": "1"})).json()
+    made = (await upload(api, other, headers={"x-stainless-retry-count": "1"})).json()
     assert made["id"] != world.requests.made[0]["id"]
