@@ -1,0 +1,52 @@
+"""Which port a process gets."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from infra.local.errors import UserError
+from infra.local.ports import LOOPBACK, Ports, is_free
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which this test listens."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def free_port() -> int:
+    return Ports({}, usual=False).free()
+
+
+def test_the_usual_port_is_given_when_it_is_free() -> None:
+    usual = free_port()
+    assert Ports({}, usual=True).choose("edge", usual) == usual
+
+
+def test_a_taken_usual_port_gives_way_to_a_free_one(taken: int) -> None:
+    chosen = Ports({}, usual=True).choose("edge", taken)
+    assert chosen != taken
+    assert is_free(chosen)
+
+
+def test_the_port_of_the_last_start_goes_before_the_usual_one() -> None:
+    usual, last = free_port(), free_port()
+    assert Ports({"edge": last}, usual=True).choose("edge", usual) == last
+
+
+def test_an_asked_port_that_is_taken_is_refused_with_what_to_do(taken: int) -> None:
+    with pytest.raises(UserError, match=rf"Port {taken}, asked for edge by TEMPER_EDGE_PORT, is taken.*unset"):
+        Ports({}, usual=True).choose("edge", 8000, asked=taken)
+
+
+def test_no_port_is_given_twice() -> None:
+    ports = Ports({"a": 20001, "b": 20001}, usual=True)
+    given = [ports.choose(name, 20002) for name in ("a", "b", "c", "d")]
+    assert len(set(given)) == len(given)
+
+
+def test_the_usual_ports_can_be_left_alone() -> None:
+    usual = free_port()
+    assert Ports({}, usual=False).choose("edge", usual) != usual

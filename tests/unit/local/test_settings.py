@@ -1,0 +1,87 @@
+"""Settings: the environment, then the running stack of the home; and what each process is given of them."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from infra.local.files import write_json
+from infra.local.record import Stack, born, write_stack
+from infra.local.roles import ROLES, plain_env, role_env
+from infra.settings import AskedSettings, Settings
+
+
+def record(home: Path, state: str) -> None:
+    """Leave the record of a stack in a home."""
+    addresses: dict[str, str | int] = {"kafka_bootstrap": "127.0.0.1:19092", "edge_port": 8000}
+    stack = Stack.model_validate(
+        {
+            "state": state,
+            "pid": os.getpid(),
+            "born": born(os.getpid()),
+            "started_at": time.time(),
+            "settings": addresses,
+            "ports": {},
+            "processes": {},
+        }
+    )
+    write_stack(home, stack)
+    write_json(home / "secrets.json", {"signing_key": "recorded"})
+
+
+def test_a_running_stack_is_found_by_its_home(tmp_path: Path) -> None:
+    record(tmp_path, "ready")
+    settings = Settings(home=tmp_path)
+    assert settings.kafka_bootstrap == "127.0.0.1:19092"
+    assert settings.edge_port == 8000
+    assert settings.signing_key == SecretStr("recorded")
+
+
+def test_the_home_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(tmp_path, "ready")
+    monkeypatch.setenv("TEMPER_HOME", str(tmp_path))
+    assert Settings().kafka_bootstrap == "127.0.0.1:19092"
+
+
+def test_the_environment_wins_over_the_running_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(tmp_path, "ready")
+    monkeypatch.setenv("TEMPER_KAFKA_BOOTSTRAP", "broker:9092")
+    assert Settings(home=tmp_path).kafka_bootstrap == "broker:9092"
+
+
+def test_a_stack_that_is_down_says_nothing(tmp_path: Path) -> None:
+    record(tmp_path, "down")
+    assert Settings(home=tmp_path).kafka_bootstrap is None
+
+
+def test_a_new_start_does_not_take_the_last_one_for_a_server_elsewhere(tmp_path: Path) -> None:
+    record(tmp_path, "ready")
+    assert AskedSettings(home=tmp_path).kafka_bootstrap is None
+
+
+def test_no_unsigned_tenant_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPER_UNSIGNED_TENANT", "none")
+    assert AskedSettings().unsigned_tenant is None
+
+
+def test_a_secret_is_given_only_to_who_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPER_SIGNING_KEY", "sign-me")
+    monkeypatch.setenv("TEMPER_S3_SECRET_KEY", "store-me")
+    settings = AskedSettings()
+    assert "sign-me" not in role_env(ROLES["serving"], settings, 8001).values()
+    assert role_env(ROLES["edge"], settings, 8000)["TEMPER_SIGNING_KEY"] == "sign-me"
+    assert not {"sign-me", "store-me"} & set(plain_env().values())
+
+
+def test_each_role_is_told_its_port() -> None:
+    told = {
+        name: role_env(role, AskedSettings(), 9)[f"TEMPER_{role.port_setting.upper()}"] for name, role in ROLES.items()
+    }
+    assert told == {"serving": "9", "worker": "9", "trainer": "9", "edge": "9"}
+
+
+def test_secrets_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
+    record(tmp_path, "ready")
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
