@@ -8,51 +8,16 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
-from contracts import topics
-from contracts.documents import READ_MODELS, Stored, fold, touched
-from contracts.envelope import Event, NewerVersionError, PoisonError, Record
+from contracts.documents import READ_MODELS
+from contracts.envelope import NewerVersionError, Record
 from contracts.ports import UnavailableError
-from functions.project_documents.handler import Bury, Read, on_records
+from functions.project_documents.handler import Bury, on_records
 from infra.adapters.kafka import Place, end_offsets, read_log
 from infra.adapters.kafka.reader import LogGapError
 from infra.adapters.mongo import Builds, Generation, MongoDocuments, read_generation
+from infra.folding import ALL, Folded, Read, fold_log
 
 log = logging.getLogger("temper.projector")
-
-ALL = tuple(topic.name for topic in topics.TOPICS)
-Folded = dict[str, dict[str, Stored]]
-"""read model → document id → document"""
-
-
-async def fold_log(
-    bootstrap: str,
-    read: Read,
-    into: Folded,
-    start: Mapping[Place, int] | None,
-    end: Mapping[Place, int],
-    on_batch: Callable[[int], Awaitable[None]] | None = None,
-) -> None:
-    """Fold the log from `start` (None: its beginning) to `end` in memory; records that nobody can read are left out."""
-    done = 0
-    async with aclosing(read_log(bootstrap, ALL, start, end)) as batches:
-        async for batch in batches:
-            for record in batch:
-                try:
-                    fold_into(into, read(record))
-                except PoisonError:
-                    continue
-            done += len(batch)
-            if on_batch is not None:
-                await on_batch(done)
-
-
-def fold_into(into: Folded, event: Event) -> None:
-    """Fold one event into every document in memory that it touches."""
-    for model, id in touched(event):
-        documents = into.setdefault(model.name, {})
-        new = fold(model, id, documents.get(id), event)
-        if new is not None:
-            documents[id] = new
 
 
 class Projector:

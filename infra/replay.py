@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from contracts import topics
-from contracts.documents import READ_MODELS, Stored, build, fold, touched
-from contracts.envelope import Event, PoisonError, Record
+from contracts.documents import READ_MODELS, build
+from contracts.envelope import Record
 from infra.adapters.kafka import Place, end_offsets, read_log
 from infra.adapters.mongo import Database, MongoDocuments, read_generation
-
-Read = Callable[[Record], Event]
-ALL = tuple(topic.name for topic in topics.TOPICS)
+from infra.folding import ALL, Folded, Read, fold_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,33 +62,20 @@ async def verify(bootstrap: str, db: Database, read: Read, patience: float = 60.
     A document that differs only because the log grew meanwhile is folded on and compared again; what stays
     different while nothing new comes is reported. Raises UnavailableError.
     """
-    shadow: dict[str, dict[str, Stored]] = {}
+    shadow: Folded = {}
     report = Report()
     start: dict[Place, int] | None = None
     deadline = time.monotonic() + patience
     while True:
         ends = await end_offsets(bootstrap, ALL)
-        async with aclosing(read_log(bootstrap, ALL, start, ends)) as batches:
-            async for batch in batches:
-                for record in batch:
-                    report.records += 1
-                    try:
-                        _fold(shadow, read(record))
-                    except PoisonError:
-                        report.poison += 1
+        done, poison = await fold_log(bootstrap, read, shadow, start, ends)
+        report.records += done
+        report.poison += poison
         start = ends
         await _reached(db, ends, deadline)
         await _compare(db, shadow, report)
         if report.ok or time.monotonic() > deadline or await end_offsets(bootstrap, ALL) == ends:
             return report
-
-
-def _fold(shadow: dict[str, dict[str, Stored]], event: Event) -> None:
-    for model, id in touched(event):
-        documents = shadow.setdefault(model.name, {})
-        new = fold(model, id, documents.get(id), event)
-        if new is not None:
-            documents[id] = new
 
 
 async def _reached(db: Database, ends: dict[Place, int], deadline: float) -> None:
@@ -106,7 +90,7 @@ async def _reached(db: Database, ends: dict[Place, int], deadline: float) -> Non
         await asyncio.sleep(0.1)
 
 
-async def _compare(db: Database, shadow: dict[str, dict[str, Stored]], report: Report) -> None:
+async def _compare(db: Database, shadow: Folded, report: Report) -> None:
     report.differences.clear()
     documents = MongoDocuments(db, building=True)
     for model in READ_MODELS.values():

@@ -14,34 +14,39 @@ Facts = dict[str, Fact]
 View = dict[str, Any]
 
 
-def add(facts: Mapping[str, Fact], event: Event, data: Mapping[str, Any] | None = None) -> Facts:
-    """File `event` (or only the part `data` of it) under its id.
-
-    The same event twice is once; of two bodies under one id the smaller hash is kept.
-    The kept fact's `at` is the earliest time that this body was published, and `conflict` remembers the dispute.
-    """
-    data = dict(data) if data is not None else event.data.model_dump(mode="json")
-    fact: Fact = {
+def fact_of(event: Event, data: Mapping[str, Any] | None = None) -> Fact:
+    """Return `event` (or only the part `data` of its body) as a fact."""
+    body = dict(data) if data is not None else event.data.model_dump(mode="json")
+    return {
         "type": event.type,
         "at": event.at,
         "subject": event.subject,
         "tenant": event.tenant,
         "epoch": event.epoch,
         "attempt": event.attempt,
-        "data": data,
-        "hash": sha256(compact([event.type, event.subject, event.tenant, event.epoch, event.attempt, data])),
+        "data": body,
+        "hash": sha256(compact([event.type, event.subject, event.tenant, event.epoch, event.attempt, body])),
         "conflict": False,
     }
-    known = facts.get(event.id)
+
+
+def add(facts: Mapping[str, Fact], id: str, fact: Fact) -> Facts:
+    """File `fact` under its event's id.
+
+    The same event twice is once; of two bodies under one id the smaller hash is kept.
+    The kept fact's `at` is the earliest time that this body was published, and `conflict` remembers the dispute.
+    """
+    known = facts.get(id)
     if known is None:
-        return {**facts, event.id: fact}
+        return {**facts, id: fact}
     if known["hash"] == fact["hash"]:
-        fact = {**known, "at": min(known["at"], fact["at"])}
+        conflict = known["conflict"] or fact["conflict"]
+        fact = {**known, "at": min(known["at"], fact["at"]), "conflict": conflict}
     elif known["hash"] < fact["hash"]:
         fact = {**known, "conflict": True}
     else:
-        fact["conflict"] = True
-    return dict(facts) if fact == known else {**facts, event.id: fact}
+        fact = {**fact, "conflict": True}
+    return dict(facts) if fact == known else {**facts, id: fact}
 
 
 def of_type(facts: Mapping[str, Fact], *types: str) -> list[Fact]:
@@ -86,7 +91,7 @@ class Stored:
 def fold(model: ReadModel, id: str, stored: Stored | None, event: Event) -> Stored | None:
     """Return the document with `event` folded in, or None when that changes nothing."""
     before = stored.facts if stored else {}
-    facts = add(before, event, model.part(id, event) if model.part else None)
+    facts = add(before, event.id, fact_of(event, model.part(id, event) if model.part else None))
     if stored is not None and facts == before:
         return None
     return build(model, id, facts)

@@ -1,0 +1,180 @@
+"""P2, P3: read models on real Kafka and MongoDB: two processes race, the database is lost, replay proves it."""
+
+import asyncio
+import random
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+
+from contracts import envelope
+from contracts.blobs import BlobRef
+from contracts.documents import touched
+from contracts.envelope import Event, Record, derived_id, make
+from contracts.events.files import FileDeleted, FileUploaded
+from contracts.events.jobs import JobCreated, JobProgressed, JobStarted, StepMetrics
+from contracts.ports import RebuildingError
+from infra.adapters.kafka import KafkaEmit, ensure_topics
+from infra.adapters.mongo import Builds, Database, MongoDocuments, connect, read_generation, wait_whole
+from infra.adapters.mongo_controls import MongoControls
+from infra.projector import Projector
+from infra.replay import verify
+from infra.settings import Settings
+from infra.sweep import Sweeper
+from infra.world import now_ms
+
+pytestmark = pytest.mark.connected
+KEY = b"a test's signing key"
+
+
+def read(record: Record) -> Event:
+    return envelope.read(record, KEY, "local")
+
+
+def some_events(job: str) -> list[Event]:
+    def of(data, *key, **more) -> Event:
+        return make(data, subject=job, tenant="local", id=derived_id(job, *key), **more)
+
+    file = f"file-{job}"
+    blob = BlobRef(key=f"local/{file}/content", sha256="0" * 64, bytes=1)
+    steps = [StepMetrics(step=n, train_loss=1 / n, train_mean_token_accuracy=0.5) for n in range(1, 8)]
+    return [
+        make(
+            FileUploaded(blob=blob, filename="a.jsonl", purpose="fine-tune"),
+            subject=file,
+            tenant="local",
+            id=derived_id(file),
+        ),
+        of(JobCreated(model="m", training_file=file, metadata={"a.b": "$c"}), "created"),
+        of(JobStarted(total_steps=7, holder="h"), "started", epoch=1, attempt=1),
+        of(JobProgressed(total_steps=7, steps=tuple(steps)), "progressed", epoch=1, attempt=1),
+        make(FileDeleted(), subject=file, tenant="local", id=derived_id(file, "deleted")),
+    ]
+
+
+@pytest_asyncio.fixture
+async def db(servers: Settings) -> AsyncIterator[Database]:
+    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
+    yield database
+    await database.client.drop_database(database.name)
+    await database.client.close()
+
+
+@pytest_asyncio.fixture
+async def emit(servers: Settings) -> AsyncIterator[KafkaEmit]:
+    await ensure_topics(str(servers.kafka_bootstrap))
+    producer = KafkaEmit(str(servers.kafka_bootstrap), KEY)
+    yield producer
+    await producer.stop()
+
+
+async def nothing(*_: object) -> None:
+    return None
+
+
+@asynccontextmanager
+async def projecting(servers: Settings, db: Database, emit: KafkaEmit) -> AsyncIterator[Projector]:
+    building, controls = MongoDocuments(db, building=True), MongoControls(db)
+    restorer = Sweeper(building, controls, emit, nothing, now_ms)
+    projector = Projector(str(servers.kafka_bootstrap), Builds(db), building, restorer.restore, read, nothing)
+    task = asyncio.create_task(projector.run())
+    try:
+        await wait_whole(MongoDocuments(db))
+        yield projector
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(what: Callable[[], object], seconds: float = 20.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not await what():  # type: ignore[misc]
+            await asyncio.sleep(0.02)
+
+
+async def contents(db: Database) -> dict[str, object]:
+    documents = MongoDocuments(db, building=True)
+    from contracts.documents import READ_MODELS
+
+    return {f"{model.name}/{id}": stored for model in READ_MODELS.values() async for id, stored in documents.all(model)}
+
+
+async def test_two_appliers_in_different_orders_converge(db: Database) -> None:
+    await Builds(db).begin("g")
+    await Builds(db).complete("g", {})
+    events = [replace(event, at=100 + n) for n in range(6) for event in some_events(f"ftjob-race{n}")]
+    rng = random.Random(7)
+
+    async def applier(seed: int) -> None:
+        mine, documents = events * 2, MongoDocuments(db)
+        random.Random(seed).shuffle(mine)
+        for start in range(0, len(mine), 5):
+            await documents.apply_batch(mine[start : start + 5])
+
+    await asyncio.gather(*(applier(rng.randrange(10**6)) for _ in range(3)))
+    raced = await contents(db)
+    assert len(raced) == len({(model.name, id) for event in events for model, id in touched(event)})
+    await Builds(db).discard()
+    await Builds(db).begin("again")
+    for event in events:
+        for_one = MongoDocuments(db, building=True)
+        await for_one.apply(event)
+    assert await contents(db) == raced
+
+
+async def test_a_lost_database_is_rebuilt_by_itself_and_is_the_same(
+    servers: Settings, db: Database, emit: KafkaEmit
+) -> None:
+    job = f"ftjob-{uuid.uuid4().hex}"
+    documents = MongoDocuments(db)
+    async with projecting(servers, db, emit):
+        published = [await emit(event) for event in some_events(job)]
+        await documents.apply(published[0])  # as the edge does, beside the projector
+
+        async def seen() -> object:
+            return await documents.get("job_events", (await last_line(documents, job)) or "-")
+
+        await until(seen)
+        assert (await verify(str(servers.kafka_bootstrap), db, read)).ok
+        before, old = await contents(db), await read_generation(db)
+        await db.client.drop_database(db.name)
+        with pytest.raises(RebuildingError):
+            await documents.get("jobs", "nothing")
+
+        async def rebuilt() -> object:
+            generation = await read_generation(db)
+            return generation is not None and old is not None and generation.id != old.id and generation.complete
+
+        await until(rebuilt)
+        assert await contents(db) == before
+        control = await MongoControls(db).get(job)
+        assert control is not None
+        assert control.fence == 1
+        assert await MongoControls(db).claim("train", "h") is None  # not before old leases have run out
+
+
+async def last_line(documents: MongoDocuments, job: str) -> str | None:
+    lines = await documents.find("job_events", {"job": job, "step": 7})
+    return lines[0]["id"] if lines else None
+
+
+async def test_verify_fails_on_an_edited_document_and_on_an_empty_collection(
+    servers: Settings, db: Database, emit: KafkaEmit
+) -> None:
+    job = f"ftjob-{uuid.uuid4().hex}"
+    async with projecting(servers, db, emit):
+        for event in some_events(job):
+            await emit(event)
+        bootstrap = str(servers.kafka_bootstrap)
+        report = await verify(bootstrap, db, read)
+        assert report.ok
+        assert report.documents["jobs"] >= 1
+        await db.jobs.update_one({"_id": job}, {"$set": {"view.status": "succeeded"}})
+        report = await verify(bootstrap, db, read, patience=5)
+        assert [(each.model, each.id, each.what) for each in report.differences] == [("jobs", job, "edited")]
+        await db.files.delete_many({})
+        report = await verify(bootstrap, db, read, patience=5)
+        assert {each.what for each in report.differences if each.model == "files"} == {"missing"}

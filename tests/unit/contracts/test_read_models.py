@@ -1,0 +1,248 @@
+"""P2, P3: whatever the order of events and however often they come, one document results."""
+
+import itertools
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.blobs import BlobRef
+from contracts.documents import READ_MODELS, Facts, Stored, fold, touched
+from contracts.documents.facts import Fact, add, fact_of
+from contracts.documents.jobs import JOBS
+from contracts.envelope import Event, make
+from contracts.events import Payload
+from contracts.events.files import FileDeleted, FileRejected, FileUploaded, FileValidated
+from contracts.events.jobs import (
+    Histogram,
+    JobCancelled,
+    JobCheckpointed,
+    JobCreated,
+    JobDelayed,
+    JobPaused,
+    JobPauseRequested,
+    JobProgressed,
+    JobQueued,
+    JobResumeRequested,
+    JobStarted,
+    JobSucceeded,
+    Plan,
+    StepMetrics,
+    Tuning,
+)
+from contracts.events.models import ModelDeleted, ModelRegistered
+from contracts.manifest import ManifestRef
+
+REF = ManifestRef(key="local/ftjob-1/m", sha256="0" * 64)
+BLOB = BlobRef(key="local/file-1/content", sha256="1" * 64, bytes=10)
+
+
+def event(data: Payload, subject: str = "ftjob-1", id: str | None = None, at: int = 1, **more: Any) -> Event:
+    made = make(data, subject=subject, tenant="local", id=id or f"{type(data).__name__}-{at}", **more)
+    return replace(made, at=at)
+
+
+def metrics(step: int, loss: float = 1.0) -> StepMetrics:
+    return StepMetrics(step=step, train_loss=loss, train_mean_token_accuracy=0.5)
+
+
+def plan() -> Plan:
+    return Plan(
+        base=REF,
+        base_name="base",
+        train=BLOB,
+        probe=BLOB,
+        template_sha256="2" * 64,
+        context=128,
+        rows=10,
+        tokens=100,
+        label_tokens=50,
+        longest_row=20,
+        histogram=Histogram(edges=(0, 20), counts=(10,)),
+        n_epochs=1,
+        batch_size=1,
+        learning_rate_multiplier=1.0,
+        learning_rate=0.1,
+        total_steps=10,
+        warmup_steps=1,
+        checkpoint_every=5,
+        seed=1,
+        tuning=Tuning(),
+        reasons={},
+        memory_bytes=1,
+        seconds=1.0,
+    )
+
+
+CREATED = event(JobCreated(model="base", training_file="file-1"), at=1)
+QUEUED = event(JobQueued(plan=plan()), at=2)
+STARTED = event(JobStarted(total_steps=10, holder="h"), at=3, epoch=1, attempt=1)
+PAUSE = event(JobPauseRequested(), at=4, epoch=2)
+PAUSED = event(JobPaused(step=5), at=5, epoch=2)
+RESUME = event(JobResumeRequested(), at=6, epoch=3)
+RESTARTED = event(JobStarted(from_step=5, total_steps=10, holder="h"), at=7, id="restart", epoch=3, attempt=2)
+SUCCEEDED = event(
+    JobSucceeded(
+        fine_tuned_model="ft:base:local::x",
+        manifest=REF,
+        result_files=("file-r",),
+        trained_tokens=9,
+        step=10,
+        prompt_sha256="3" * 64,
+    ),
+    at=8,
+    epoch=3,
+    attempt=2,
+)
+
+
+Filing = list[tuple[tuple[str, str], str, Fact]]
+
+
+def filing(event: Event) -> Filing:
+    """Where one event goes and what is filed there."""
+    return [
+        ((model.name, id), event.id, fact_of(event, model.part(id, event) if model.part else None))
+        for model, id in touched(event)
+    ]
+
+
+def filed(filings: Iterable[Filing]) -> dict[tuple[str, str], Facts]:
+    """Facts only: what documents are made of; their views are pure functions of them."""
+    documents: dict[tuple[str, str], Facts] = {}
+    for each in filings:
+        for where, id, fact in each:
+            documents[where] = add(documents.get(where, {}), id, fact)
+    return documents
+
+
+def folded(events: list[Event]) -> dict[tuple[str, str], Stored]:
+    documents: dict[tuple[str, str], Stored] = {}
+    for each in events:
+        for model, id in touched(each):
+            new = fold(model, id, documents.get((model.name, id)), each)
+            if new is not None:
+                documents[(model.name, id)] = new
+    return documents
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        ([CREATED], "validating_files"),
+        ([CREATED, QUEUED], "queued"),
+        ([CREATED, QUEUED, STARTED], "running"),
+        ([CREATED, QUEUED, STARTED, PAUSE], "running"),
+        ([CREATED, QUEUED, STARTED, PAUSE, PAUSED], "paused"),
+        ([CREATED, QUEUED, STARTED, PAUSE, PAUSED, RESUME], "queued"),
+        ([CREATED, QUEUED, STARTED, PAUSE, PAUSED, RESUME, RESTARTED], "running"),
+        ([CREATED, QUEUED, STARTED, PAUSED, SUCCEEDED], "succeeded"),
+        ([CREATED, event(JobCancelled(), at=2)], "cancelled"),
+    ],
+)
+def test_the_status_is_a_maximum_in_every_order_of_topics(events: list[Event], status: str) -> None:
+    filings = {each.id: filing(each) for each in events}
+    for order in itertools.permutations(events):
+        view = JOBS.view("ftjob-1", filed(filings[each.id] for each in order)[("jobs", "ftjob-1")])
+        assert view is not None
+        assert view["status"] == status
+
+
+SEVEN_KINDS = {
+    "a job that was paused": [CREATED, QUEUED, STARTED, PAUSE, PAUSED, RESUME, SUCCEEDED],
+    "a job with metrics": [
+        CREATED,
+        STARTED,
+        event(JobProgressed(total_steps=10, steps=(metrics(1), metrics(2))), at=4, epoch=1, attempt=1),
+        event(JobProgressed(total_steps=10, steps=(metrics(2, 0.5),)), at=5, id="again", epoch=1, attempt=2),
+        event(JobCheckpointed(step=2, manifest=REF, metrics=metrics(2)), at=6, epoch=1, attempt=1),
+        event(JobDelayed(code="waiting_for_serving", message="waits"), at=7, epoch=1, attempt=2),
+        SUCCEEDED,
+    ],
+    "a file": [
+        event(FileUploaded(blob=BLOB, filename="a", purpose="fine-tune"), "file-1", at=1),
+        event(FileValidated(format="jsonl", shape="chat", rows=1, blob=BLOB), "file-1", at=2),
+        event(FileRejected(code="c", message="m"), "file-1", at=3),
+        event(FileDeleted(), "file-1", at=4),
+        CREATED,
+    ],
+    "a model": [
+        event(
+            ModelRegistered(
+                kind="adapter",
+                manifest=REF,
+                template_sha256="2" * 64,
+                context=1,
+                owned_by="local",
+                job="ftjob-1",
+                step=1,
+            ),
+            "ft:base:local::x",
+            at=1,
+        ),
+        event(ModelDeleted(), "ft:base:local::x", at=2),
+        CREATED,
+        SUCCEEDED,
+    ],
+}
+
+
+@pytest.mark.parametrize("events", SEVEN_KINDS.values(), ids=SEVEN_KINDS.keys())
+def test_every_order_of_up_to_seven_kinds_of_event_gives_one_document(events: list[Event]) -> None:
+    filings, documents = {each.id: filing(each) for each in events}, folded(events)
+    facts = filed(filings.values())
+    for number, order in enumerate(itertools.permutations(events)):
+        assert filed(filings[each.id] for each in order) == facts
+        if number % 197 == 0:  # the view of equal facts that were filed in another order
+            assert folded(list(order)) == documents
+
+
+def test_every_read_model_is_touched_by_these_cases() -> None:
+    seen = {model for events in SEVEN_KINDS.values() for model, _ in folded(events)}
+    assert seen == set(READ_MODELS) - {"keys"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 20))
+def test_duplicates_and_late_copies_change_nothing(rng: random.Random, extra: int) -> None:
+    events = [each for case in SEVEN_KINDS.values() for each in case]
+    copies = [replace(rng.choice(events), at=100 + n) for n in range(extra)]
+    shuffled = events + copies
+    rng.shuffle(shuffled)
+    assert folded(shuffled) == folded(events)
+
+
+def test_of_two_bodies_under_one_id_the_same_one_is_kept_in_either_order() -> None:
+    one = event(JobCreated(model="a", training_file="file-1"), id="same", at=1)
+    two = event(JobCreated(model="b", training_file="file-1"), id="same", at=2)
+    first, second = folded([one, two]), folded([two, one])
+    assert first[("jobs", "ftjob-1")] == second[("jobs", "ftjob-1")]
+    view = first[("jobs", "ftjob-1")].view
+    assert view is not None
+    assert view["conflict"] is True
+
+
+def test_a_document_without_its_birth_is_unborn_and_a_deleted_file_stays_deleted() -> None:
+    assert folded([STARTED])[("jobs", "ftjob-1")].view is None
+    events = SEVEN_KINDS["a file"]
+    view = folded([events[3], events[0], events[1]])[("files", "file-1")].view
+    assert view is not None
+    assert view["deleted"] is True
+
+
+def test_a_newer_attempts_metrics_of_a_step_win() -> None:
+    events = SEVEN_KINDS["a job with metrics"]
+    shown = [doc.view for (model, _), doc in folded(events).items() if model == "job_events" and doc.view]
+    losses = {view["step"]: view["data"]["train_loss"] for view in shown if view["type"] == "metrics"}
+    assert losses == {1: 1.0, 2: 0.5}
+
+
+def test_a_request_from_outside_changes_no_status_by_itself() -> None:
+    outside = event(JobResumeRequested(), at=9, id="outside")
+    view = folded([CREATED, outside])[("jobs", "ftjob-1")].view
+    assert view is not None
+    assert view["status"] == "validating_files"
