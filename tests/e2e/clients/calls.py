@@ -1,0 +1,214 @@
+"""Every call that Temper serves, through whichever official client runs this: `python calls.py surface|training MODEL`.
+
+The client reads OPENAI_BASE_URL and OPENAI_API_KEY. Answers are validated strictly against the client's own types,
+but for two that those types do not know: a paused job, and `finish_reason: null` within a streamed text completion
+(which OpenAI sends as well).
+"""
+
+import base64
+import json
+import sys
+import time
+
+import openai
+from openai import OpenAI
+
+ROWS = [
+    {"messages": [{"role": "user", "content": f"What is code {i}?"}, {"role": "assistant", "content": f"red {i}"}]}
+    for i in range(12)
+]
+DATA = "\n".join(json.dumps(row) for row in ROWS).encode()
+PATIENCE = 300.0
+
+
+def main(part: str, model: str) -> None:
+    """Make the calls of one part."""
+    client = OpenAI(_strict_response_validation=True)
+    files(client)
+    jobs(client, model)
+    models(client, model)
+    refusals(client, model)
+    completions(client, model)
+    if part == "training":
+        training(client, model)
+    print(f"openai {openai.__version__}: every call of {part} is as it should be")
+
+
+def files(client: OpenAI) -> None:
+    """Upload, list, retrieve, content, delete."""
+    made = [upload(client, f"rows-{i}.jsonl") for i in range(3)]
+    file = made[0]
+    assert (file.object, file.bytes, file.filename, file.purpose) == ("file", len(DATA), "rows-0.jsonl", "fine-tune")
+    assert file._request_id
+    assert client.files.retrieve(file.id).id == file.id
+    ids = [each.id for each in client.files.list(limit=1, purpose="fine-tune")]  # follows the pages
+    assert ids[:3] == [each.id for each in reversed(made)]
+    assert len(ids) == len(set(ids))
+    assert client.files.content(file.id).read() == DATA
+    for each in made:
+        assert client.files.delete(each.id).deleted
+    error = refused(openai.NotFoundError, lambda: client.files.retrieve(file.id))
+    assert (error.param, error.code) == ("id", None)
+
+
+def upload(client: OpenAI, name: str = "rows.jsonl", content: bytes = DATA):  # noqa: ANN201 - the type's name varies
+    """Upload a file of rows."""
+    return client.files.create(file=(name, content), purpose="fine-tune")
+
+
+def jobs(client: OpenAI, model: str) -> None:
+    """Create, list, retrieve, events, checkpoints, cancel."""
+    file = upload(client)
+    made = [
+        client.fine_tuning.jobs.create(
+            model=model, training_file=file.id, suffix="calls", seed=i, metadata={"run": str(i)}, method=method(1)
+        )
+        for i in range(2)
+    ]
+    job = made[1]
+    assert job.object == "fine_tuning.job"
+    assert (job.model, job.training_file, job.seed, job.metadata) == (model, file.id, 1, {"run": "1"})
+    assert job.user_provided_suffix == "calls"
+    assert job.method.supervised.hyperparameters.n_epochs == 1
+    assert job.fine_tuned_model is None
+    listed = [each.id for each in client.fine_tuning.jobs.list(limit=1)]
+    assert listed[:2] == [each.id for each in reversed(made)]
+    in_use = refused(openai.BadRequestError, lambda: client.files.delete(file.id))
+    assert in_use.code == "file_in_use"
+    for each in made:
+        assert client.fine_tuning.jobs.cancel(each.id).status == "cancelled"
+        assert client.fine_tuning.jobs.retrieve(each.id).status == "cancelled"
+    events = list(client.fine_tuning.jobs.list_events(job.id, limit=2))
+    assert events[-1].message == f"Created fine-tuning job: {job.id}"
+    assert any("cancellation" in event.message for event in events)
+    assert list(client.fine_tuning.jobs.checkpoints.list(job.id)) == []
+    again = refused(openai.BadRequestError, lambda: client.fine_tuning.jobs.cancel(job.id))
+    assert again.code == "job_already_ended"
+    unknown = refused(openai.NotFoundError, lambda: client.fine_tuning.jobs.retrieve("ftjob-unknown"))
+    assert unknown.code == "fine_tune_not_found"
+    client.files.delete(file.id)
+    gone = refused(openai.BadRequestError, lambda: client.fine_tuning.jobs.create(model=model, training_file=file.id))
+    assert (gone.param, gone.code) == ("training_file", "file_deleted")
+
+
+def method(n_epochs: int, **others: object) -> dict:
+    """A supervised method."""
+    return {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": n_epochs, **others}}}
+
+
+def models(client: OpenAI, model: str) -> None:
+    """List, retrieve, delete."""
+    assert model in [each.id for each in client.models.list()]
+    assert client.models.retrieve(model).id == model
+    assert refused(openai.PermissionDeniedError, lambda: client.models.delete(model)).code == "model_not_deletable"
+    for call in (client.models.retrieve, client.models.delete):
+        assert refused(openai.NotFoundError, lambda call=call: call("ft:a:b/c::d")).code == "model_not_found"
+
+
+def refusals(client: OpenAI, model: str) -> None:
+    """Errors arrive as the client's own exceptions, with code, param, sentence and request id."""
+    bad = client.with_options(api_key="sk-wrong")
+    assert refused(openai.AuthenticationError, lambda: bad.models.list()).code == "invalid_api_key"
+    error = refused(
+        openai.BadRequestError,
+        lambda: client.fine_tuning.jobs.create(model=model, training_file="file-x", method={"type": "dpo"}),
+    )
+    assert (error.code, error.param) == ("unsupported", "method")
+    error = refused(openai.BadRequestError, lambda: client.files.create(file=("a", b"{}"), purpose="batch"))
+    assert (error.code, error.param) == ("unsupported", "purpose")
+    error = refused(openai.NotFoundError, lambda: chat(client, "no-such-model"))
+    assert (error.code, error.param) == ("model_not_found", "model")
+
+
+def refused(kind: type, call) -> openai.APIStatusError:  # noqa: ANN001
+    """Return the error that `call` must end with."""
+    try:
+        call()
+    except openai.APIStatusError as error:
+        assert type(error) is kind, error
+        assert error.request_id, "no x-request-id"
+        assert len(str(error.body["message"])) > 10
+        return error
+    raise AssertionError(f"{kind.__name__} was expected")
+
+
+def chat(client: OpenAI, model: str, **options: object):  # noqa: ANN201
+    """Ask one question."""
+    messages = [{"role": "user", "content": "What is code 3?"}]
+    return client.chat.completions.create(model=model, messages=messages, max_tokens=8, temperature=0, **options)
+
+
+def completions(client: OpenAI, model: str) -> None:
+    """Chat and text, whole and streamed."""
+    whole = chat(client, model)
+    assert (whole.object, whole.model) == ("chat.completion", model)
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    chunks = list(chat(client, model, stream=True, stream_options={"include_usage": True}))
+    streamed = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert streamed == (whole.choices[0].message.content or "")
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    text = client.completions.create(model=model, prompt="What is", max_tokens=4, temperature=0)
+    assert text.object == "text_completion"
+    lenient = OpenAI().completions
+    pieces = list(lenient.create(model=model, prompt="What is", max_tokens=4, temperature=0, stream=True))
+    assert "".join(piece.choices[0].text for piece in pieces if piece.choices) == text.choices[0].text
+
+
+def training(client: OpenAI, model: str) -> None:
+    """A job to its end: events, checkpoints, results, the tuned model; pause and resume on the way."""
+    file = client.files.wait_for_processing(upload(client).id, poll_interval=0.2)
+    assert file.status == "processed"
+    job = client.fine_tuning.jobs.create(
+        model=model, training_file=file.id, suffix="calls", method=method(6, batch_size=2), seed=3
+    )
+    wait(client, job.id, "running")
+    pause_and_resume(OpenAI(), job.id)
+    done = wait(client, job.id, "succeeded")
+    tuned = done.fine_tuned_model
+    assert tuned.startswith(f"ft:{model}:")
+    assert done.trained_tokens > 0
+    events = list(client.fine_tuning.jobs.list_events(job.id, limit=5))
+    steps = [event.data["step"] for event in events if event.type == "metrics"]
+    assert steps == sorted(set(steps), reverse=True)
+    assert len(steps) == 36
+    assert events[0].message == "The job has successfully completed"
+    checkpoints = list(client.fine_tuning.jobs.checkpoints.list(job.id, limit=1))
+    names = [each.fine_tuned_model_checkpoint for each in checkpoints]
+    assert len(names) == 3
+    assert names[0] == tuned
+    assert all(":ckpt-step-" in name for name in names[1:])
+    assert set(names) <= {each.id for each in client.models.list()}
+    table = base64.b64decode(client.files.content(done.result_files[0]).read())
+    assert table.startswith(b"step,train_loss")
+    assert len(table.splitlines()) == 37
+    for name in (tuned, names[1]):
+        assert chat(client, name).model == name
+    assert client.models.delete(names[1]).deleted
+    refused(openai.NotFoundError, lambda: chat(client, names[1]))
+
+
+def pause_and_resume(lenient: OpenAI, job: str) -> None:
+    """A job that rests holds no device; it goes on from where it was. Tiny jobs may end first."""
+    try:
+        lenient.fine_tuning.jobs.pause(job)
+    except openai.BadRequestError as error:
+        assert error.code == "job_already_ended"
+        return
+    if wait(lenient, job, "paused", "succeeded").status == "paused":
+        assert lenient.fine_tuning.jobs.resume(job).status == "queued"
+
+
+def wait(client: OpenAI, job: str, *wanted: str):  # noqa: ANN201
+    """Return the job once its status is one of `wanted`."""
+    until = time.monotonic() + PATIENCE
+    while (found := client.fine_tuning.jobs.retrieve(job)).status not in wanted:
+        assert found.status not in ("failed", "cancelled"), found.error
+        if found.status == "succeeded":
+            break
+        assert time.monotonic() < until, f"{job} is still {found.status}"
+        time.sleep(0.1)
+    return found
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
