@@ -43,7 +43,7 @@ class Topic:
 
 
 TOPICS: tuple[Topic, ...] = (
-    Topic("file.uploaded", FileUploaded, ("validate_file",), outside="file-", born=True),
+    Topic("file.uploaded", FileUploaded, ("validate_file", "prepare_job"), outside="file-", born=True),
     Topic("file.validated", FileValidated, ("prepare_job",)),
     Topic("file.rejected", FileRejected, ("prepare_job",)),
     Topic("file.deleted", FileDeleted, ("prepare_job",)),

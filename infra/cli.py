@@ -16,6 +16,12 @@ COMMANDS = {
     "status": ("infra.commands.status:status", "Show what runs, where, and whether it answers."),
     "doctor": ("infra.commands.doctor:doctor", "Check that this machine has what Temper needs."),
     "env": ("infra.commands.env:env", "Print OPENAI_BASE_URL and OPENAI_API_KEY for a shell."),
+    "keys": ("infra.commands.keys:keys", "Make, list and revoke API keys."),
+    "run": ("infra.commands.run:run", "Run one role: edge, worker, trainer or serving."),
+    "models": ("infra.commands.models:models", "Bring base models of your own."),
+    "job": ("infra.commands.job:job", "Follow a fine-tuning job."),
+    "replay": ("infra.commands.replay:replay", "Print the log; prove the read models against it."),
+    "emit": ("infra.commands.emit:emit", "Publish one event by hand, as another system would."),
 }
 """Name → (module:function, one line of help). The line stands here so that `temper --help` loads no subcommand."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -41,7 +41,7 @@ class Report:
         return not self.differences
 
 
-async def records(bootstrap: str, names: Iterable[str] = ALL, follow: bool = False) -> AsyncIterator[Record]:
+async def records(bootstrap: str, names: Iterable[str] = ALL, follow: bool = False) -> AsyncGenerator[Record, None]:
     """Yield the log's records in order of time (of each captured batch), to the end or for ever."""
     chosen = tuple(names)
     ends = None if follow else await end_offsets(bootstrap, chosen)
