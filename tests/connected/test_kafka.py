@@ -194,3 +194,12 @@ async def again(emit: KafkaEmit, event: Event) -> Event:
                 return await emit(event)
             except UnavailableError:
                 await asyncio.sleep(0.1)
+
+
+async def test_a_missing_topic_is_named(bootstrap: str) -> None:
+    emit = KafkaEmit(bootstrap, KEY, deadline=1)
+    with pytest.raises(UnavailableError, match="no topic test-nowhere; `temper up` creates"):
+        await emit.publish("test-nowhere", b"k", b"{}", [])
+    with pytest.raises(UnavailableError, match="no topic test-nowhere"):
+        await anext(read_log(bootstrap, ["test-nowhere"]))
+    await emit.stop()

@@ -3,7 +3,7 @@
 from infra.adapters.kafka.delivery import Delivery
 from infra.adapters.kafka.producer import KafkaEmit, Published
 from infra.adapters.kafka.reader import LogGapError, Place, end_offsets, read_log
-from infra.adapters.kafka.reliable import Revoked, Subscription, nobody_revoked
+from infra.adapters.kafka.reliable import Revoked, Subscription, dead_letter, nobody_revoked
 from infra.adapters.kafka.topics import TopicSettingsError, ensure_topics
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Revoked",
     "Subscription",
     "TopicSettingsError",
+    "dead_letter",
     "end_offsets",
     "ensure_topics",
     "nobody_revoked",

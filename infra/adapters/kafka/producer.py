@@ -14,7 +14,6 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     OutOfOrderSequenceNumber,
     ProducerFenced,
-    UnknownTopicOrPartitionError,
 )
 
 from contracts import envelope
@@ -71,11 +70,14 @@ class KafkaEmit:
         except MessageSizeTooLargeError as error:
             self._discard()
             raise ValueError(f"a record of {topic} is too large for Kafka; content belongs in blobs") from error
-        except UnknownTopicOrPartitionError as error:
-            raise UnavailableError("kafka", f"Kafka has no topic {topic}; `temper up` creates the topics") from error
         except (TimeoutError, KafkaError, OSError) as error:
+            known = self._producer is None or self._producer.client.cluster.partitions_for_topic(topic)
             # the event may still be queued there, and a gap in the sequence numbers would block its partition for ever
             self._discard()
+            if not known:
+                raise UnavailableError(
+                    "kafka", f"Kafka has no topic {topic}; `temper up` creates the topics"
+                ) from error
             raise UnavailableError("kafka", f"Kafka did not acknowledge a record of {topic}: {error!r}") from error
 
     async def start(self) -> None:

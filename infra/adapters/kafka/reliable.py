@@ -13,10 +13,11 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
 
 from contracts import envelope
-from contracts.envelope import Event, NewerVersionError, PoisonError, derived_id
+from contracts.envelope import Event, NewerVersionError, PoisonError, Record, derived_id
 from contracts.events.dead import DeadLetter
 from contracts.ports import Emit, UnavailableError
 from infra.adapters.kafka.progress import Progress
+from infra.adapters.kafka.records import to_record
 
 MAX_TRIES = 3
 MAX_WAIT_SECONDS = 30.0
@@ -120,25 +121,7 @@ class Desk:
         log.warning("%s: %s/%s@%s is a dead letter: %s: %s", group, raw.topic, raw.partition, raw.offset, code, message)
         if raw.topic == _DEAD_LETTERS:
             return  # it would follow itself for ever
-        letter = derived_id("dead", group, raw.topic, raw.partition, raw.offset)
-        data = DeadLetter(
-            code=code,
-            message=message[:500],
-            topic=raw.topic,
-            partition=raw.partition,
-            offset=raw.offset,
-            function=group,
-            tries=tries,
-        )
-        await self.emit(
-            envelope.make(
-                data,
-                subject=f"dead-{letter.replace('-', '')}",
-                tenant=event.tenant if event else _SYSTEM_TENANT,
-                id=letter,
-                cause=event.id if event else None,
-            )
-        )
+        await self.emit(dead_letter(group, to_record(raw), code, message, tries, event))
 
     def _attempt(self, place: TopicPartition, offset: int) -> _Attempt:
         attempt = self._attempts.get(place)
@@ -161,6 +144,29 @@ class Desk:
             return  # the partition moved: its next owner gets the record again
         self.progress.waiting[place] = reason
         asyncio.get_running_loop().call_later(seconds, _resume, consumer, place)
+
+
+def dead_letter(
+    group: str, record: Record, code: str, message: str, tries: int = 1, event: Event | None = None
+) -> Event:
+    """Return what a function says of a record that it gives up on; `event` is the record's, where it could be read."""
+    letter = derived_id("dead", group, record.topic, record.partition, record.offset)
+    data = DeadLetter(
+        code=code,
+        message=message[:500],
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        function=group,
+        tries=tries,
+    )
+    return envelope.make(
+        data,
+        subject=f"dead-{letter.replace('-', '')}",
+        tenant=event.tenant if event else _SYSTEM_TENANT,
+        id=letter,
+        cause=event.id if event else None,
+    )
 
 
 def _resume(consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
