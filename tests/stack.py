@@ -67,7 +67,7 @@ def running_stack(home: Path, *arguments: str, env: dict[str, str] | None = None
     """Run `temper up` on free ports in a home until the block ends; usable for a second start on the same home too."""
     home.mkdir(parents=True, exist_ok=True)
     log = home / "up.out"
-    command = [sys.executable, "-m", "infra.cli", "up", "--free-ports", *arguments]
+    command = [sys.executable, "-P", "-m", "infra.cli", "up", "--free-ports", *arguments]
     with log.open("ab") as output:
         up = subprocess.Popen(
             [sys.executable, "-IS", str(LAUNCHER), str(os.getpid()), *command],

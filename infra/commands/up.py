@@ -55,7 +55,7 @@ def up_detached(home: Path, parts: list[str], free_ports: bool) -> None:
     check_disk(home)
     log = home / "logs" / "up.out"
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "infra.cli", "up", *(["--free-ports"] if free_ports else [])]
+    command = [sys.executable, "-P", "-m", "infra.cli", "up", *(["--free-ports"] if free_ports else [])]
     command += ["--only", ",".join(parts)] if parts else []
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -66,9 +66,7 @@ def up_detached(home: Path, parts: list[str], free_ports: bool) -> None:
             ended = process.poll() is not None
             click.echo(said.read(), nl=False)
             if ended:
-                raise UserError(
-                    f"The stack did not start (exit status {process.returncode}): see above, or {log}"
-                )
+                raise UserError(f"The stack did not start (exit status {process.returncode}): see above, or {log}")
             stack = read_stack(home)
             if stack is not None and stack.pid == process.pid and stack.state == "ready":
                 click.echo(said.read(), nl=False)

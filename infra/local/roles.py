@@ -32,7 +32,12 @@ ROLES = {
     role.name: role
     for role in (
         Role("serving", "serving_port", 8001, ("s3_url", "s3_access_key", "s3_secret_key", "s3_bucket", "device")),
-        Role("worker", "health_port", 8002, (*STORES, "signing_key", "unsigned_tenant", "inference_url", "file_wait_seconds")),
+        Role(
+            "worker",
+            "health_port",
+            8002,
+            (*STORES, "signing_key", "unsigned_tenant", "inference_url", "file_wait_seconds"),
+        ),
         Role(
             "trainer",
             "health_port",
@@ -98,7 +103,7 @@ def role_program(role: Role, settings: Settings, port: int) -> Program:
     """How a role is run."""
     return Program(
         name=role.name,
-        argv=[sys.executable, "-m", "infra.app", role.name],
+        argv=[sys.executable, "-P", "-m", "infra.app", role.name],  # -P: an `infra` in the caller's folder is not ours
         env=role_env(role, settings, port),
         address=f"http://{LOOPBACK}:{port}",
         port=port,

@@ -1,6 +1,7 @@
 """`temper up`: the servers that no address was given for, then Temper's own processes, until it is told to stop."""
 
 import asyncio
+import logging
 import os
 import secrets
 import shutil
@@ -304,6 +305,9 @@ def run_stack(asked: Settings, only: Iterable[str], say: Say, *, usual_ports: bo
                 "Use it (`temper status`), stop it (`temper down`), or name another home with TEMPER_HOME."
             )
         programs = find_programs(start, asked.cache, say)
+        logging.basicConfig(
+            filename=home / "logs" / "up.log", level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s"
+        )
         stack = LocalStack(asked, start, programs, say, usual_ports=usual_ports)
         with suppress(asyncio.CancelledError):
             asyncio.run(until_signal(stack))
