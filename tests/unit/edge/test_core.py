@@ -1,0 +1,224 @@
+"""What the edge decides, without the edge."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contracts.blobs import BlobRef
+from contracts.wire import openai
+from functions.edge import core
+from functions.edge.fields import MAX_DEPTH, check_strings, parse_object
+from functions.edge.refusals import ApiError
+from tests.functional.edge import matches
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "expected"),
+    [
+        (b'{"messages": []}', "a.txt", "jsonl"),
+        (b"\xef\xbb\xbf\r\n {", "a", "jsonl"),
+        (b"[\n{", "a", "json"),
+        (b"prompt,completion\r\n", "a", "csv"),
+        (b"messages\n", "a.CSV", "csv"),
+        (b"\xff\xfe{\x00", "a", "unknown"),
+        (b"hello", "a", "unknown"),
+    ],
+)
+def test_the_format_is_read_from_the_first_bytes(head: bytes, name: str, expected: str) -> None:
+    assert core.sniff(head, name) == expected
+
+
+@given(st.binary(max_size=2000))
+def test_every_filename_becomes_one_that_can_be_stored(raw: bytes) -> None:
+    name = core.clean_filename(raw)
+    assert 1 <= len(name) <= 1024
+    assert name.isprintable() or not any(ord(letter) < 32 or letter == "\x7f" for letter in name)
+    name.encode()
+
+
+def test_two_uploads_are_the_same_whatever_key_their_bytes_lie_under() -> None:
+    form = {"purpose": "fine-tune"}
+    one, two = (
+        core.uploaded(form, "a", b"{}", BlobRef(key=f"t/{key}/content", sha256="0" * 64, bytes=2)) for key in "ab"
+    )
+    assert core.same_upload(one) == core.same_upload(two)
+    other = core.uploaded({**form}, "b", b"{}", one.blob)
+    assert core.same_upload(one) != core.same_upload(other)
+
+
+# --- which events are shown
+
+
+class Log:
+    """A job's runs as they happened, and the metric lines as the read model keeps them: the newest run's word each."""
+
+    def __init__(self, runs: list[tuple[int, int]]) -> None:
+        self.runs: list[dict[str, int]] = []
+        self.lines: dict[int, dict[str, Any]] = {}
+        self.truth: list[int] = []
+        for attempt, (from_step, made) in enumerate(runs, 1):
+            start = min(from_step, len(self.truth))
+            self.runs.append({"epoch": 1, "attempt": attempt, "from_step": start})
+            self.truth = self.truth[:start]
+            for step in range(start + 1, start + made + 1):
+                self.truth.append(step)
+                self.lines[step] = {"type": "metrics", "step": step, "epoch": 1, "attempt": attempt}
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), min_size=1, max_size=6), st.randoms())
+def test_exactly_the_steps_of_the_surviving_history_are_shown(runs: list[tuple[int, int]], random: Any) -> None:
+    log = Log(runs)
+    shuffled = random.sample(log.runs, len(log.runs))
+    shown = [step for step, line in sorted(log.lines.items()) if matches(line, core.visible_events(shuffled))]
+    assert shown == log.truth
+
+
+def test_what_is_no_metric_and_what_a_run_unknown_yet_says_is_shown() -> None:
+    where = core.visible_events(
+        [{"epoch": 1, "attempt": 1, "from_step": 0}, {"epoch": 2, "attempt": 3, "from_step": 4}]
+    )
+    for shown in (
+        {"type": "message", "step": None, "epoch": 1, "attempt": 1},
+        {"type": "metrics", "step": 99, "epoch": 2, "attempt": 4},
+        {"type": "metrics", "step": 99, "epoch": 3, "attempt": 1},
+        {"type": "metrics", "step": 4, "epoch": 1, "attempt": 1},
+    ):
+        assert matches(shown, where)
+    assert not matches({"type": "metrics", "step": 5, "epoch": 1, "attempt": 1}, where)
+
+
+# --- pause and resume
+
+
+def job(status: str, *requests: tuple[str, int], ended: bool = False) -> dict[str, Any]:
+    named = [{"topic": f"job.{verb}_requested", "id": str(epoch), "epoch": epoch, "at": 1} for verb, epoch in requests]
+    return {"id": "ftjob-1", "status": status, "ended": ended, "requests": named}
+
+
+@pytest.mark.parametrize(
+    ("given_job", "pause", "resume"),
+    [
+        (job("validating_files"), "job_not_running", "job_not_paused"),
+        (job("queued"), True, "job_not_paused"),
+        (job("running"), True, "job_not_paused"),
+        (job("running", ("pause", 2)), False, True),
+        (job("paused", ("pause", 2)), False, True),
+        (job("queued", ("resume", 3), ("pause", 2)), True, False),
+        (job("running", ("pause", 4), ("resume", 3), ("pause", 2)), False, True),
+        (job("running", ("resume", 3), ("pause", 2), ("cancel", 0)), True, False),
+        (job("succeeded", ("pause", 2), ended=True), "job_already_ended", "job_already_ended"),
+    ],
+)
+def test_a_pause_or_resume_changes_something_or_nothing_or_is_refused(
+    given_job: dict[str, Any], pause: bool | str, resume: bool | str
+) -> None:
+    wishes: tuple[tuple[Any, bool | str], ...] = (("pause", pause), ("run", resume))
+    for wanted, expected in wishes:
+        if isinstance(expected, str):
+            with pytest.raises(ApiError) as refused:
+                core.wants_change(given_job, wanted)
+            assert refused.value.code == expected
+        else:
+            assert core.wants_change(given_job, wanted) is expected
+
+
+# --- lists
+
+
+items = st.lists(
+    st.tuples(st.integers(0, 3), st.text(string.ascii_lowercase, min_size=1, max_size=2)),
+    unique_by=lambda item: item[1],
+    max_size=12,
+)
+
+
+@given(items, st.integers(1, 5), st.booleans())
+def test_pages_show_everything_once_in_order(rows: list[tuple[int, str]], limit: int, descending: bool) -> None:
+    views = [{"created_at": at, "id": id} for at, id in rows]
+    views.sort(key=lambda view: (view["created_at"], view["id"]), reverse=descending)
+    window, seen = core.Window(limit, None, descending), list[dict[str, Any]]()
+    while True:
+        where = window.beyond(seen[-1]) if seen else {}
+        page = [view for view in views if matches(view, where)][:limit]
+        if not page:
+            break
+        seen += page
+    assert seen == views
+
+
+def test_a_metadata_filter_never_reaches_into_other_fields() -> None:
+    assert core.metadata_filter({"metadata[team]": "a", "limit": "1"}) == {"created.metadata.team": "a"}
+    for key in ("metadata[]", "metadata[a.b]", "metadata[$where]"):
+        with pytest.raises(ApiError):
+            core.metadata_filter({key: "x"})
+
+
+# --- untrusted JSON
+
+
+def refusal(call: Callable[[], object]) -> ApiError | None:
+    """How `call` is refused; None when it is not, and any other exception is a failure of the test."""
+    try:
+        call()
+    except ApiError as error:
+        return error
+    return None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["model", "training_file", "seed", "suffix", "method", "metadata"]), json_values)
+)
+def test_any_json_object_is_a_job_or_a_refusal_with_a_param(body: dict[str, Any]) -> None:
+    error = refusal(lambda: (check_strings(body), core.job_created(body)))
+    if error is not None:
+        assert error.status == 400
+        assert error.param
+        assert error.code
+        error.message.encode()
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_object_or_a_refusal(body: bytes) -> None:
+    error = refusal(lambda: parse_object(body))
+    assert error is None or error.code in ("invalid_json", "invalid_string", "invalid_value")
+
+
+def test_nesting_is_bounded() -> None:
+    deep: Any = "leaf"
+    for _ in range(MAX_DEPTH + 1):
+        deep = [deep]
+    with pytest.raises(ApiError, match="nested"):
+        check_strings(deep)
+
+
+# --- shapes
+
+
+def test_a_seed_follows_from_the_job_and_fits() -> None:
+    seeds = {openai.derived_seed(f"ftjob-{i}") for i in range(100)}
+    assert len(seeds) == 100
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert openai.derived_seed("ftjob-1") == openai.derived_seed("ftjob-1")
+
+
+def test_an_empty_page_names_no_ids() -> None:
+    assert openai.page([], has_more=False) == {
+        "object": "list",
+        "data": [],
+        "has_more": False,
+        "first_id": None,
+        "last_id": None,
+    }
