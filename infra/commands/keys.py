@@ -147,9 +147,7 @@ def _when(milliseconds: int) -> str:
 def _run(body: Callable[[World], Coroutine[Any, Any, Result]]) -> Result:
     settings = Settings()
     if not (settings.kafka_bootstrap and settings.mongo_url and settings.s3_url and settings.signing_key):
-        raise UserError(
-            "No stack is known. Start it with `temper up`, or set TEMPER_KAFKA_BOOTSTRAP, TEMPER_MONGO_URL and the others."
-        )
+        raise UserError("No stack is known. Start it with `temper up`, or set TEMPER_KAFKA_BOOTSTRAP and the others.")
 
     async def run() -> Result:
         async with world(settings) as here:
