@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,12 @@ async def work(lease: Lease, blobs: Blobs, child: Child, scratch: Path) -> list[
     """Return the one verdict on the file that `lease` holds: `file.validated` or `file.rejected`."""
     control = lease.claim.control
     uploaded = FileUploaded.model_validate(control.inputs["uploaded"])
-    verdict = await _verdict(control.tenant, control.subject, uploaded, blobs, child, scratch)
-    return [_event(control, verdict)]
+    folder = (scratch / f"{control.subject}-{lease.claim.fence}").resolve()  # the child works in another folder
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return [_event(control, await _verdict(control.tenant, control.subject, uploaded, blobs, child, folder))]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _event(control: Control, verdict: FileValidated | FileRejected) -> Event:
@@ -43,7 +48,6 @@ async def _verdict(
     refusal = blob_refusal(tenant, file, uploaded.blob)
     if refusal is not None:
         return refusal
-    scratch = scratch.resolve()  # the child works in another folder
     content = scratch / "content"
     missing = await _fetch(blobs, uploaded.blob, content)
     if missing is not None:

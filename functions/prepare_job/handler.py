@@ -1,0 +1,75 @@
+"""Joins jobs with their files and base models: whichever event completes a join, or rules it out, acts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from contracts.controls import Control
+from contracts.documents.models import PUBLIC
+from contracts.documents.prep import base_id
+from contracts.envelope import Event
+from contracts.ports import Bell, Controls, Documents, Emit
+from functions.prepare_job import core
+
+STAGE = "prepare"
+TOPICS = ("job.created", "file.uploaded", "file.validated", "file.rejected", "file.deleted", "model.registered")
+JOINS = ("prep_jobs", "prep_files", "prep_bases")
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What the handler needs of the world."""
+
+    documents: Documents
+    controls: Controls
+    emit: Emit
+    publish: Callable[[Control], Awaitable[None]]
+    """Publishes a control document's recorded events."""
+    bell: Bell
+    now: Callable[[], int]
+    """Milliseconds."""
+    wait_ms: int
+    """How long a job waits for a file or model of which nothing is known."""
+
+
+async def on_prep(event: Event, deps: Deps) -> None:
+    """File the event in the joins, then look at every job that it may concern."""
+    await deps.documents.apply(event, *JOINS)
+    if event.type == "job.created":
+        await _settle(event.subject, deps, event)
+        return
+    if event.type == "model.registered" and event.tenant != PUBLIC:
+        return
+    of_base = event.type == "model.registered"
+    join, key = ("prep_bases", base_id(event.subject)) if of_base else ("prep_files", event.subject)
+    waiting = await deps.documents.get(join, key)
+    for job in waiting["jobs"] if waiting else ():
+        await _settle(job, deps)
+
+
+async def reconsider(job: str, deps: Deps) -> None:
+    """Look at a job again because time has passed: what is still unknown then is not coming."""
+    await _settle(job, deps)
+
+
+async def _settle(name: str, deps: Deps, born: Event | None = None) -> None:
+    """Make the job ready, end it, or let it wait; one that is being prepared or further on is left alone."""
+    control = await deps.controls.get(name)
+    job = await deps.documents.get("prep_jobs", name)
+    if job is None or (control is not None and (control.ended or control.ready or control.stage != STAGE)):
+        return
+    files = {file: await deps.documents.get("prep_files", file) for file in job["needs"]["files"]}
+    base = await deps.documents.get("prep_bases", base_id(job["needs"]["model"]))
+    match core.decide(job, files, base, deps.now(), deps.wait_ms):
+        case core.Ready(inputs):
+            await deps.controls.open(name, job["tenant"], STAGE, inputs)
+            deps.bell(STAGE)
+        case core.Fail() as fail:
+            await deps.controls.open(name, job["tenant"], STAGE, {}, ready=False)
+            ending = core.failed(name, job["tenant"], born.id if born else None, fail)
+            await deps.publish(await deps.controls.end(name, [ending]))
+        case core.Wait() as wait:
+            await deps.controls.open(name, job["tenant"], STAGE, {}, ready=False)
+            if born is not None and (event := core.delayed(name, job["tenant"], born.id, wait)):
+                await deps.emit(event)

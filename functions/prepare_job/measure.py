@@ -1,0 +1,171 @@
+"""How big a model is, and how long one training step takes: a few real steps on real rows, then thrown away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+from torch.nn.functional import cross_entropy
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from functions.prepare_job.plan import Shape
+
+WARM_STEPS, SECONDS, MOST_STEPS = 2, 3.0, 24
+GROUPED_BATCHES = 32
+"""Batches among which training puts rows of like length together."""
+MEMORY_SHARE = 0.4
+"""A model that would take more of the free memory than this is not loaded only to be timed."""
+EFFICIENCY = 0.4
+"""Share of a large product's speed that training reaches; used where nothing could be timed."""
+EVALUATION_SHARE = 1 / 3
+"""Time of a pass without gradients to one with them."""
+TRAINER_SECONDS = 0.004
+"""What a step costs outside of the model: the trainer's bookkeeping and reports."""
+
+
+def shape_of(spec: dict[str, Any]) -> Shape:
+    """Return the sizes of the model in a directory, without its weights."""
+    config = AutoConfig.from_pretrained(spec["model_dir"], local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    output = model.get_output_embeddings()
+    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer is not output]
+    trainable = parameters
+    if spec["tuning"]["kind"] == "lora":
+        trainable = spec["tuning"]["r"] * sum(layer.in_features + layer.out_features for layer in linear)
+    text = config.get_text_config()
+    return Shape(
+        parameters=parameters,
+        trainable=trainable,
+        hidden=text.hidden_size,
+        layers=text.num_hidden_layers,
+        inner=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
+        vocabulary=text.vocab_size,
+        weight_bytes=2 if device_of(spec).type == "cuda" else 4,
+    )
+
+
+def device_of(spec: dict[str, Any]) -> torch.device:
+    """Return the device that training will most likely use."""
+    if spec["device"] != "auto":
+        return torch.device(spec["device"])
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def measure(spec: dict[str, Any], shape: Shape, train: Any, valid: Any) -> dict[str, Any]:
+    """Return the seconds of a step and of one evaluation, and how they were found."""
+    if spec["threads"]:
+        torch.set_num_threads(spec["threads"])
+    device = device_of(spec)
+    batches = typical_batches(train.lengths, spec["batch_size"], spec["seed"])
+    mean_tokens = sum(_padded(train.lengths, batch) for batch in batches) / len(batches)
+    need = shape.parameters * shape.weight_bytes + shape.trainable * 16
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    if need > MEMORY_SHARE * free:
+        # forward 2 and backward 2 (of activations) or 4 operations per parameter and token
+        work = mean_tokens * shape.parameters * (4 if spec["tuning"]["kind"] == "lora" else 6)
+        step_seconds = work / (EFFICIENCY * _speed(device))
+        how = f"computed from the model's size and the speed of {device.type}"
+    else:
+        step_seconds, steps = _timed(spec, device, train, batches)
+        how = f"{steps} steps were timed on {device.type}"
+    step_seconds += TRAINER_SECONDS
+    valid_seconds = 0.0
+    if valid is not None:
+        valid_seconds = sum(valid.lengths) * step_seconds / mean_tokens * EVALUATION_SHARE
+    return {"step_seconds": step_seconds, "valid_seconds": valid_seconds, "how": how, "device": device.type}
+
+
+def typical_batches(lengths: Sequence[int], batch_size: int, seed: int) -> list[list[int]]:
+    """Return batches as training makes them, rows of like length together, in an order that is itself random."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(lengths))[: batch_size * GROUPED_BATCHES]
+    rows = rows[np.argsort(np.asarray(lengths)[rows], kind="stable")]
+    batches = [rows[start : start + batch_size].tolist() for start in range(0, len(rows), batch_size)]
+    return [batches[index] for index in rng.permutation(len(batches))]
+
+
+def _padded(lengths: Sequence[int], batch: list[int]) -> int:
+    return len(batch) * max(lengths[row] for row in batch)
+
+
+def _speed(device: torch.device) -> float:
+    """Return the operations per second of a large matrix product."""
+    size = 8192 if device.type == "cuda" else 1024
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    left = torch.ones((size, size), device=device, dtype=dtype)
+    best = min(_seconds(lambda: left @ left, device) for _ in range(4))
+    return 2 * size**3 / best
+
+
+def _seconds(work: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
+
+
+def _timed(spec: dict[str, Any], device: torch.device, train: Any, batches: list[list[int]]) -> tuple[float, int]:
+    """Return the mean seconds of real steps over `batches`, for a few seconds, and how many there were."""
+    step = _stepper(spec, device, train)
+    for batch in batches[:WARM_STEPS]:
+        _seconds(lambda batch=batch: step(batch), device)  # type: ignore[misc]
+    spent, steps = 0.0, 0
+    while steps < MOST_STEPS and (spent < SECONDS or not steps):
+        batch = batches[steps % len(batches)]
+        spent += _seconds(lambda batch=batch: step(batch), device)  # type: ignore[misc]
+        steps += 1
+    return spent / steps, steps
+
+
+def _stepper(spec: dict[str, Any], device: torch.device, train: Any) -> Callable[[list[int]], None]:
+    tuning, cuda = spec["tuning"], device.type == "cuda"
+    full = tuning["kind"] == "full"
+    dtype = torch.bfloat16 if cuda and not full else torch.float32
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        Path(spec["model_dir"]), dtype=dtype, local_files_only=True, use_safetensors=True
+    )
+    if not full:
+        lora = LoraConfig(r=tuning["r"], lora_alpha=tuning["alpha"], target_modules="all-linear", task_type="CAUSAL_LM")
+        model = get_peft_model(model, lora)
+    model.to(device).train()
+    positions: list[torch.Tensor] = []
+    # as in training, the output layer sees only what predicts a label
+    model.get_output_embeddings().register_forward_pre_hook(
+        lambda _, args: (args[0].flatten(0, 1).index_select(0, positions[-1]),)
+    )
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+    offsets = np.concatenate(([0], np.cumsum(train.lengths)))
+    ids, mask = np.frombuffer(train.ids, dtype=np.int32), np.frombuffer(train.mask, dtype=np.uint8)
+
+    def step(batch: list[int]) -> None:
+        width = max(train.lengths[row] for row in batch)
+        inputs = np.zeros((len(batch), width), dtype=np.int64)
+        marks = np.zeros((len(batch), width), dtype=np.uint8)
+        for place, row in enumerate(batch):
+            begin, end = offsets[row], offsets[row + 1]
+            inputs[place, : end - begin], marks[place, : end - begin] = ids[begin:end], mask[begin:end]
+        marks[:, 0] = 0
+        labels = np.flatnonzero(marks)
+        positions.append(torch.from_numpy(labels - 1).to(device))
+        targets = torch.from_numpy(inputs.reshape(-1)[labels]).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+            logits = model(input_ids=torch.from_numpy(inputs).to(device), use_cache=False).logits
+        loss = cross_entropy(logits.float(), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step

@@ -1,0 +1,185 @@
+"""The plan of a job: `auto` hyperparameters with their reasons, steps, checkpoints, memory and time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.blobs import BlobRef
+from contracts.canonical import sha256
+from contracts.events.jobs import Histogram, JobCreated, Plan, Tuning
+from contracts.events.models import ModelRegistered
+
+# OpenAI's published rule for n_epochs: https://developers.openai.com/cookbook/examples/chat_finetuning_data_prep
+TARGET_EPOCHS, MIN_EXAMPLES, MAX_EXAMPLES, MAX_EPOCHS = 3, 100, 25_000, 25
+LEAST_BATCH, MOST_BATCH, BATCH_SHARE = 4, 64, 0.002
+LORA_RATE, RATE_PARAMETERS, MOST_RATE, FULL_SHARE = 2e-4, 1e9, 1e-2, 0.1
+WARMUP_SHARE, MOST_WARMUP = 0.1, 100
+CHECKPOINT_SECONDS, MOST_CHECKPOINTS = 10.0, 500
+CHECKPOINT_BYTES_PER_SECOND, CHECKPOINT_SHARE = 200e6, 0.05
+BINS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Hyperparameters, and why those that were `auto` are what they are."""
+
+    n_epochs: int
+    batch_size: int
+    multiplier: float
+    learning_rate: float
+    reasons: dict[str, str]
+
+
+def choose(created: JobCreated, rows: int, base: ModelRegistered) -> Choice:
+    """Return the hyperparameters for `rows` training rows; the user's own are taken as they are."""
+    asked, reasons = created.hyperparameters, dict[str, str]()
+    n_epochs, batch_size, multiplier = asked.n_epochs, asked.batch_size, asked.learning_rate_multiplier
+    if n_epochs == "auto":
+        n_epochs, reasons["n_epochs"] = _epochs(rows, base.auto.get("n_epochs"))
+    if batch_size == "auto":
+        batch_size, reasons["batch_size"] = _batch(rows, base.auto.get("batch_size"))
+    if multiplier == "auto":
+        multiplier, reasons["learning_rate_multiplier"] = 1.0, "the base's own rate is used as it is"
+    rate, reasons["learning_rate"] = _rate(base, created.tuning)
+    return Choice(n_epochs, batch_size, multiplier, rate * multiplier, reasons)
+
+
+def _epochs(rows: int, own: float | None) -> tuple[int, str]:
+    if own is not None:
+        return max(1, round(own)), "recommended by the base model"
+    if rows * TARGET_EPOCHS < MIN_EXAMPLES:
+        return min(
+            MAX_EPOCHS, math.ceil(MIN_EXAMPLES / rows)
+        ), f"{rows} rows are few: at least {MIN_EXAMPLES} are shown"
+    if rows * TARGET_EPOCHS > MAX_EXAMPLES:
+        return max(1, MAX_EXAMPLES // rows), f"{rows} rows are many: about {MAX_EXAMPLES} are shown"
+    return TARGET_EPOCHS, f"{rows} rows are shown {TARGET_EPOCHS} times"
+
+
+def _batch(rows: int, own: float | None) -> tuple[int, str]:
+    if own is not None:
+        return min(rows, max(1, round(own))), "recommended by the base model"
+    batch = min(rows, MOST_BATCH, max(LEAST_BATCH, round(rows * BATCH_SHARE)))
+    return batch, f"0.2 % of {rows} rows, between {LEAST_BATCH} and {MOST_BATCH}"
+
+
+def _rate(base: ModelRegistered, tuning: Tuning) -> tuple[float, str]:
+    full = tuning.kind == "full"
+    if full and "full_learning_rate" in base.auto:
+        return base.auto["full_learning_rate"], "the base model's own rate for all weights, times the multiplier"
+    if "learning_rate" in base.auto:
+        rate, why = base.auto["learning_rate"], "the base model's own rate"
+    else:
+        parameters = base.parameters or RATE_PARAMETERS
+        rate = min(MOST_RATE, LORA_RATE * math.sqrt(RATE_PARAMETERS / parameters))
+        why = f"{LORA_RATE:g} at a billion parameters, falling with the root of their number"
+    if full:
+        return rate * FULL_SHARE, f"{why}, a tenth of it because all weights are trained, times the multiplier"
+    return rate, f"{why}, times the multiplier"
+
+
+def seed_of(job: str) -> int:
+    """Return the seed of a job that names none."""
+    return int(sha256(job.encode())[:8], 16) % 2**31
+
+
+def histogram(lengths: Sequence[int]) -> Histogram:
+    """Return at most twelve bins of equal width, a round one, from 0 beyond the longest row."""
+    longest = max(lengths)
+    width = next(
+        step for power in range(12) for step in (10**power, 2 * 10**power, 5 * 10**power) if step * BINS > longest
+    )
+    counts = [0] * (longest // width + 1)
+    for length in lengths:
+        counts[length // width] += 1
+    return Histogram(edges=tuple(width * edge for edge in range(len(counts) + 1)), counts=tuple(counts))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a model's size follows from."""
+
+    parameters: int
+    trainable: int
+    hidden: int
+    layers: int
+    inner: int
+    vocabulary: int
+    weight_bytes: int
+    """Per parameter of the frozen base as it is trained: 4, or 2 in bfloat16."""
+
+
+def memory(shape: Shape, batch_rows: int, longest: int, label_share: float) -> int:
+    """Return an estimate of peak bytes: weights, gradients and Adam's moments, activations of the longest batch."""
+    trained = shape.trainable * 4 * (4 if shape.trainable < shape.parameters else 3)
+    frozen = shape.parameters * shape.weight_bytes if shape.trainable < shape.parameters else shape.parameters * 4
+    tokens = batch_rows * longest
+    # kept for backward, per token and layer: about 10 vectors of the hidden size and 4 of the inner one
+    activations = tokens * shape.layers * (10 * shape.hidden + 4 * shape.inner) * shape.weight_bytes
+    logits = int(tokens * label_share) * shape.vocabulary * 4 * 3
+    return frozen + trained + activations + logits
+
+
+def checkpoint_steps(total_steps: int, step_seconds: float, trainable: int) -> int:
+    """Return the steps between checkpoints: every ten seconds or so, rarer where one costs much or steps are many."""
+    cost = trainable * 12 / CHECKPOINT_BYTES_PER_SECOND  # weights and two moments, written and hashed
+    every = max(CHECKPOINT_SECONDS, cost / CHECKPOINT_SHARE)
+    steps = max(int(every / max(step_seconds, 1e-6)), math.ceil(total_steps / MOST_CHECKPOINTS), 1)
+    return min(steps, total_steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where the tokens lie."""
+
+    train: BlobRef
+    valid: BlobRef | None
+    probe: BlobRef
+
+
+def make_plan(
+    job: str, created: JobCreated, base: ModelRegistered, choice: Choice, found: Mapping[str, Any], stored: Stored
+) -> Plan:
+    """Return the plan; `found` is what tokenising counted and measured (`train`, `valid`, `shape`, `measured`)."""
+    train, valid, shape = found["train"], found["valid"], Shape(**found["shape"])
+    step_seconds, valid_seconds = found["measured"]["step_seconds"], found["measured"]["valid_seconds"]
+    total_steps = choice.n_epochs * math.ceil(train["rows"] / choice.batch_size)
+    seconds = total_steps * step_seconds + choice.n_epochs * valid_seconds
+    every = checkpoint_steps(total_steps, step_seconds, shape.trainable)
+    label_share = train["label_tokens"] / train["tokens"]
+    reasons = {
+        "checkpoint_every": f"a checkpoint about every {max(1, round(every * step_seconds))} s",
+        "seconds": found["measured"]["how"],
+    }
+    return Plan(
+        base=base.manifest,
+        base_name=created.model,
+        train=stored.train,
+        valid=stored.valid,
+        probe=stored.probe,
+        template_sha256=base.template_sha256,
+        context=base.context,
+        rows=train["rows"],
+        valid_rows=valid["rows"] if valid else 0,
+        dropped_rows=train["dropped"],
+        truncated_rows=train["truncated"],
+        tokens=train["tokens"],
+        label_tokens=train["label_tokens"],
+        longest_row=train["longest"],
+        histogram=Histogram(**train["histogram"]),
+        n_epochs=choice.n_epochs,
+        batch_size=choice.batch_size,
+        learning_rate_multiplier=choice.multiplier,
+        learning_rate=choice.learning_rate,
+        total_steps=total_steps,
+        warmup_steps=min(MOST_WARMUP, int(total_steps * WARMUP_SHARE)),
+        checkpoint_every=every,
+        seed=created.seed if created.seed is not None else seed_of(job),
+        tuning=created.tuning,
+        reasons={**choice.reasons, **reasons},
+        memory_bytes=memory(shape, min(choice.batch_size, train["rows"]), train["longest"], label_share),
+        seconds=seconds,
+    )

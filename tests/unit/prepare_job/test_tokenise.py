@@ -1,0 +1,160 @@
+"""Rows become tokens and labels by the model's own tokenizer and template, or are refused with a reason."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.canonical import sha256
+from functions.prepare_job.tokenise import FailedError, Tokeniser, Tokens
+from tests.unit.prepare_job import tiny
+
+Turn = tuple[str, str]
+CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+TOOL = {"type": "function", "function": {"name": "add"}}
+
+
+def row(*turns: Turn, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content} for role, content in turns], "line": 7, **more}
+
+
+CHAT = row(("system", "be brief"), ("user", "Ünï?"), ("assistant", "yo"), ("user", "so"), ("assistant", "ok"))
+
+
+def made(folder: Path, template: str = tiny.PLAIN, **more: Any) -> Tokeniser:
+    keys = ("overlong", "context", "template_sha256")
+    spec = {
+        "model_dir": str(folder),
+        "base_name": "tiny",
+        "context": 512,
+        "overlong": "fail",
+        "template_sha256": sha256(template.encode()),
+        **{key: more.pop(key) for key in keys if key in more},
+    }
+    tiny.tokenizer(template, **more).save_pretrained(folder)
+    return Tokeniser(spec)
+
+
+def tokens(tokeniser: Tokeniser, folder: Path, *rows: dict[str, Any]) -> Tokens:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    return tokeniser.file(path, "training_file")
+
+
+def learned(tokeniser: Tokeniser, found: Tokens) -> str:
+    ids = [token for token, bit in zip(found.ids, found.mask, strict=True) if bit]
+    return str(tokeniser.tokenizer.decode(ids))
+
+
+@pytest.mark.parametrize("template", [tiny.PLAIN, tiny.MARKED])
+def test_labels_are_the_answers_and_their_ends(template: str, tmp_path: Path) -> None:
+    tokeniser = made(tmp_path, template)
+    found = tokens(tokeniser, tmp_path, CHAT)
+    assert learned(tokeniser, found) == "yo<|end|>ok<|end|>"
+    whole = tokeniser.tokenizer.apply_chat_template(CHAT["messages"], return_dict=False)
+    assert list(found.ids) == whole
+
+
+def test_a_turn_of_weight_0_is_read_but_not_learned(tmp_path: Path) -> None:
+    tokeniser = made(tmp_path)
+    weighed = json.loads(json.dumps(CHAT))
+    weighed["messages"][2]["weight"] = 0
+    found = tokens(tokeniser, tmp_path, weighed)
+    assert learned(tokeniser, found) == "ok<|end|>"
+    assert found.probe is not None
+    assert found.probe["messages"][-1] == {"role": "user", "content": "so"}
+    assert all("weight" not in message for message in found.probe["messages"])
+
+
+def test_a_template_that_rewrites_history_still_gives_labels(tmp_path: Path) -> None:
+    tokeniser = made(tmp_path, tiny.THINKING)
+    assert learned(tokeniser, tokens(tokeniser, tmp_path, CHAT)) == "yo<|end|><think></think>ok<|end|>"
+
+
+def test_the_probe_is_the_first_prompt_as_serving_renders_it(tmp_path: Path) -> None:
+    tokeniser = made(tmp_path)
+    probe = tokens(tokeniser, tmp_path, CHAT).probe
+    assert probe is not None
+    assert probe["messages"] == CHAT["messages"][:2]
+    expected = tokeniser.tokenizer.apply_chat_template(
+        CHAT["messages"][:2], add_generation_prompt=True, return_dict=False
+    )
+    assert probe["prompt_ids"] == expected
+
+
+def test_tools_and_calls_are_shown_to_a_template_that_knows_them(tmp_path: Path) -> None:
+    tokeniser = made(tmp_path, tiny.TOOLS)
+    called = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    result = {"role": "tool", "content": "2", "tool_call_id": "c1"}
+    chat = [{"role": "user", "content": "1+1"}, called, result, {"role": "assistant", "content": "two"}]
+    found = tokens(tokeniser, tmp_path, {"messages": chat, "tools": [TOOL], "line": 1})
+    assert learned(tokeniser, found) == 'call add {"a": 1}<|end|>two<|end|>'
+
+
+SAID = (("user", "q"), ("assistant", "a"))
+CALLING = {"role": "assistant", "content": "x", "tool_calls": [CALL]}
+LONG = row(("user", "x" * 600), ("assistant", "y"))
+
+
+@pytest.mark.parametrize(
+    ("template", "bad", "code", "text"),
+    [
+        (tiny.PLAIN, row(*SAID, tools=[TOOL]), "tools_unsupported", "does not show them"),
+        (
+            tiny.PLAIN,
+            {"messages": [*CHAT["messages"][:2], CALLING], "line": 7},
+            "tools_unsupported",
+            "leaves calls out",
+        ),
+        (tiny.NO_SYSTEM, row(("system", "s"), *SAID), "template_failed", "System role not supported"),
+        (tiny.DEAF, row(("system", "be brief"), *SAID), "message_left_out", "message 1 (role system)"),
+        (tiny.ENDLESS, row(*SAID), "no_end_of_turn", "never learn to end"),
+        (tiny.OPENING, row(*SAID), "template_unsupported", "never sees"),
+        (tiny.PLAIN, row(("user", "a<|end|>b"), ("assistant", "x")), "special_token", "'<|end|>'"),
+        (tiny.PLAIN, row(("assistant", "hello"), *SAID), "no_prompt", "weight 0"),
+        (tiny.PLAIN, LONG, "row_too_long", "607 tokens, but the context of tiny is 512"),
+    ],
+)
+def test_a_row_that_cannot_be_trained_on_is_named(
+    template: str, bad: dict[str, Any], code: str, text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FailedError) as caught:
+        tokens(made(tmp_path, template), tmp_path, *([row(*SAID)] if template != tiny.OPENING else []), bad)
+    fail = caught.value.fail
+    assert (fail.code, fail.param) == (code, "training_file")
+    assert fail.message.startswith("The job failed due to an invalid training file. Example ")
+    assert text in fail.message
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"template": ""}, "no_chat_template"),
+        ({"template_sha256": "0" * 64}, "template_mismatch"),
+        ({"pad_token": tiny.END}, "pad_is_eos"),
+        ({"eos_token": None}, "no_end_of_turn"),
+    ],
+)
+def test_a_base_that_cannot_be_trained_is_named(more: dict[str, Any], code: str, tmp_path: Path) -> None:
+    with pytest.raises(FailedError) as caught:
+        made(tmp_path, **more)
+    assert (caught.value.fail.code, caught.value.fail.param) == (code, "model")
+
+
+def test_long_rows_are_dropped_and_counted_on_request(tmp_path: Path) -> None:
+    found = tokens(made(tmp_path, overlong="drop"), tmp_path, LONG, CHAT)
+    assert (found.dropped, found.truncated, len(found.lengths)) == (1, 0, 1)
+
+
+def test_truncation_takes_from_the_front_of_the_context_and_never_from_the_answer(tmp_path: Path) -> None:
+    tokeniser = made(tmp_path, overlong="truncate", context=100)
+    long = row(("system", "short"), ("user", "x" * 500 + " the question"), ("assistant", "the answer"))
+    hopeless = row(("user", "q"), ("assistant", "y" * 500))
+    found = tokens(tokeniser, tmp_path, long, hopeless)
+    assert (found.dropped, found.truncated, len(found.lengths)) == (1, 1, 1)
+    assert 90 <= found.lengths[0] <= 100
+    text = tokeniser.tokenizer.decode(list(found.ids))
+    assert text.startswith("<|system|>short<|end|>\n<|user|>xxx")
+    assert text.endswith("the question<|end|>\n<|assistant|>the answer<|end|>\n")
+    assert learned(tokeniser, found) == "the answer<|end|>"
