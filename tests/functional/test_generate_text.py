@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,64 +16,18 @@ import uvicorn
 from openai import AsyncOpenAI
 from transformers import AutoTokenizer
 
-from contracts.blobs import BlobRef
 from contracts.manifest import ManifestRef
-from contracts.ports import BlobMismatchError, BlobNotFoundError, BlobStat
 from functions.generate_text.app import create_app
+from infra.adapters.memory import MemoryBlobs
 from tests.unit.generate_text.tiny import CONTEXT, build_adapter, build_base, plain, store
 
 USER: list[Any] = [{"role": "user", "content": "what is the weight of the blue kettle?"}]
 
 
-class DictBlobs:
-    """Blobs in a dictionary, hash-checked like the real ones; `damage` changes bytes behind their back."""
-
-    def __init__(self) -> None:
-        self.data: dict[str, bytes] = {}
-
-    async def put(self, key: str, data: Any, media_type: str = "", exclusive: bool = False) -> BlobRef:
-        self.data[key] = data
-        return BlobRef(key=key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
-
-    async def get(self, key: str) -> bytes:
-        if key not in self.data:
-            raise BlobNotFoundError(key)
-        return self.data[key]
-
-    async def stream(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        yield (await self.get(key))[offset:][:length]
-
-    async def fetch(self, ref: BlobRef, path: Path) -> None:
-        data = await self.get(ref.key)
-        if hashlib.sha256(data).hexdigest() != ref.sha256:
-            raise BlobMismatchError(ref.key)
-        path.write_bytes(data)
-
-    async def store(self, key: str, path: Path, media_type: str = "") -> BlobRef:
-        return await self.put(key, path.read_bytes())
-
-    async def stat(self, key: str) -> BlobStat | None:
-        return BlobStat(key, len(self.data[key]), "") if key in self.data else None
-
-    async def list(self, prefix: str) -> list[str]:
-        return [key for key in self.data if key.startswith(prefix)]
-
-    async def delete(self, prefix: str) -> int:
-        keys = await self.list(prefix)
-        for key in keys:
-            del self.data[key]
-        return len(keys)
-
-    def damage(self, key: str) -> None:
-        data = bytearray(self.data[key])
-        data[len(data) // 2] ^= 1
-        self.data[key] = bytes(data)
-
-
 class Server(NamedTuple):
     url: str
     engine: Any
-    blobs: DictBlobs
+    blobs: MemoryBlobs
     refs: dict[str, ManifestRef]
     folders: dict[str, Path]
     opened: list[AsyncOpenAI]
@@ -115,7 +68,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("serving")
     base = build_base(root / "base")
     folders = {"base": base, "a": build_adapter(root / "a", base, 1), "b": build_adapter(root / "b", base, 2, r=8)}
-    blobs = DictBlobs()
+    blobs = MemoryBlobs()
     refs = {"base": asyncio.run(store(blobs, "local/base", base))}
     for name in ("a", "b"):
         refs[name] = asyncio.run(store(blobs, f"local/{name}", folders[name], refs["base"], "adapter"))

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from contracts.manifest import Manifest, ManifestRef
 from functions.generate_text.app import create_app
-from tests.functional.test_generate_text import DictBlobs
+from infra.adapters.memory import MemoryBlobs
 from tests.unit.generate_text.tiny import TEMPLATE, build_adapter, build_base, plain, store
 
 MESSAGES = [{"role": "user", "content": "what is the weight of the blue kettle?"}]
@@ -23,7 +23,7 @@ MESSAGES = [{"role": "user", "content": "what is the weight of the blue kettle?"
 class Serving(NamedTuple):
     app: Any
     http: httpx.AsyncClient
-    blobs: DictBlobs
+    blobs: MemoryBlobs
     base: Path
     base_ref: ManifestRef
     root: Path
@@ -50,7 +50,7 @@ class Serving(NamedTuple):
 @pytest.fixture
 async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
     base = build_base(tmp_path / "base")
-    blobs = DictBlobs()
+    blobs = MemoryBlobs()
     base_ref = await store(blobs, "local/base", base)
     app = create_app(blobs, tmp_path / "cache", "cpu", threads=1, max_adapters=2)
     transport = httpx.ASGITransport(app)
@@ -80,7 +80,7 @@ async def test_a_full_fine_tune_is_a_base_of_its_own(serving: Serving) -> None:
 
 async def test_a_flipped_bit_in_the_stored_weights_fails(serving: Serving) -> None:
     ref = await serving.adapter("a")
-    serving.blobs.damage("local/a/adapter_model.safetensors")
+    await damage(serving.blobs, "local/a/adapter_model.safetensors")
     await refused(await serving.prove(ref), "weights_mismatch")
 
 
@@ -93,7 +93,7 @@ async def test_a_weight_that_is_gone_fails(serving: Serving) -> None:
 async def test_another_manifest_hash_fails(serving: Serving) -> None:
     ref = await serving.adapter("a")
     await refused(await serving.prove(ManifestRef(key=ref.key, sha256="0" * 64)), "manifest_mismatch")
-    serving.blobs.damage(ref.key)
+    await damage(serving.blobs, ref.key)
     await refused(await serving.prove(ref), "manifest_mismatch")
     await serving.blobs.delete(ref.key)
     await refused(await serving.prove(ref), "manifest_mismatch")
@@ -206,6 +206,13 @@ async def test_a_model_without_a_template_answers_text_only(serving: Serving) ->
     headers = {"x-temper-manifest": f"{ref.key}#{ref.sha256}"}
     reply = await serving.http.post("/v1/completions", json={"model": "m", "prompt": "the"}, headers=headers)
     assert reply.status_code == 200
+
+
+async def damage(blobs: MemoryBlobs, key: str) -> None:
+    """Flip one bit behind the manifest's back."""
+    data = bytearray(await blobs.get(key))
+    data[len(data) // 2] ^= 1
+    await blobs.put(key, bytes(data))
 
 
 async def refused(reply: httpx.Response, code: str) -> None:

@@ -21,7 +21,7 @@ GREEDY = Sampling(max_tokens=24, temperature=0.0)
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("models")
     base = build_base(root / "base")
-    narrow = {"target_modules": ["q_proj", "down_proj"], "r": 2, "use_rslora": True}
+    narrow: dict[str, Any] = {"target_modules": ["q_proj", "down_proj"], "r": 2, "use_rslora": True}
     return {
         "base": base,
         "a": build_adapter(root / "a", base, 1),
@@ -60,7 +60,7 @@ async def answer(engine: Engine, adapter: str | None, prompt: list[int], samplin
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110  the engine's thread has no event to wait for
+        while not condition():
             await asyncio.sleep(0.001)
 
 

@@ -56,7 +56,7 @@ def build_base(folder: Path, seed: int = 0, template: str | None = TEMPLATE, **c
     return folder
 
 
-def build_adapter(folder: Path, base: Path, seed: int, **config: Any) -> Path:
+def build_adapter(folder: Path, base: Path, seed: int, std: float = 0.3, **config: Any) -> Path:
     """Write a random LoRA adapter as PEFT does."""
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
@@ -65,7 +65,7 @@ def build_adapter(folder: Path, base: Path, seed: int, **config: Any) -> Path:
         peft = get_peft_model(model, lora)
     for name, weight in peft.named_parameters():
         if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.3)
+            torch.nn.init.normal_(weight, std=std)
     peft.save_pretrained(folder)
     return folder
 
