@@ -12,7 +12,9 @@ ALL := $(FAST) $(wildcard tests/conformance tests/connected tests/e2e tests/docs
 # Nothing is downloaded at run time, and contended OpenMP threads must not spin.
 export HF_HUB_OFFLINE := 1
 export TRANSFORMERS_OFFLINE := 1
+# contended OpenMP threads that spin are twenty times slower
 export KMP_BLOCKTIME := 0
+export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
 .PHONY: help venv servers lint check test demo

@@ -25,7 +25,10 @@ def read_plan(path: str) -> Plan:
 def prepare_environment(plan: Plan) -> None:
     """Set what torch and the libraries around it read once, when they are imported."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
-    os.environ.setdefault("KMP_BLOCKTIME", "0")  # spinning OpenMP threads are 20 times slower on shared cores
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    # spinning OpenMP threads are 20 times slower on shared cores; torch ships the GNU one, which reads the second
+    os.environ.setdefault("KMP_BLOCKTIME", "0")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if plan.threads:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(plan.threads)
     if plan.deterministic:

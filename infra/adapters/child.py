@@ -34,6 +34,7 @@ _FIXED = {
     "TOKENIZERS_PARALLELISM": "false",
     # contended OpenMP threads that spin are twenty times slower
     "KMP_BLOCKTIME": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 

@@ -59,6 +59,7 @@ QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     # contended OpenMP threads that spin are twenty times slower
     "KMP_BLOCKTIME": "0",
+    "OMP_WAIT_POLICY": "PASSIVE",  # the same for the GNU OpenMP that torch ships
 }
 KEPT = (
     "PATH",
