@@ -45,8 +45,8 @@ lint: $(STAMP)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
 
-check: lint ## the fast gate: style, types, import rules, unit and functional tests
-	$(BIN)/pytest -q $(FAST)
+check: lint ## the fast gate: style, types, import rules, the quick unit and functional tests (below a minute)
+	$(BIN)/pytest -q -m "not slow" $(FAST)
 
 test: lint servers ## everything: the gate, then conformance, connected and end-to-end tests on real servers, documentation
 	$(BIN)/pytest -q $(ALL)
