@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
 from infra.adapters.kafka import ensure_topics
 from infra.adapters.mongo import MongoDocuments
 from infra.adapters.mongo_controls import ensure_indexes
+from infra.local.files import write_private
 from infra.models import register
 from infra.settings import Settings
 from infra.world import World, needed, world
@@ -43,8 +43,7 @@ async def _first_key(here: World, path: Path) -> None:
     data = KeyCreated(sha256=key_hash(key), hint=key[-4:], name="first")
     subject = f"key-{derived_id('key', data.sha256).replace('-', '')}"
     await here.emit(make(data, subject=subject, tenant=FIRST_TENANT, id=derived_id("key.created", data.sha256)))
-    with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        file.write(key + "\n")
+    write_private(path, key + "\n")
 
 
 async def register_base(here: World, name: str, folder: Path, say: Callable[[str], None] = log.info) -> Event:

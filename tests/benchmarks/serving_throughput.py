@@ -192,7 +192,12 @@ def run(quick: bool = False, base: Path | None = None, threads: int = 1) -> dict
         for seed in (1, 2):
             build_adapter(folder / f"adapter{seed}", folder / "base", seed, r=16, std=0.02)
         adapters = {f"adapter{seed}": folder / f"adapter{seed}" for seed in (1, 2)}
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "KMP_BLOCKTIME": "0", "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            "KMP_BLOCKTIME": "0",
+            "OMP_WAIT_POLICY": "PASSIVE",
+        }
         command = [
             sys.executable,
             "-m",

@@ -51,7 +51,7 @@ def files(client: OpenAI) -> None:
     assert (error.param, error.code) == ("id", None)
 
 
-def upload(client: OpenAI, name: str = "rows.jsonl", content: bytes = DATA):  # noqa: ANN201 - the type's name varies
+def upload(client: OpenAI, name: str = "rows.jsonl", content: bytes = DATA):
     """Upload a file of rows."""
     return client.files.create(file=(name, content), purpose="fine-tune")
 
@@ -120,7 +120,7 @@ def refusals(client: OpenAI, model: str) -> None:
     assert (error.code, error.param) == ("model_not_found", "model")
 
 
-def refused(kind: type, call) -> openai.APIStatusError:  # noqa: ANN001
+def refused(kind: type, call) -> openai.APIStatusError:
     """Return the error that `call` must end with."""
     try:
         call()
@@ -132,7 +132,7 @@ def refused(kind: type, call) -> openai.APIStatusError:  # noqa: ANN001
     raise AssertionError(f"{kind.__name__} was expected")
 
 
-def chat(client: OpenAI, model: str, **options: object):  # noqa: ANN201
+def chat(client: OpenAI, model: str, **options: object):
     """Ask one question."""
     messages = [{"role": "user", "content": "What is code 3?"}]
     return client.chat.completions.create(model=model, messages=messages, max_tokens=8, temperature=0, **options)
@@ -198,7 +198,7 @@ def pause_and_resume(lenient: OpenAI, job: str) -> None:
         assert lenient.fine_tuning.jobs.resume(job).status == "queued"
 
 
-def wait(client: OpenAI, job: str, *wanted: str):  # noqa: ANN201
+def wait(client: OpenAI, job: str, *wanted: str):
     """Return the job once its status is one of `wanted`."""
     until = time.monotonic() + PATIENCE
     while (found := client.fine_tuning.jobs.retrieve(job)).status not in wanted:

@@ -32,7 +32,14 @@ async def test_a_child_is_given_no_secret(order: Path, monkeypatch: pytest.Monke
     running = ProcessChild(threads=2).start(SPEAKER, order)
     (said,) = [line async for line in running.lines()]
     allowed = {"PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "HOME", "LANG", "LC_CTYPE", "PYTHONPATH", "PYTHONUNBUFFERED"}
-    allowed |= {"CUDA_HOME", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "KMP_BLOCKTIME", "OMP_WAIT_POLICY"}
+    allowed |= {
+        "CUDA_HOME",
+        "CUDA_VISIBLE_DEVICES",
+        "NVIDIA_VISIBLE_DEVICES",
+        "OMP_NUM_THREADS",
+        "KMP_BLOCKTIME",
+        "OMP_WAIT_POLICY",
+    }
     allowed |= {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"}
     assert set(said["environment"]) - allowed == {"TOKENIZERS_PARALLELISM"}
     assert said["home"] == said["cwd"] == str(order.parent)

@@ -28,11 +28,11 @@ def run(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[
 
 
 def test_every_command_loads_and_explains_itself() -> None:
-    for name, (_, line) in COMMANDS.items():
+    for name in COMMANDS:
         command = temper.get_command(temper.make_context("temper", [name]), name)
         assert command is not None
         assert command.name == name
-        assert (command.help or "").startswith(line), f"the table and the help of {name} say different things"
+        assert command.help, f"{name} does not say what it does"
 
 
 def test_help_imports_neither_torch_nor_a_driver(tmp_path: Path) -> None:
