@@ -16,7 +16,7 @@ from contracts.canonical import compact, sha256
 from contracts.controls import Checkpoint, Control
 from contracts.envelope import Event
 from contracts.events.jobs import Plan, StepMetrics
-from contracts.manifest import Manifest, ManifestRef
+from contracts.manifest import Manifest, ManifestFile, ManifestRef
 from contracts.ports import (
     BlobMismatchError,
     BlobNotFoundError,
@@ -101,14 +101,18 @@ async def _resume(run: Run) -> tuple[Checkpoint | None, Path | None]:
         try:
             manifest = await _manifest(run.blobs, checkpoint.manifest)
             for file in manifest.files:
-                ref = BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes)
-                await run.blobs.fetch(ref, target / file.path)
+                await _fetch(run.blobs, file, target / file.path)
             run.metrics = _read_metrics(target / METRICS)
             return checkpoint, target
         except (BlobNotFoundError, BlobMismatchError):
             await run.lease.drop_checkpoint(checkpoint.step)
             shutil.rmtree(target, ignore_errors=True)
     return None, None
+
+
+async def _fetch(blobs: Blobs, file: ManifestFile, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    await blobs.fetch(BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes), path)
 
 
 async def _manifest(blobs: Blobs, ref: ManifestRef) -> Manifest:
@@ -128,7 +132,7 @@ async def _materialise(run: Run, cache: Path) -> None:
     target = cache / "models" / run.plan.base.sha256
     for file in base.files:
         if not (target / file.path).exists():
-            await run.blobs.fetch(BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes), target / file.path)
+            await _fetch(run.blobs, file, target / file.path)
     await run.blobs.fetch(run.plan.train, run.folder / "train.safetensors")
     if run.plan.valid is not None:
         await run.blobs.fetch(run.plan.valid, run.folder / "valid.safetensors")
