@@ -6,7 +6,8 @@ import asyncio
 import logging
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -65,7 +66,7 @@ async def run_process(
     app = Starlette(routes=[Route("/healthz", healthz)])
     tasks = [asyncio.ensure_future(loop()) for loop in loops]
     tasks.append(asyncio.ensure_future(presence.say(here.db, role, holder(), trouble)))
-    tasks.append(asyncio.ensure_future(server(app, here.settings.health_port or 8002)._serve()))
+    tasks.append(asyncio.ensure_future(GuestServer(server(app, here.settings.health_port or 8002).config).serve()))
     waiting = asyncio.ensure_future(stopping.wait())
     try:
         done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -76,6 +77,15 @@ async def run_process(
             task.cancel()
         await asyncio.gather(*tasks, waiting, return_exceptions=True)
         await delivery.stop()
+
+
+class GuestServer(uvicorn.Server):
+    """An HTTP server in a process that handles its signals itself."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
 
 
 def server(app: ASGIApp, port: int) -> uvicorn.Server:
