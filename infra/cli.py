@@ -22,6 +22,7 @@ COMMANDS = {
     "models": ("infra.commands.models:models", "Bring base models of your own."),
     "job": ("infra.commands.job:job", "Follow a fine-tuning job."),
     "replay": ("infra.commands.replay:replay", "Print the log; prove the read models against it."),
+    "bench": ("infra.commands.bench:bench", "Measure ratios against tuned peers."),
     "emit": ("infra.commands.emit:emit", "Publish one event by hand, as another system would."),
 }
 """Name → (module:function, one line of help). The line stands here so that `temper --help` loads no subcommand."""

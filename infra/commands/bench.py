@@ -1,0 +1,41 @@
+"""`temper bench`."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from infra.local.errors import UserError
+
+BENCHMARKS = {
+    "train": ("train_throughput", "LoRA tokens/s ÷ TRL's default trainer (at least 2)"),
+    "job": ("job_overhead", "a job's training time ÷ the same plan run by hand (at most 1.15)"),
+    "hop": ("hop", "event hop ÷ raw aiokafka (at most 1.6)"),
+    "edge": ("edge_get", "edge GET job ÷ bare Starlette with the same reads (at least 0.6)"),
+    "upload": ("upload", "upload MB/s ÷ raw minio-py PUT (at least 0.5, memory flat)"),
+    "serving": ("serving_throughput", "chat tokens/s ÷ static batches (at least 0.8)"),
+}
+CHECKOUT = Path(__file__).parents[2]
+"""Benchmarks live with the tests, which an installed package does not carry."""
+
+
+@click.command(help="Measure ratios against a tuned peer, both in one run.\n\nNAME is one of:\n\n\b\n"
+               + "\n".join(f"{name:<9}{about}" for name, (_, about) in BENCHMARKS.items())
+               + "\n\nEach asserts equal output first and prints JSON; exit status 1 when a gate is missed.")  # fmt: skip
+@click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
+@click.option("--quick", is_flag=True, help="Fewer and shorter rounds: a first look, no result.")
+def bench(names: tuple[str, ...], quick: bool) -> None:
+    """Run benchmarks one after the other."""
+    if not (CHECKOUT / "tests" / "benchmarks").is_dir():
+        raise UserError("Benchmarks run from a checkout of the repository; this is an installed package.")
+    sys.path.insert(0, str(CHECKOUT))
+    missed = []
+    for name in names or BENCHMARKS:
+        result = importlib.import_module(f"tests.benchmarks.{BENCHMARKS[name][0]}").run(quick)
+        click.echo(json.dumps({name: result}, indent=2))
+        if not result["passed"]:
+            missed.append(name)
+    if missed:
+        raise UserError(f"The gate of {', '.join(missed)} was missed.")
