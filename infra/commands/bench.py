@@ -21,9 +21,20 @@ CHECKOUT = Path(__file__).parents[2]
 """Benchmarks live with the tests, which an installed package does not carry."""
 
 
-@click.command(help="Measure ratios against a tuned peer, both in one run.\n\nNAME is one of:\n\n\b\n"
-               + "\n".join(f"{name:<9}{about}" for name, (_, about) in BENCHMARKS.items())
-               + "\n\nEach asserts equal output first and prints JSON; exit status 1 when a gate is missed.")  # fmt: skip
+_LIST = "\n".join(f"{name:<9}{about}" for name, (_, about) in BENCHMARKS.items())
+
+
+@click.command(
+    help=f"""Measure ratios against a tuned peer, both in one run.
+
+    NAME is one of:
+
+    \b
+    {_LIST.replace(chr(10), chr(10) + "    ")}
+
+    Each asserts equal output first and prints JSON; exit status 1 when a gate is missed.
+    """
+)
 @click.argument("names", nargs=-1, type=click.Choice(list(BENCHMARKS)))
 @click.option("--quick", is_flag=True, help="Fewer and shorter rounds: a first look, no result.")
 def bench(names: tuple[str, ...], quick: bool) -> None:
