@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Array = npt.NDArray[np.int64]
 
 GROUPED_BATCHES = 32  # batches sorted by length together: enough to remove most padding
+LENGTH_BLUR = 0.2  # how much longer a row may count as, so that rows of like length mix anew in each epoch
 
 
 class RecipeError(Exception):
@@ -68,7 +69,8 @@ class Plan(BaseModel):
 
 # What may differ between a run and its continuation without changing the result's meaning.
 _FREE_ON_RESUME = {
-    "job", "model_dir", "train", "valid", "output_dir", "resume_dir", "device", "threads", "checkpoint_every", "eval_every",
+    "job", "model_dir", "train", "valid", "output_dir", "resume_dir", "device", "threads",
+    "checkpoint_every", "eval_every",
 }  # fmt: skip
 
 
@@ -112,18 +114,19 @@ def shuffled(count: int, seed: int, epoch: int) -> Array:
 def epoch_batches(lengths: Array, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """The rows of each step of one epoch: shuffled, rows of like length together, the incomplete batch last.
 
-    Neighbours in length are sought only within a shuffled window of at most a quarter of the rows, and the batches
-    are shuffled again, so that neither the order of lengths nor the company of a row is fixed.
+    Neighbours in length are sought within a shuffled window, lengths are blurred before they are compared, and the
+    batches are shuffled again, so that neither the order of lengths nor the company of a row is fixed.
     """
     order = shuffled(len(lengths), seed, epoch)
     full = len(order) - len(order) % batch_size
-    window = batch_size * max(1, min(GROUPED_BATCHES, full // batch_size // 4))
+    window = batch_size * GROUPED_BATCHES
+    blurred = lengths * (1.0 + LENGTH_BLUR * shuffled(len(lengths), ~seed, epoch) / len(lengths))
     batches: list[list[int]] = []
     for begin in range(0, full, window):
         rows = order[begin : min(begin + window, full)]
-        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        rows = rows[np.argsort(blurred[rows], kind="stable")]
         batches += rows.reshape(-1, batch_size).tolist()
-    turn = shuffled(len(batches), seed ^ 0x5851F42D4C957F2D, epoch)
+    turn = shuffled(len(batches), -seed, epoch)
     batches = [batches[i] for i in turn]
     return batches if full == len(order) else [*batches, order[full:].tolist()]
 

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, set_seed
 from functions.train_model import core
 from functions.train_model.batches import LabelLoss, Rows
 from functions.train_model.core import Plan, RecipeError
+from functions.train_model.lora import merge_where_cheaper
 from functions.train_model.parent import Emit
 
 log = logging.getLogger("temper.recipe")
@@ -37,6 +38,7 @@ def load_model(plan: Plan, device: torch.device, bf16: bool) -> Any:
                 task_type="CAUSAL_LM",
             )
             model = get_peft_model(model, config)
+        merge_where_cheaper(model)
     return model.to(device)
 
 

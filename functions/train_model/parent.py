@@ -14,12 +14,14 @@ from functions.train_model.core import Plan, RecipeError
 Emit = Callable[[dict[str, Any]], None]
 
 
-def read_plan(path: str) -> Plan:
-    """The plan in the file at `path`; RecipeError `invalid_plan` names the field that is wrong."""
+def read_plan(arguments: list[str]) -> Plan:
+    """The plan named on the command line; RecipeError `invalid_plan` says which field is wrong."""
+    if len(arguments) != 2:
+        raise RecipeError("invalid_plan", "Name one plan: python -m functions.train_model.recipe plan.json.")
     try:
-        return Plan.model_validate_json(Path(path).read_bytes())
+        return Plan.model_validate_json(Path(arguments[1]).read_bytes())
     except (OSError, ValidationError) as error:
-        raise RecipeError("invalid_plan", f"The plan {path} cannot be used: {error}.") from error
+        raise RecipeError("invalid_plan", f"The plan {arguments[1]} cannot be used: {error}.") from error
 
 
 def prepare_environment(plan: Plan) -> None:

@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,14 @@ from functions.train_model import core
 from functions.train_model.core import Plan, RecipeError
 from functions.train_model.parent import Emit, claim_stdout, obey_parent, prepare_environment, read_plan
 
-if __name__ == "__main__":  # before torch is imported below; main() reports a plan that cannot be read
-    with suppress(RecipeError, IndexError):
-        prepare_environment(read_plan(sys.argv[1]))
+if __name__ == "__main__":  # before torch, which reads its environment when it is imported
+    SAY = claim_stdout()
+    try:
+        PLAN = read_plan(sys.argv)
+    except RecipeError as error:
+        SAY({"type": "failed", "code": error.code, "message": str(error)})
+        sys.exit(1)
+    prepare_environment(PLAN)
 
 import torch
 from accelerate import PartialState
@@ -235,7 +239,7 @@ def trainer_arguments(plan: Plan, accumulate: int, bf16: bool, device: torch.dev
         seed=plan.seed,
         use_cpu=device.type == "cpu",
         bf16=bf16,
-        gradient_checkpointing=False,
+        activation_checkpointing=False,  # switched on when memory runs out
         ddp_find_unused_parameters=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
@@ -310,19 +314,15 @@ def _say_nothing(_message: dict[str, Any]) -> None:
     """What every process but the first says."""
 
 
-def main() -> int:
-    """Run the plan named on the command line; 0 when it finished or paused, 1 when it failed."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def main(plan: Plan, emit: Emit) -> int:
+    """Run `plan` as a process of its own: 0 when it finished or paused, 1 when it failed."""
     logging.basicConfig(stream=sys.stderr)
-    emit = claim_stdout()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     first = os.environ.get("RANK", "0") == "0"  # torchrun's processes share one stdin and one stdout
     pause = threading.Event()
+    if first:
+        threading.Thread(target=obey_parent, args=(pause,), daemon=True).start()
     try:
-        if len(sys.argv) != 2:
-            raise RecipeError("invalid_plan", "Name one plan: python -m functions.train_model.recipe plan.json.")
-        plan = read_plan(sys.argv[1])
-        if first:
-            threading.Thread(target=obey_parent, args=(pause,), daemon=True).start()
         train(plan, emit, pause)
     except Exception as error:
         log.exception("training failed")
@@ -335,4 +335,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(PLAN, SAY))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, GraniteConfig, GraniteForCausalLM
@@ -12,8 +13,12 @@ from transformers import AutoModelForCausalLM, Gemma2Config, Gemma2ForCausalLM, 
 from functions.train_model.batches import LabelLoss, Rows
 from functions.train_model.checkpoints import Folder
 from functions.train_model.core import RecipeError
+from functions.train_model.lora import merge_where_cheaper
 from functions.train_model.model import fit_micro_batch
 from tests.functional.train_model.child import SHAPE, VOCABULARY, tiny_model, tokens_file
+
+# PEFT asks transformers by the old name.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 
 
 def build(family: str, folder: Path) -> Any:
@@ -86,6 +91,42 @@ def test_tokens_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
     path = tokens_file(tmp_path / "t.safetensors")
     with pytest.raises(RecipeError, match="outside the model's 8 embeddings"):
         Rows(str(path), 8)
+
+
+def adapted(folder: Path, **changes: Any) -> Any:
+    """A model with a LoRA adapter whose second half is not zero."""
+    torch.manual_seed(2)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM", **changes)
+    model = get_peft_model(build("qwen2", folder), config)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+@pytest.mark.parametrize("length", [4, 60])  # too few tokens to merge for, and enough
+def test_merged_lora_layers_compute_and_learn_what_pefts_do(length: int, tmp_path: Path) -> None:
+    ids = torch.randint(0, VOCABULARY, (3, length), generator=torch.Generator().manual_seed(5))
+    results = []
+    for merged in (False, True):
+        model = adapted(tmp_path / "model")
+        assert merge_where_cheaper(model) == 14 if merged else True
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+        with model.disable_adapter(), torch.no_grad():
+            plain = model(input_ids=ids, labels=ids).loss
+        results.append((loss, plain, gradients))
+    (loss, plain, gradients), (merged_loss, merged_plain, merged_gradients) = results
+    assert merged_loss.item() == pytest.approx(loss.item(), rel=1e-5)
+    assert merged_plain.item() == plain.item() != loss.item()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(merged_gradients[name], gradient, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{"lora_dropout": 0.1}, {"use_dora": True}])
+def test_other_kinds_of_adapter_keep_pefts_own_layers(changes: dict[str, Any], tmp_path: Path) -> None:
+    assert merge_where_cheaper(adapted(tmp_path / "model", **changes)) == 0
 
 
 def fitted(micro: int, largest: int, with_checkpointing: int = 0) -> tuple[int, list[dict[str, Any]]]:

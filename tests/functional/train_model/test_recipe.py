@@ -42,7 +42,7 @@ def trained(plan: Path, pause_at: int | None = None) -> Messages:
         if message["type"] == "progressed" and message["step"] == pause_at:
             pause.set()
 
-    train(read_plan(str(plan)), emit, pause)
+    train(read_plan(["recipe", str(plan)]), emit, pause)
     return messages
 
 
@@ -52,6 +52,10 @@ def of(messages: Messages, kind: str) -> Messages:
 
 def steps(messages: Messages) -> list[int]:
     return [m["step"] for m in of(messages, "progressed")]
+
+
+def numbers(message: dict[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in message.items() if name != "type"}
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -136,6 +140,7 @@ def test_checkpointed_files_are_on_disk_as_described_and_hold_no_pickle(unbroken
                 assert str(folder.parent) not in content.decode()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumed_in_a_new_process_ends_bit_equal(base: Path, unbroken: Messages) -> None:
     child = Child(write_plan(base, "killed"))
     seen = child.until(type="progressed", step=10)
@@ -238,7 +243,7 @@ def test_accumulated_micro_batches_train_like_one_batch(base: Path, monkeypatch:
     parts = trained(write_plan(base, "parts", method={"kind": "lora", "r": 4, "alpha": 8}))
     assert [m["micro_batch"] for m in of(parts, "adjusted")] == [2, 1]
     for one, many in zip(of(whole, "progressed"), of(parts, "progressed"), strict=True):
-        assert many == pytest.approx(one, rel=1e-3)
+        assert numbers(many) == pytest.approx(numbers(one), rel=1e-3, abs=1e-6)
     assert json.loads((base / "parts/step-18/resume.json").read_text())["micro_batch"] == 1
 
 
@@ -261,6 +266,7 @@ def test_a_run_that_diverges_fails_instead_of_going_on(base: Path) -> None:
     assert failure.value.code == "nan_loss"
 
 
+@pytest.mark.slow
 def test_a_failure_is_one_line_and_status_1(base: Path) -> None:
     tokens = load_file(base / "train.safetensors")
     tokens["labels_mask"].zero_()
@@ -268,6 +274,7 @@ def test_a_failure_is_one_line_and_status_1(base: Path) -> None:
     child = Child(write_plan(base, "failed", train=str(base / "unlabelled.safetensors")))
     messages = list(child.lines())
     assert child.process.wait() == 1
+    assert "RecipeError" in child.stderr()
     assert messages == [{"type": "failed", "code": "no_labels", "message": "Row 0 has no token to train on."}]
     child.close()
 
@@ -281,6 +288,7 @@ def test_a_plan_that_cannot_be_read_names_what_is_wrong(base: Path) -> None:
     child.close()
 
 
+@pytest.mark.slow
 def test_pause_on_stdin_and_the_end_of_stdin(base: Path) -> None:
     child = Child(write_plan(base, "told", n_epochs=5000))
     child.until(type="progressed", step=5)
@@ -292,20 +300,12 @@ def test_pause_on_stdin_and_the_end_of_stdin(base: Path) -> None:
     child.close()
 
     orphan = Child(write_plan(base, "orphan", n_epochs=5000, resume_dir=seen[-2]["dir"]))
-    orphan.until(type="started")
+    orphan.until(type="progressed")
     assert orphan.process.stdin is not None
     orphan.process.stdin.close()
     assert orphan.process.wait() == 1
     assert not any(m["type"] in ("finished", "failed", "paused") for m in orphan.lines())
     orphan.close()
-
-
-def test_sigterm_ends_it(base: Path) -> None:
-    child = Child(write_plan(base, "terminated", n_epochs=5000))
-    child.until(type="started")
-    child.process.terminate()
-    assert child.process.wait() == -signal.SIGTERM
-    child.close()
 
 
 @pytest.mark.slow
@@ -319,4 +319,4 @@ def test_two_processes_train_as_one(base: Path) -> None:
     assert [m["type"] for m in pair] == [m["type"] for m in alone]
     assert pair[-1] == alone[-1]
     for one, two in zip(of(alone, "progressed"), of(pair, "progressed"), strict=True):
-        assert two == pytest.approx(one, rel=2e-3, abs=1e-6)
+        assert numbers(two) == pytest.approx(numbers(one), rel=2e-3, abs=1e-6)
