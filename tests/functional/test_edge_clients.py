@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import uvicorn
 
+from contracts.blobs import BlobRef
 from contracts.manifest import ManifestRef
-from tests.functional.edge import BASE, CannedReply, World
+from tests.functional.edge import BASE, ROWS, CannedReply, World
 
 CALLS = Path(__file__).parents[1] / "e2e" / "clients" / "calls.py"
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -52,14 +53,19 @@ async def answers(path: str, body: bytes, manifest: ManifestRef, request_id: str
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[dict[str, str]]:
+async def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def served(world: World) -> AsyncIterator[dict[str, str]]:
     """The environment of a client of an edge that listens on a free port."""
-    world = World()
     world.complete = answers
     await world.base()
     key = await world.key("local")
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
+        listening.listen()
         port = listening.getsockname()[1]
         server = uvicorn.Server(uvicorn.Config(world.app, log_level="warning", access_log=False, ws="none"))
         serving = asyncio.create_task(server._serve(sockets=[listening]))
@@ -78,3 +84,53 @@ async def test_the_official_client_is_content_with_every_answer(served: dict[str
     output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     assert b"every call of surface" in output
+
+
+HEAD = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n'
+FORM = HEAD + b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + ROWS * 40 + b"\r\n--b--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("claimed", "sent", "leaves"),
+    [
+        (len(FORM), len(FORM) // 2, True),  # gone in the middle
+        (len(FORM) + 1000, len(FORM), True),  # a Content-Length that is too large
+        (len(FORM) - 1000, len(FORM), False),  # one that is too small
+        (len(FORM), 500, True),  # gone before the format can be told
+    ],
+)
+async def test_an_upload_that_does_not_come_as_announced_leaves_nothing(
+    world: World, served: dict[str, str], claimed: int, sent: int, leaves: bool
+) -> None:
+    begun, discarded = asyncio.Event(), asyncio.Event()
+    store, delete = world.blobs.put, world.blobs.delete
+
+    async def put(*arguments: Any) -> BlobRef:
+        begun.set()
+        return await store(*arguments)
+
+    async def discard(prefix: str) -> int:
+        count = await delete(prefix)
+        discarded.set()
+        return count
+
+    world.blobs.put, world.blobs.delete = put, discard  # type: ignore[method-assign,assignment]
+    port = int(served["OPENAI_BASE_URL"].split(":")[2].split("/")[0])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        f"POST /v1/files HTTP/1.1\r\nHost: edge\r\nAuthorization: Bearer {served['OPENAI_API_KEY']}\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\nContent-Length: {claimed}\r\n\r\n".encode()
+        + FORM[:sent]
+    )
+    if leaves:
+        await writer.drain()
+        if sent > 5000:
+            await asyncio.wait_for(begun.wait(), 10)
+        writer.close()
+    else:
+        assert b"400" in await reader.readline()
+        writer.close()
+    await asyncio.wait_for(discarded.wait(), 10)
+    assert world.blobs._blobs == {}
+    assert world.topics() == []
+    assert world.requests.made == []

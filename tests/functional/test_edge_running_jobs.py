@@ -1,0 +1,152 @@
+"""Jobs that run: ended, paused and resumed over the edge; their events and checkpoints."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts.envelope import derived_id, make
+from contracts.events.jobs import JobCheckpointed, JobFailed, JobPaused, JobProgressed, JobStarted
+from contracts.manifest import ManifestRef
+from tests.functional.edge import BASE, World, metrics
+from tests.functional.test_edge_files import error, upload
+from tests.functional.test_edge_jobs import JOBS, job_of, running
+
+
+@pytest.fixture
+async def world() -> World:
+    world = World()
+    await world.base()
+    return world
+
+
+@pytest.fixture
+async def api(world: World) -> AsyncIterator[httpx.AsyncClient]:
+    async with world.client(await world.key("local")) as client:
+        yield client
+
+
+@pytest.fixture
+async def file(api: httpx.AsyncClient) -> str:
+    id: str = (await upload(api)).json()["id"]
+    return id
+
+
+# --- cancel, pause, resume
+
+
+async def test_cancel_ends_the_job_at_once_and_only_once(world: World, api: httpx.AsyncClient, file: str) -> None:
+    id = await job_of(api, file)
+    job = (await api.post(f"{JOBS}/{id}/cancel")).json()
+    assert job["status"] == "cancelled"
+    assert world.topics().count("job.cancelled") == 1
+    control = world.controls.controls[id]
+    assert (control.ended, control.published) == (True, 1)
+    found = error(await api.post(f"{JOBS}/{id}/cancel"))
+    assert found["code"] == "job_already_ended"
+    retried = await api.post(f"{JOBS}/{id}/cancel", headers={"x-stainless-retry-count": "1"})
+    assert retried.json()["status"] == "cancelled"
+    assert world.topics().count("job.cancelled") == 1
+
+
+async def test_a_cancel_that_comes_second_publishes_the_ending_that_won(
+    world: World, api: httpx.AsyncClient, file: str
+) -> None:
+    id = await job_of(api, file)
+    failed = JobFailed(code="file_not_found", message="The file is gone.")
+    await world.controls.open(id, "local", "prepare", {})
+    await world.controls.end(id, [make(failed, subject=id, tenant="local", id=derived_id(id, "end"))])
+    found = error(await api.post(f"{JOBS}/{id}/cancel"))
+    assert found["code"] == "job_already_ended"
+    assert (await api.get(f"{JOBS}/{id}")).json()["status"] == "failed"
+    assert world.topics()[-1] == "job.failed"
+
+
+async def test_concurrent_cancels_give_one_ending(world: World, api: httpx.AsyncClient, file: str) -> None:
+    id = await job_of(api, file)
+    replies = await asyncio.gather(*(api.post(f"{JOBS}/{id}/cancel") for _ in range(10)))
+    assert {reply.status_code for reply in replies} <= {200, 400}
+    assert any(reply.status_code == 200 for reply in replies)
+    assert len({event.id for event in world.emit.events if event.type == "job.cancelled"}) == 1
+
+
+async def test_pause_and_resume_open_epochs(world: World, api: httpx.AsyncClient, file: str) -> None:
+    id = await job_of(api, file)
+    assert error(await api.post(f"{JOBS}/{id}/pause"))["code"] == "job_not_running"
+    assert error(await api.post(f"{JOBS}/{id}/resume"))["code"] == "job_not_paused"
+    await world.controls.open(id, "local", "train", {})
+    await running(world, id)
+    assert error(await api.post(f"{JOBS}/{id}/resume"))["code"] == "job_not_paused"
+    job = (await api.post(f"{JOBS}/{id}/pause")).json()
+    assert (job["status"], job["temper"]["pausing"]) == ("running", True)
+    assert (world.emit.events[-1].type, world.emit.events[-1].epoch) == ("job.pause_requested", 2)
+    assert (await api.post(f"{JOBS}/{id}/pause")).json() == job  # said twice, done once
+    assert world.topics().count("job.pause_requested") == 1
+    await world.say(JobPaused(step=7), id, "local", epoch=2, attempt=1)
+    job = (await api.get(f"{JOBS}/{id}")).json()
+    assert (job["status"], job["temper"]["pausing"]) == ("paused", False)
+    job = (await api.post(f"{JOBS}/{id}/resume")).json()
+    assert job["status"] == "queued"
+    assert (world.emit.events[-1].type, world.emit.events[-1].epoch) == ("job.resume_requested", 3)
+    assert (await api.post(f"{JOBS}/{id}/resume")).json()["status"] == "queued"
+    assert world.topics().count("job.resume_requested") == 1
+    await api.post(f"{JOBS}/{id}/cancel")
+    for verb in ("pause", "resume"):
+        assert error(await api.post(f"{JOBS}/{id}/{verb}"))["code"] == "job_already_ended"
+
+
+# --- events and checkpoints
+
+
+async def test_events_are_newest_first_and_hide_what_is_made_again(
+    world: World, api: httpx.AsyncClient, file: str
+) -> None:
+    id = await job_of(api, file)
+    await running(world, id)
+    steps = tuple(metrics(step) for step in range(1, 9))
+    await world.say(JobProgressed(total_steps=30, steps=steps), id, "local", epoch=1, attempt=1)
+    await world.say(JobStarted(from_step=5, total_steps=30, holder="b"), id, "local", epoch=1, attempt=2)
+    await world.say(JobProgressed(total_steps=30, steps=(metrics(6),)), id, "local", epoch=1, attempt=2)
+    shown = (await api.get(f"{JOBS}/{id}/events?limit=100")).json()["data"]
+    assert [each["message"] for each in shown[::-1]][:4] == [
+        f"Created fine-tuning job: {id}",
+        f"Validating training file: {file}",
+        "Files validated, moving job to queued state",
+        "Fine-tuning job started",
+    ]
+    assert [each["data"]["step"] for each in shown if each["type"] == "metrics"] == [6, 5, 4, 3, 2, 1]
+    paged: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        page = (await api.get(f"{JOBS}/{id}/events?limit=3{after}")).json()
+        paged += page["data"]
+        if not page["has_more"]:
+            break
+        after = f"&after={page['last_id']}"
+    assert paged == shown
+    for query in ("after=ftevent-unknown", "limit=0", "limit=101"):
+        error(await api.get(f"{JOBS}/{id}/events?{query}"))
+
+
+async def test_checkpoints_are_the_models_that_can_be_called(world: World, api: httpx.AsyncClient, file: str) -> None:
+    id = await job_of(api, file)
+    await running(world, id)
+    final = f"ft:{BASE}:local:medical:abc"
+    names = {10: f"ft:{BASE}:local:medical:x:ckpt-step-10", 20: f"ft:{BASE}:local:medical:y:ckpt-step-20", 30: final}
+    for step, name in names.items():
+        checkpointed = JobCheckpointed(step=step, manifest=ManifestRef(key="k", sha256="0" * 64), metrics=metrics(step))
+        await world.say(checkpointed, id, "local", epoch=1, attempt=1)
+        await world.tuned(id, name, step)
+    shown = (await api.get(f"{JOBS}/{id}/checkpoints")).json()
+    assert [each["fine_tuned_model_checkpoint"] for each in shown["data"]] == [names[30], names[20], names[10]]
+    assert shown["data"][0]["metrics"] == {"step": 30, "train_loss": 1 / 30, "train_mean_token_accuracy": 0.5}
+    page = (await api.get(f"{JOBS}/{id}/checkpoints?limit=1&after={shown['data'][0]['id']}")).json()
+    assert (page["data"], page["has_more"]) == (shown["data"][1:2], True)
+    error(await api.get(f"{JOBS}/{id}/checkpoints?after=ftckpt_unknown"))
+    assert (await api.delete(f"/v1/models/{names[20]}")).json()["deleted"] is True
+    left = (await api.get(f"{JOBS}/{id}/checkpoints")).json()["data"]
+    assert [each["step_number"] for each in left] == [30, 10]
