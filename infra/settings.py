@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     home: Path = Path(".temper")
     """Where the local stack keeps its state: data, logs, secrets, the record of its ports."""
     cache: Path = Field(default_factory=default_cache)
-    """Where obtained servers live, shared by all checkouts."""
+    """Where obtained servers and fetched models live, for all checkouts: `$XDG_CACHE_HOME/temper`, else in `~/.cache`."""
 
     kafka_bootstrap: str | None = None
     """`host:port[,host:port]` of a Kafka that runs already; none: `temper up` starts one."""
@@ -35,8 +35,11 @@ class Settings(BaseSettings):
     s3_url: str | None = None
     """`http(s)://host:port` of an S3 server that runs already; none: `temper up` starts MinIO."""
     s3_access_key: SecretStr | None = None
+    """Access key of `s3_url`; `temper up` makes one for its own MinIO."""
     s3_secret_key: SecretStr | None = None
+    """Secret key of `s3_url`."""
     s3_bucket: str = "temper"
+    """The bucket that holds all bytes."""
     inference_url: str | None = None
     """`http://host:port` of the serving process; none: `temper up` starts one."""
 

@@ -7,20 +7,19 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from functions.prepare_job.work import work as prepare_work
-
 from contracts.controls import Claim, Control
 from contracts.envelope import Event, Record, derived_id, make
-from contracts.events.dead import DeadLetter
 from contracts.events.files import FileRejected
 from contracts.events.jobs import JobFailed
 from contracts.ports import UnavailableError
 from functions.control_job.handler import on_job_cancel_requested, on_job_requested
 from functions.prepare_job import handler as prepare
+from functions.prepare_job.work import work as prepare_work
 from functions.validate_file.handler import on_file_uploaded
 from functions.validate_file.work import work as validate_work
 from infra.adapters.child import ProcessChild
 from infra.adapters.kafka import Subscription
+from infra.adapters.kafka.reliable import dead_letter
 from infra.adapters.mongo import Builds, MongoDocuments
 from infra.process import deliveries, run_process, scratch_folder
 from infra.projector import Projector
@@ -130,16 +129,7 @@ async def _bury(here: World, group: str, record: Record, code: str, message: str
     """Emit one function's dead letter for a record."""
     if record.topic == "dead.letter":
         return
-    id = derived_id("dead", group, record.topic, record.partition, record.offset)
-    data = DeadLetter(
-        code=code,
-        message=message[:500],
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        function=group,
-    )
-    await here.emit(make(data, subject=f"dead-{id.replace('-', '')}", tenant="temper", id=id))
+    await here.emit(dead_letter(group, record, code, message))
 
 
 def _file_exhausted(claim: Claim, why: str) -> Sequence[Event]:

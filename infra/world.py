@@ -50,9 +50,7 @@ class World:
 def needed(value: str | None, name: str) -> str:
     """Return a setting's value, or raise MissingSettingError."""
     if not value:
-        raise MissingSettingError(
-            f"TEMPER_{name.upper()} is not set; `temper up` sets it for its roles."
-        )
+        raise MissingSettingError(f"TEMPER_{name.upper()} is not set; `temper up` sets it for its roles.")
     return value
 
 
