@@ -11,7 +11,6 @@ import gc
 import json
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import threading
@@ -19,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", HF_HUB_DISABLE_PROGRESS_BARS="1")
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from datasets import Dataset
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
+from transformers import (
+    AutoModelForCausalLM,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    TrainerCallback,
+)
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
@@ -39,20 +47,24 @@ from functions.train_model import core
 from functions.train_model.core import Plan
 from functions.train_model.recipe import train
 
+Times = npt.NDArray[np.float64]
 GATE = 2.0
+ROWS = {"3.5M, 2k vocabulary": 160, "11M, 32k vocabulary": 64}
 BATCH, RATE, EPOCHS = 8, 1e-3, 1
 SIZES: dict[str, dict[str, Any]] = {
     "3.5M, 2k vocabulary": {
-        "vocab_size": 2048, "hidden_size": 224, "intermediate_size": 672, "num_hidden_layers": 5, "num_attention_heads": 4,
+        "vocab_size": 2048, "hidden_size": 224, "intermediate_size": 672,
+        "num_hidden_layers": 5, "num_attention_heads": 4,
     },
     "11M, 32k vocabulary": {
-        "vocab_size": 32000, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "num_attention_heads": 4,
+        "vocab_size": 32000, "hidden_size": 256, "intermediate_size": 704,
+        "num_hidden_layers": 4, "num_attention_heads": 4,
     },
 }  # fmt: skip
 
 
 def make_inputs(folder: Path, shape: dict[str, Any], rows: int) -> int:
-    """A random model and ragged rows (log-normal, 16 to 384 tokens, the last third labelled); returns its parameters."""
+    """A random model and ragged rows (16 to 384 tokens, the last third labelled); returns the parameters."""
     torch.manual_seed(0)
     config = Qwen2Config(**shape, num_key_value_heads=shape["num_attention_heads"], tie_word_embeddings=True)
     model: Any = Qwen2ForCausalLM(config)
@@ -67,17 +79,22 @@ def make_inputs(folder: Path, shape: dict[str, Any], rows: int) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-class Clock(TrainerCallback):
+def now() -> Times:
+    """Seconds on the wall, and of this process on all CPUs: the latter hardly feels a busy machine."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+class Clock(TrainerCallback):  # type: ignore[misc]
     """Times TRL's loop as Temper's is timed: from before the first step to after the last."""
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.begin = time.perf_counter()
+        self.begin = now()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
-        self.seconds = time.perf_counter() - self.begin
+        self.seconds = now() - self.begin
 
 
-class Losses(TrainerCallback):
+class Losses(TrainerCallback):  # type: ignore[misc]
     """Keeps the loss of each step."""
 
     def __init__(self) -> None:
@@ -88,11 +105,11 @@ class Losses(TrainerCallback):
             self.values.append(logs["loss"])
 
 
-def trl(folder: Path, order: list[int] | None, **settings: Any) -> tuple[float, list[float]]:
+def trl(folder: Path, order: list[int] | None, **settings: Any) -> tuple[Times, list[float]]:
     """Seconds and losses of one epoch of TRL; in the given order of rows, or its own."""
     tensors = load_file(folder / "train.safetensors")
     ids, marks, offsets = tensors["input_ids"], tensors["labels_mask"], tensors["offsets"].tolist()
-    spans = [slice(begin, end) for begin, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    spans = [slice(begin, end) for begin, end in pairwise(offsets)]
     labels = torch.where(marks.bool(), ids, -100)
     rows = {
         "input_ids": [ids[spans[i]].tolist() for i in order or range(len(spans))],
@@ -102,9 +119,10 @@ def trl(folder: Path, order: list[int] | None, **settings: Any) -> tuple[float, 
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32),
         args=SFTConfig(
-            output_dir=str(folder / "trl"), per_device_train_batch_size=BATCH, num_train_epochs=EPOCHS, learning_rate=RATE,
-            lr_scheduler_type="constant", max_length=None, dataset_kwargs={"skip_prepare_dataset": True}, use_cpu=True,
-            save_strategy="no", report_to=[], disable_tqdm=True, seed=1, **settings,
+            output_dir=str(folder / "trl"), per_device_train_batch_size=BATCH, num_train_epochs=EPOCHS,
+            learning_rate=RATE, lr_scheduler_type="constant", max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True}, use_cpu=True,
+            save_strategy="no", report_to=[], disable_tqdm=True, log_level="error", seed=1, **settings,
         ),
         train_dataset=Dataset.from_dict(rows),
         data_collator=DataCollatorForLanguageModeling(pad_token_id=0),
@@ -112,22 +130,23 @@ def trl(folder: Path, order: list[int] | None, **settings: Any) -> tuple[float, 
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM"),
         callbacks=[clock, losses],
     )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)  # stdout is for the result
     trainer.train()
     return clock.seconds, losses.values
 
 
-def temper(folder: Path, threads: int) -> tuple[float, list[float]]:
+def temper(folder: Path, threads: int) -> tuple[Times, list[float]]:
     """Seconds and losses of one epoch of the recipe, checkpoint at the end not counted."""
     plan = Plan(
         version=1, job="bench", model_dir=str(folder / "model"), train=str(folder / "train.safetensors"),
         output_dir=str(folder / "temper"), n_epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE, schedule="constant",
         seed=1, device="cpu", threads=threads,
     )  # fmt: skip
-    times: dict[str, float] = {}
+    times: dict[str, Times] = {}
     losses: list[float] = []
 
     def emit(message: dict[str, Any]) -> None:
-        times[message["type"]] = time.perf_counter()
+        times[message["type"]] = now()
         if message["type"] == "progressed":
             losses.append(message["train_loss"])
 
@@ -150,7 +169,7 @@ def assert_equal_losses(folder: Path, threads: int) -> dict[str, float]:
     return found
 
 
-def spread(values: list[float]) -> dict[str, float]:
+def spread(values: Times) -> dict[str, float]:
     """Median, 10th and 90th percentile."""
     low, middle, high = (float(np.percentile(values, q)) for q in (10, 50, 90))
     return {"p10": low, "median": middle, "p90": high}
@@ -161,47 +180,44 @@ def measure(folder: Path, shape: dict[str, Any], rows: int, rounds: int, threads
     parameters = make_inputs(folder, shape, rows)
     differences = assert_equal_losses(folder, threads)
     tokens = EPOCHS * int(load_file(folder / "train.safetensors")["offsets"][-1])
-    arms: dict[str, Callable[[], float]] = {
+    arms: dict[str, Callable[[], Times]] = {
         "temper": lambda: temper(folder, threads)[0],
         "trl_default": lambda: trl(folder, None)[0],
         "trl_tuned": lambda: trl(
             folder, None, bf16=False, activation_checkpointing=False, train_sampling_strategy="group_by_length"
         )[0],
     }
-    speeds: dict[str, list[float]] = {name: [] for name in arms}
+    taken: dict[str, list[Times]] = {name: [] for name in arms}
     for turn in range(rounds + 1):
         for name, arm in arms.items():
             gc.collect()
-            seconds = arm()
+            times = arm()
             if turn:  # the first turn is the warm-up
-                speeds[name].append(tokens / seconds)
-    ratios = {
-        peer: spread([ours / theirs for ours, theirs in zip(speeds["temper"], speeds[peer], strict=True)])
-        for peer in ("trl_default", "trl_tuned")
-    }
-    return {
-        "parameters": parameters,
-        "real_tokens": tokens,
-        "loss_difference": differences,
-        "tokens_per_second": {name: spread(values) for name, values in speeds.items()},
-        "ratio": ratios,
-    }
+                taken[name].append(times)
+    found: dict[str, Any] = {"parameters": parameters, "real_tokens": tokens, "loss_difference": differences}
+    for clock, index in (("wall", 0), ("cpu", 1)):
+        seconds = {name: np.array(times)[:, index] for name, times in taken.items()}
+        found[clock] = {"tokens_per_second": {name: spread(tokens / times) for name, times in seconds.items()}}
+        for peer in ("trl_default", "trl_tuned"):
+            found[clock][f"ratio_to_{peer}"] = spread(seconds[peer] / seconds["temper"])
+    return found
 
 
 def run(quick: bool = False) -> dict[str, Any]:
     """Row 1 of the benchmarks: both sizes, and whether the unfavourable bound of each ratio passes the gate."""
     threads = torch.get_num_threads()
-    rounds, rows = (2, 64) if quick else (5, 240)
+    rounds = 2 if quick else 5
     results = {}
     for name, shape in SIZES.items():
         with tempfile.TemporaryDirectory() as folder:
-            results[name] = measure(Path(folder), shape, rows, rounds, threads)
-            print(f"{name}: {json.dumps(results[name]['ratio'])}", file=sys.stderr)
-    bound = min(result["ratio"]["trl_default"]["p10"] for result in results.values())
+            results[name] = measure(Path(folder), shape, 32 if quick else ROWS[name], rounds, threads)
+    ratios = [result["wall"]["ratio_to_trl_default"] for result in results.values()]
+    bound = min(ratio["p10"] for ratio in ratios)
     return {
         "name": "train_throughput",
         "what": "LoRA real tokens/s ÷ TRL SFTTrainer default settings (CPU)",
         "gate": GATE,
+        "median": min(ratio["median"] for ratio in ratios),
         "bound": bound,
         "passed": bound >= GATE,
         "rounds": rounds,
@@ -211,13 +227,12 @@ def run(quick: bool = False) -> dict[str, Any]:
             "python": platform.python_version(),
             **{package: version(package) for package in ("torch", "transformers", "trl", "peft", "accelerate")},
         },
-        "median": statistics.median(result["ratio"]["trl_default"]["median"] for result in results.values()),
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two rounds over few rows: a smoke test, not a result")
+    parser.add_argument("--quick", action="store_true", help="two rounds over few rows: it runs, but is no result")
     parser.add_argument("--json", type=Path, help="also write the result here")
     args = parser.parse_args()
     warnings.simplefilter("ignore", FutureWarning)
