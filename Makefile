@@ -17,7 +17,7 @@ export KMP_BLOCKTIME := 0
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help venv servers lint check test demo
+.PHONY: help venv servers lint check docs test demo
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ lint: $(STAMP)
 
 check: lint ## the fast gate: style, types, import rules, the quick unit and functional tests (below a minute)
 	$(BIN)/pytest -q -m "not slow" $(FAST)
+
+docs: $(STAMP) ## generate what is generated: tables in the READMEs, the commands' help, contracts/asyncapi.yaml
+	$(BIN)/python -m infra.docs
 
 test: lint servers ## everything: the gate, then conformance, connected and end-to-end tests on real servers, documentation
 	$(BIN)/pytest -q $(ALL)

@@ -1,0 +1,86 @@
+"""Documentation that is generated is what the code says now."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
+
+import infra.trainer
+import infra.worker
+from contracts.topics import TOPICS
+from infra import docs
+from infra.settings import Settings
+
+FILES = ("README.md", "functions/README.md", "contracts/asyncapi.yaml")
+
+
+def test_nothing_generated_is_stale(capsys: pytest.CaptureFixture[str]) -> None:
+    status = docs.main(["--check"])
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("stale", FILES)
+def test_the_check_names_what_is_stale_and_leaves_it(
+    stale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("pyproject.toml", *FILES):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(docs.ROOT / name, tmp_path / name)
+    for front in docs.ROOT.glob("functions/*/*.py"):
+        (tmp_path / "functions" / front.parent.name).mkdir(exist_ok=True)
+        shutil.copy(front, tmp_path / "functions" / front.parent.name)
+    monkeypatch.setattr(docs, "ROOT", tmp_path)
+    assert docs.main(["--check"]) == 0
+    file = tmp_path / stale
+    old = file.read_text().replace("job.queued", "job.waits")
+    file.write_text(old)
+    assert docs.main(["--check"]) == 1
+    assert capsys.readouterr().out == f"{stale} is stale; run `make docs`\n"
+    assert file.read_text() == old
+    assert docs.main([]) == 0
+    assert file.read_text() == (docs.ROOT / stale).read_text() != old
+
+
+def test_an_unknown_block_is_named() -> None:
+    with pytest.raises(docs.DocsError, match=r"README\.md: there is no block 'topcis'\. Known are topics"):
+        docs.with_blocks("<!-- generated: topcis -->\n<!-- end of topcis -->", "README.md")
+
+
+def test_asyncapi_is_a_valid_description_whose_references_all_lead_somewhere() -> None:
+    described = yaml.safe_load(docs.asyncapi())
+    ApplicationSchema.model_validate(described)
+    assert list(described["channels"]) == [topic.name for topic in TOPICS]
+    for reference in references(described):
+        found: Any = described
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part]
+
+
+def references(node: Any) -> list[str]:
+    """Every `$ref` below a node."""
+    if isinstance(node, dict):
+        own = [node["$ref"]] if "$ref" in node else []
+        return own + [each for value in node.values() for each in references(value)]
+    return [each for value in node for each in references(value)] if isinstance(node, list) else []
+
+
+def test_every_setting_is_explained() -> None:
+    assert docs.field_docs(Settings).keys() == Settings.model_fields.keys()
+
+
+def test_the_table_of_topics_names_the_functions_that_are_really_subscribed() -> None:
+    subscribed = {}
+    for module in (infra.worker, infra.trainer):
+        source = Path(str(module.__file__)).read_text()
+        for call in ast.walk(ast.parse(source)):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Subscription":
+                group, topics = (eval(ast.unparse(each), vars(module)) for each in call.args[:2])  # our own code
+                subscribed[group] = set(topics)
+    said = {name for topic in TOPICS for name in topic.consumers}
+    assert subscribed == {name: {topic.name for topic in TOPICS if name in topic.consumers} for name in said}

@@ -1,0 +1,72 @@
+"""The README's snippets against the whole stack: one small job by the client, one from another system."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai import OpenAI
+
+from tests.docs.readme import blocks, snippet
+from tests.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+SEEN_WITHIN = 60.0
+N_EPOCHS = 2
+"""Instead of the README's nine: enough to end with a model that answers."""
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """The row that the README shows, twelve times over with other numbers."""
+    (shown,) = blocks("jsonl")
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(shown.replace("7", str(number)) for number in range(12)))
+    return file
+
+
+def test_the_readmes_client_tunes_a_model_that_answers(stack: Stack, rows: Path) -> None:
+    code = snippet("client").replace('{"n_epochs": 9}', json.dumps({"n_epochs": N_EPOCHS}))
+    assert code != snippet("client")
+    env = {"OPENAI_BASE_URL": stack.base_url, "OPENAI_API_KEY": stack.api_key, "PATH": os.environ["PATH"]}
+    client = OpenAI(base_url=stack.base_url, api_key=stack.api_key)
+    before = {job.id for job in client.fine_tuning.jobs.list()}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=rows.parent, env=env, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\n")
+    mine = [job for job in client.fine_tuning.jobs.list() if job.id not in before]
+    assert [(job.status, job.hyperparameters.n_epochs) for job in mine] == [("succeeded", N_EPOCHS)]
+
+
+def test_the_readmes_publisher_makes_a_job_that_the_api_shows(stack: Stack, rows: Path) -> None:
+    client = OpenAI(base_url=stack.base_url, api_key=stack.api_key)
+    file = client.files.create(file=rows, purpose="fine-tune")
+    names: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(snippet("publish"), "README.md", "exec"), names)
+    message = names["wanted"](file.id)
+    asyncio.run(names["publish"](stack.settings.kafka_bootstrap, message))
+    job = seen(client, message.key)
+    assert (job.training_file, job.user_provided_suffix) == (file.id, "crm")
+    if job.status not in ("succeeded", "failed", "cancelled"):
+        assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+
+
+def seen(client: OpenAI, id: str) -> Any:
+    """The job, as soon as the API knows it."""
+    until = time.monotonic() + SEEN_WITHIN
+    while True:
+        try:
+            return client.fine_tuning.jobs.retrieve(id)
+        except openai.NotFoundError:
+            assert time.monotonic() < until, f"{id} was published and is not shown"
+            time.sleep(0.1)
