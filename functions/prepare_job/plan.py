@@ -18,7 +18,7 @@ LEAST_BATCH, MOST_BATCH, BATCH_SHARE = 4, 64, 0.002
 LORA_RATE, RATE_PARAMETERS, MOST_RATE, FULL_SHARE = 2e-4, 1e9, 1e-2, 0.1
 WARMUP_SHARE, MOST_WARMUP = 0.1, 100
 CHECKPOINT_SECONDS, MOST_CHECKPOINTS = 10.0, 500
-CHECKPOINT_BYTES_PER_SECOND, CHECKPOINT_SHARE = 200e6, 0.05
+CHECKPOINT_BYTES_PER_SECOND, LEAST_CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 200e6, 0.1, 0.05
 BINS = 12
 
 
@@ -123,10 +123,14 @@ def memory(shape: Shape, batch_rows: int, longest: int, label_share: float) -> i
     return frozen + trained + activations + logits
 
 
+def checkpoint_seconds(trainable: int) -> float:
+    """Return what writing and hashing a checkpoint takes: weights and two moments of what is trained."""
+    return LEAST_CHECKPOINT_SECONDS + trainable * 12 / CHECKPOINT_BYTES_PER_SECOND
+
+
 def checkpoint_steps(total_steps: int, step_seconds: float, trainable: int) -> int:
     """Return the steps between checkpoints: every ten seconds or so, rarer where one costs much or steps are many."""
-    cost = trainable * 12 / CHECKPOINT_BYTES_PER_SECOND  # weights and two moments, written and hashed
-    every = max(CHECKPOINT_SECONDS, cost / CHECKPOINT_SHARE)
+    every = max(CHECKPOINT_SECONDS, checkpoint_seconds(trainable) / CHECKPOINT_SHARE)
     steps = max(int(every / max(step_seconds, 1e-6)), math.ceil(total_steps / MOST_CHECKPOINTS), 1)
     return min(steps, total_steps)
 
@@ -147,8 +151,9 @@ def make_plan(
     train, valid, shape = found["train"], found["valid"], Shape(**found["shape"])
     step_seconds, valid_seconds = found["measured"]["step_seconds"], found["measured"]["valid_seconds"]
     total_steps = choice.n_epochs * math.ceil(train["rows"] / choice.batch_size)
-    seconds = total_steps * step_seconds + choice.n_epochs * valid_seconds
     every = checkpoint_steps(total_steps, step_seconds, shape.trainable)
+    saves = total_steps // every + choice.n_epochs
+    seconds = total_steps * step_seconds + choice.n_epochs * valid_seconds + saves * checkpoint_seconds(shape.trainable)
     label_share = train["label_tokens"] / train["tokens"]
     reasons = {
         "checkpoint_every": f"a checkpoint about every {max(1, round(every * step_seconds))} s",
