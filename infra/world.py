@@ -15,6 +15,7 @@ from contracts import envelope
 from contracts.envelope import Event, Record
 from infra.adapters.kafka import KafkaEmit
 from infra.adapters.minio import MinioBlobs
+from infra.adapters.minio_access import MinioAccess
 from infra.adapters.mongo import Database, MongoDocuments, connect
 from infra.adapters.mongo_controls import MongoControls, MongoRequests
 from infra.settings import Settings
@@ -62,6 +63,18 @@ def blob_store(settings: Settings) -> MinioBlobs:
         needed(access.get_secret_value() if access else None, "s3_access_key"),
         needed(secret.get_secret_value() if secret else None, "s3_secret_key"),
         settings.s3_bucket,
+    )
+
+
+def minio_access(settings: Settings) -> MinioAccess:
+    """Return what makes S3 credentials for ingest keys."""
+    access, secret, signing = settings.s3_access_key, settings.s3_secret_key, settings.signing_key
+    return MinioAccess(
+        needed(settings.s3_url, "s3_url"),
+        needed(access.get_secret_value() if access else None, "s3_access_key"),
+        needed(secret.get_secret_value() if secret else None, "s3_secret_key"),
+        settings.s3_bucket,
+        needed(signing.get_secret_value() if signing else None, "signing_key").encode(),
     )
 
 

@@ -5,7 +5,7 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -17,9 +17,10 @@ from contracts.envelope import derived_id, make
 from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.ports import Documents, Emit, UnavailableError
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
+from infra.adapters.minio_access import MinioAccess, NoAccessError
 from infra.local.errors import UserError
 from infra.settings import Settings
-from infra.world import World, new_id, world
+from infra.world import World, minio_access, new_id, world
 
 Result = TypeVar("Result")
 TENANT = re.compile("[a-z0-9][a-z0-9-]{0,62}")
@@ -104,11 +105,16 @@ def create(tenant: str, name: str, ingest: bool, as_json: bool) -> None:
         return await create_key(here.emit, here.documents, tenant, name)
 
     made = _run(body)
+    access = _access(lambda minio: minio.grant(tenant, made.id)) if ingest else None
     if as_json:
-        click.echo(json.dumps({"id": made.id, "tenant": made.tenant, "kind": made.kind, "secret": made.secret}))
+        shown = {"id": made.id, "tenant": made.tenant, "kind": made.kind, "secret": made.secret}
+        click.echo(json.dumps(shown | ({"s3": asdict(access)} if access else {})))
         return
     click.echo(made.secret)
-    click.echo(f"{made.id} of tenant {made.tenant}. Keep the line above: it is not shown again.", err=True)
+    if access:
+        click.echo(f"S3: access key {access.access_key}, secret key {access.secret_key}")
+        click.echo(f"    puts bytes under {access.prefix} of bucket {access.bucket}", err=True)
+    click.echo(f"{made.id} of tenant {made.tenant}. Keep what stands above: it is not shown again.", err=True)
 
 
 @keys.command(name="list")
@@ -134,14 +140,25 @@ def list_(tenant: str | None, as_json: bool) -> None:
 def revoke(id: str) -> None:
     """Make the key with this id useless, at once and for good."""
 
-    async def body(here: World) -> bool:
-        return await revoke_key(here.emit, here.documents, id)
+    async def body(here: World) -> tuple[bool, dict[str, Any]]:
+        now = await revoke_key(here.emit, here.documents, id)
+        return now, (await here.documents.find("keys", {"id": id}, limit=1))[0]
 
-    click.echo(f"{id} is revoked." if _run(body) else f"{id} was revoked already.")
+    now, key = _run(body)
+    if now and key["kind"] == "ingest":
+        _access(lambda minio: minio.withdraw(key["tenant"], id))
+    click.echo(f"{id} is revoked." if now else f"{id} was revoked already.")
 
 
 def _when(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _access(use: Callable[[MinioAccess], Result]) -> Result:
+    try:
+        return use(minio_access(Settings()))
+    except (NoAccessError, UnavailableError) as error:
+        raise UserError(str(error)) from error
 
 
 def _run(body: Callable[[World], Coroutine[Any, Any, Result]]) -> Result:
