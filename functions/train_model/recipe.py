@@ -39,7 +39,7 @@ from trl import SFTConfig, SFTTrainer
 
 from functions.train_model import checkpoints
 from functions.train_model.batches import Batch, LabelLoss, Rows
-from functions.train_model.model import fit_micro_batch, load_model, preflight, recompute_activations
+from functions.train_model.model import fit_micro_batch, load_model, preflight, ran_out_of_memory, recompute_activations
 
 log = logging.getLogger("temper.recipe")
 
@@ -258,6 +258,8 @@ def train(plan: Plan, emit: Emit, pause: threading.Event) -> None:
     if plan.threads:
         torch.set_num_threads(plan.threads)
     torch.use_deterministic_algorithms(plan.deterministic)
+    if plan.device.startswith("cuda") and not torch.cuda.is_available():
+        raise RecipeError("no_gpu", f"The plan asks for {plan.device}, but torch finds no GPU; use auto or cpu.")
     ranks = PartialState(cpu=plan.device == "cpu" or not torch.cuda.is_available())
     if not ranks.is_main_process:
         emit = _say_nothing
@@ -314,6 +316,15 @@ def _say_nothing(_message: dict[str, Any]) -> None:
     """What every process but the first says."""
 
 
+def describe_failure(error: Exception) -> dict[str, str]:
+    """A code and a sentence for whatever ended the run."""
+    if isinstance(error, RecipeError):
+        return {"code": error.code, "message": str(error)}
+    if isinstance(error, RuntimeError) and ran_out_of_memory(error):
+        return {"code": "out_of_memory", "message": f"Memory ran out in the middle of the run: {error}"}
+    return {"code": "internal_error", "message": f"{type(error).__name__}: {error}"}
+
+
 def main(plan: Plan, emit: Emit) -> int:
     """Run `plan` as a process of its own: 0 when it finished or paused, 1 when it failed."""
     logging.basicConfig(stream=sys.stderr)
@@ -326,10 +337,8 @@ def main(plan: Plan, emit: Emit) -> int:
         train(plan, emit, pause)
     except Exception as error:
         log.exception("training failed")
-        code = error.code if isinstance(error, RecipeError) else "internal_error"
-        text = str(error) if isinstance(error, RecipeError) else f"{type(error).__name__}: {error}"
         if first:
-            emit({"type": "failed", "code": code, "message": text})
+            emit({"type": "failed", **describe_failure(error)})
         return 1
     return 0
 

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from functions.train_model.core import RecipeError
 from functions.train_model.parent import read_plan
-from functions.train_model.recipe import train
+from functions.train_model.recipe import describe_failure, train
 from tests.functional.train_model.child import Child, run, tokens_file, write_plan
 
 # PEFT asks transformers by the old name.
@@ -277,6 +277,20 @@ def test_a_failure_is_one_line_and_status_1(base: Path) -> None:
     assert "RecipeError" in child.stderr()
     assert messages == [{"type": "failed", "code": "no_labels", "message": "Row 0 has no token to train on."}]
     child.close()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU whose absence is tested")
+def test_a_gpu_that_is_not_there_is_named(base: Path) -> None:
+    with pytest.raises(RecipeError, match="asks for cuda") as failure:
+        trained(write_plan(base, "gpu", device="cuda"))
+    assert failure.value.code == "no_gpu"
+
+
+def test_memory_that_runs_out_in_the_middle_is_told_from_a_bug() -> None:
+    with pytest.raises(RuntimeError) as refused:
+        torch.empty(2**60)
+    assert describe_failure(refused.value)["code"] == "out_of_memory"
+    assert describe_failure(KeyError("x")) == {"code": "internal_error", "message": "KeyError: 'x'"}
 
 
 def test_a_plan_that_cannot_be_read_names_what_is_wrong(base: Path) -> None:
