@@ -20,6 +20,8 @@ from infra.settings import Settings
 START_WITHIN = 900.0
 """Seconds; the first start on a machine obtains the servers."""
 STOP_WITHIN = 60.0
+COMPARABLE = {"TEMPER_DETERMINISTIC": "true", "TEMPER_TRAIN_THREADS": "1", "TEMPER_FILE_WAIT_SECONDS": "5"}
+"""What the shared stack is given: a resumed run ends bit-equal to an unbroken one, and waits for files are short."""
 
 
 @dataclass(frozen=True)
@@ -131,5 +133,5 @@ def addresses(stack: Stack) -> Settings:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole of Temper, as `temper up` starts it, shared by the whole run."""
-    with running_stack(tmp_path_factory.mktemp("stack")) as running:
+    with running_stack(tmp_path_factory.mktemp("stack"), env=COMPARABLE) as running:
         yield running

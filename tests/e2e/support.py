@@ -1,0 +1,229 @@
+"""What the end-to-end tests do with a running stack: jobs through the official client, the log, the stores."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+from openai import OpenAI
+from openai.types.fine_tuning import FineTuningJob
+from pymongo import MongoClient
+
+from contracts.envelope import Event, PoisonError
+from contracts.manifest import Manifest, ManifestRef
+from contracts.topics import ENDINGS
+from infra.folding import ALL
+from infra.replay import Report, records, verify
+from infra.settings import Settings
+from infra.world import World, world
+from tests.stack import Stack
+
+BASE = "temper-demo-1m"
+PATIENCE = 280.0
+"""Seconds for whatever has no bound of its own; machines that run tests are slow at times."""
+PROMPT = 10.0
+"""Seconds within which a change must show on a machine that is not overloaded."""
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T | None], what: str, within: float = PATIENCE, every: float = 0.05) -> T:
+    """Return the first true answer of `condition`; fails, saying `what` did not come, after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not come within {within:.0f} s"
+        time.sleep(every)
+    return found
+
+
+def prompt() -> float:
+    """`PROMPT`, longer by as much as other work overloads this machine at the moment."""
+    return PROMPT * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def rows(count: int, words: int = 12, first: int = 0) -> bytes:
+    """JSON lines of chats, a different one each."""
+    said = (
+        {
+            "messages": [
+                {"role": "user", "content": f"What is code {number}?"},
+                {"role": "assistant", "content": " ".join(f"red {number + place}" for place in range(words))},
+            ]
+        }
+        for number in range(first, first + count)
+    )
+    return "\n".join(json.dumps(row) for row in said).encode()
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with an API key and the official client."""
+
+    stack: Stack
+
+    @property
+    def client(self) -> OpenAI:
+        """Every answer is validated against the client's own types."""
+        return OpenAI(
+            base_url=self.stack.base_url, api_key=self.stack.api_key, _strict_response_validation=True, max_retries=6
+        )
+
+    @property
+    def lenient(self) -> OpenAI:
+        """For the one status that the client's types do not know: `paused`."""
+        return OpenAI(base_url=self.stack.base_url, api_key=self.stack.api_key, max_retries=6)
+
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        """GET a path below the base URL, once."""
+        headers = {"authorization": f"Bearer {self.stack.api_key}"}
+        return httpx.get(f"{self.stack.base_url}{path}", headers=headers, timeout=30, trust_env=False, **options)
+
+    def upload(self, content: bytes, name: str = "rows.jsonl") -> str:
+        """Upload a file of rows; returns its id."""
+        return self.client.files.create(file=(name, content), purpose="fine-tune").id
+
+    def job(self, file: str, n_epochs: int = 1, batch_size: int = 4, seed: int = 1, **more: Any) -> str:
+        """Create a job; returns its id."""
+        hyperparameters = {"n_epochs": n_epochs, "batch_size": batch_size}
+        method: Any = {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}}
+        asked = {"model": BASE, **more}
+        return self.client.fine_tuning.jobs.create(training_file=file, seed=seed, method=method, **asked).id
+
+    def retrieve(self, job: str) -> FineTuningJob:
+        """The job now."""
+        return self.lenient.fine_tuning.jobs.retrieve(job)
+
+    def wait(self, job: str, *wanted: str, within: float = PATIENCE) -> FineTuningJob:
+        """Return the job once its status is one of `wanted`; another ending fails the test at once."""
+
+        def reached() -> FineTuningJob | None:
+            found = self.retrieve(job)
+            if found.status in wanted:
+                return found
+            assert found.status not in ("succeeded", "failed", "cancelled"), f"{job}: {found.status}, {found.error}"
+            return None
+
+        return until(reached, f"{job} {' or '.join(wanted)}", within)
+
+
+@contextmanager
+def database(stack: Stack) -> Iterator[Any]:
+    """MongoDB's own client, as an operator uses it."""
+    with MongoClient[dict[str, Any]](stack.settings.mongo_url, serverSelectionTimeoutMS=20_000) as client:
+        yield client.get_database("temper")
+
+
+def checkpoints(stack: Stack, job: str) -> list[dict[str, Any]]:
+    """The checkpoints that the next attempt could go on from."""
+    with database(stack) as db:
+        found = db.controls.find_one({"_id": job}) or {"checkpoints": [], "ended": False}
+    assert not found["ended"], f"{job} has ended already; it was to be hit on the way"
+    return list(found["checkpoints"])
+
+
+def after_checkpoints(stack: Stack, job: str, count: int = 1) -> list[dict[str, Any]]:
+    """Return the job's checkpoints as soon as there are `count`, and before its end."""
+
+    def enough() -> list[dict[str, Any]] | None:
+        found = checkpoints(stack, job)
+        return found if len(found) >= count else None
+
+    return until(enough, f"{count} checkpoints of {job}", every=0.01)
+
+
+def child_of(stack: Stack) -> psutil.Process | None:
+    """The training process, if there is one."""
+    try:
+        children = psutil.Process(stack.process("trainer").pid or 0).children(recursive=True)
+        return next((each for each in children if "functions.train_model.recipe" in each.cmdline()), None)
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Whether a process has ended."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
+def restarted(stack: Stack, name: str, before: int) -> None:
+    """Wait until a killed process of the stack runs again."""
+    until(lambda: (found := stack.process(name)).state == "up" and found.restarts > before, f"{name} again")
+
+
+def health(stack: Stack, name: str) -> dict[str, Any]:
+    """What a process of the stack says of itself."""
+    answer = httpx.get(f"http://127.0.0.1:{stack.process(name).port}/healthz", timeout=10, trust_env=False)
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def in_world(stack: Stack, do: Callable[[World], Any]) -> Any:
+    """Run a coroutine function with the stores of a stack."""
+
+    async def run() -> Any:
+        async with world(Settings(home=stack.home)) as here:
+            return await do(here)
+
+    return asyncio.run(run())
+
+
+def log_of(stack: Stack, *topics: str) -> list[Event]:
+    """Every event of the log that can be believed, in order of time."""
+
+    async def read(here: World) -> list[Event]:
+        found = []
+        async for record in records(str(stack.settings.kafka_bootstrap), topics or ALL):
+            try:
+                found.append(here.read(record))
+            except PoisonError:
+                continue
+        return found
+
+    events: list[Event] = in_world(stack, read)
+    return events
+
+
+def about(events: Iterable[Event], subject: str, *types: str) -> list[Event]:
+    """Those of one subject (and of some types)."""
+    return [event for event in events if event.subject == subject and (not types or event.type in types)]
+
+
+def endings(events: Iterable[Event], job: str) -> list[str]:
+    """The types of a job's endings; repetitions of one event count once."""
+    return [each.type for each in {event.id: event for event in about(events, job, *ENDINGS)}.values()]
+
+
+def manifest(stack: Stack, ref: ManifestRef) -> Manifest:
+    """A model's manifest, as it is stored."""
+    content: bytes = in_world(stack, lambda here: here.blobs.get(ref.key))
+    return Manifest.model_validate_json(content)
+
+
+def tensors_sha256(stack: Stack, ref: ManifestRef) -> str:
+    """SHA-256 of the adapter's tensors, read back from the store."""
+    weights = next(file for file in manifest(stack, ref).files if file.role == "weights")
+    content: bytes = in_world(stack, lambda here: here.blobs.get(weights.key))
+    assert hashlib.sha256(content).hexdigest() == weights.sha256
+    return weights.sha256
+
+
+def verified(stack: Stack) -> Report:
+    """What `temper replay verify` finds."""
+    report: Report = in_world(stack, lambda here: verify(str(stack.settings.kafka_bootstrap), here.db, here.read))
+    return report
+
+
+def data_folder() -> Path | None:
+    """Public data that lies beside the checkout on some machines."""
+    folder = Path(__file__).parents[2].parent / "shared" / "data"
+    return folder if folder.is_dir() else None
