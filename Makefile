@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 CODE := $(wildcard contracts functions infra)
 FAST := $(wildcard tests/unit tests/functional)
-ALL := $(FAST) $(wildcard tests/conformance tests/connected tests/e2e tests/docs)
+WHOLE := $(wildcard tests/conformance tests/connected tests/e2e tests/docs)
 
 # Nothing is downloaded at run time, and contended OpenMP threads must not spin.
 export HF_HUB_OFFLINE := 1
@@ -46,13 +46,14 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 check: lint ## the fast gate: style, types, import rules, the quick unit and functional tests (below a minute)
-	$(BIN)/pytest -q -m "not slow" $(FAST)
+	$(BIN)/pytest -q -n 2 -m "not slow" $(FAST)
 
 docs: $(STAMP) ## generate what is generated: tables in the READMEs, the commands' help, contracts/asyncapi.yaml
 	$(BIN)/python -m infra.docs
 
 test: lint servers ## everything: the gate, then conformance, connected and end-to-end tests on real servers, documentation
-	$(BIN)/pytest -q $(ALL)
+	$(BIN)/pytest -q -n 2 $(FAST)
+	$(BIN)/pytest -q $(WHOLE)
 
 demo: servers ## a chat file becomes a tuned model that answers, with the figures
 	$(BIN)/python -m infra.demo.run

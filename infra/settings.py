@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     home: Path = Path(".temper")
     """Where the local stack keeps its state: data, logs, secrets, the record of its ports."""
     cache: Path = Field(default_factory=default_cache)
-    """Where obtained servers and fetched models live, for all checkouts: `$XDG_CACHE_HOME/temper`, else in `~/.cache`."""
+    """Where obtained servers and fetched models live: `$XDG_CACHE_HOME/temper`, else `~/.cache/temper`."""
 
     kafka_bootstrap: str | None = None
     """`host:port[,host:port]` of a Kafka that runs already; none: `temper up` starts one."""

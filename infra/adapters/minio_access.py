@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from minio.credentials import StaticProvider
+from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 from minio.minioadmin import MinioAdmin
 from urllib3.exceptions import HTTPError
@@ -38,6 +40,7 @@ class MinioAccess:
         address = urlsplit(url)
         provider = StaticProvider(access_key, secret_key)
         self._admin = MinioAdmin(endpoint=address.netloc, credentials=provider, secure=address.scheme == "https")
+        self._owner = access_key
         self._bucket = bucket
         self._signing_key = signing_key
 
@@ -59,8 +62,14 @@ class MinioAccess:
         return access
 
     def withdraw(self, tenant: str, key_id: str) -> None:
-        """Remove the account of an ingest key; raises NoAccessError, UnavailableError."""
-        self._call(self._admin.delete_service_account, self._access(tenant, key_id).access_key)
+        """Remove the account of an ingest key, if it is still there; raises NoAccessError, UnavailableError."""
+        name = self._access(tenant, key_id).access_key
+        if name in self._accounts():
+            self._call(self._admin.delete_service_account, name)
+
+    def _accounts(self) -> set[str]:
+        listed = json.loads(self._call(self._admin.list_service_account, self._owner))
+        return {account["accessKey"] for account in listed.get("accounts") or ()}
 
     def _access(self, tenant: str, key_id: str) -> Access:
         mac = hmac.new(self._signing_key, compact(["ingest-s3", tenant, key_id]), hashlib.sha256).hexdigest()
@@ -68,9 +77,9 @@ class MinioAccess:
         return Access(f"ingest{name[:14]}", mac[:40], self._bucket, f"{tenant}/ingest/")
 
     @staticmethod
-    def _call(call: Any, *arguments: Any, **named: Any) -> None:
+    def _call(call: Callable[..., str], *arguments: Any, **named: Any) -> str:
         try:
-            call(*arguments, **named)
+            return call(*arguments, **named)
         except MinioAdminException as error:
             raise NoAccessError(
                 "The S3 server refused to make or remove credentials. If it is not MinIO, give the other system "

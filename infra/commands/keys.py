@@ -145,7 +145,7 @@ def revoke(id: str) -> None:
         return now, (await here.documents.find("keys", {"id": id}, limit=1))[0]
 
     now, key = _run(body)
-    if now and key["kind"] == "ingest":
+    if key["kind"] == "ingest":  # also when it was revoked before: MinIO may have been away then
         _access(lambda minio: minio.withdraw(key["tenant"], id))
     click.echo(f"{id} is revoked." if now else f"{id} was revoked already.")
 

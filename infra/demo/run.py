@@ -1,4 +1,4 @@
-"""`temper demo`: from rows to a tuned model that answers, through the official client, with an honest table at the end."""
+"""`temper demo`: from rows to a tuned model that answers, through the official client, with a table at the end."""
 
 from __future__ import annotations
 

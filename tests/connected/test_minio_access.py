@@ -31,5 +31,6 @@ async def test_credentials_reach_the_ingest_prefix_only_until_they_are_withdrawn
             theirs.put_object(access.bucket, foreign, io.BytesIO(b"rows"), 4)
     assert await blob_store(settings).get("acme/ingest/a.jsonl") == b"rows"
     grants.withdraw("acme", "key-1")
+    grants.withdraw("acme", "key-1")  # a second time is no error
     with pytest.raises(S3Error):
         theirs.put_object(access.bucket, f"{access.prefix}b.jsonl", io.BytesIO(b"rows"), 4)
