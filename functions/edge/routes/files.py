@@ -197,7 +197,8 @@ async def _check_unused(request: Request, id: str) -> None:
 async def file_content(request: Request) -> Response:
     """GET /files/{id}/content: the bytes; a results file as base64 text, as OpenAI does, unless `?format=raw`."""
     view = await _file(request)
-    blobs, key = deps(request).blobs, view["blob"]["key"]
+    # Never the key that the upload's event named: an outsider may name anybody's, and validation copies its own here.
+    blobs, key = deps(request).blobs, _key(request, view["id"])
     headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(view['filename'], safe='')}"}
     if view["purpose"] == "fine-tune-results" and request.query_params.get("format") != "raw":
         return Response(base64.b64encode(await blobs.get(key)), headers=headers, media_type="text/plain")
