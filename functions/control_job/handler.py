@@ -12,7 +12,7 @@ from functions.control_job import core
 Publish = Callable[[Control], Awaitable[None]]
 
 
-async def on_job_requested(event: Event, controls: Controls, emit: Emit, publish: Publish) -> None:
+async def on_job_requested(event: Event, controls: Controls, emit: Emit) -> None:
     """Open the epoch that an outside request asks for, and say `job.paused` where nobody else will."""
     control = await controls.get(event.subject)
     if control is not None and control.tenant != event.tenant:
