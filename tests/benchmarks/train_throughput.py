@@ -192,6 +192,9 @@ def measure(folder: Path, shape: dict[str, Any], rows: int, rounds: int, threads
         for name, arm in arms.items():
             gc.collect()
             times = arm()
+            print(
+                f"round {turn}, {name}: {tokens / times[0]:.0f} real tokens/s, {times} s", file=sys.stderr, flush=True
+            )
             if turn:  # the first turn is the warm-up
                 taken[name].append(times)
     found: dict[str, Any] = {"parameters": parameters, "real_tokens": tokens, "loss_difference": differences}
