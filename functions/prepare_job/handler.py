@@ -61,7 +61,9 @@ async def _settle(name: str, deps: Deps, born: Event | None = None) -> None:
         return
     files = {file: await deps.documents.get("prep_files", file) for file in job["needs"]["files"]}
     base = await deps.documents.get("prep_bases", base_id(job["needs"]["model"]))
-    match core.decide(job, files, base, deps.now(), deps.wait_ms):
+    # The wait begins when the job is first seen: after an outage its file may lie in a topic that was not read yet.
+    seen = control.opened_at if control else deps.now()
+    match core.decide({**job, "at": max(job["at"], seen)}, files, base, deps.now(), deps.wait_ms):
         case core.Ready(inputs):
             await deps.controls.open(name, job["tenant"], STAGE, inputs)
             deps.bell(STAGE)
