@@ -70,18 +70,10 @@ class User:
     """Somebody with an API key and the official client."""
 
     stack: Stack
-
-    @property
-    def client(self) -> OpenAI:
-        """Every answer is validated against the client's own types."""
-        return OpenAI(
-            base_url=self.stack.base_url, api_key=self.stack.api_key, _strict_response_validation=True, max_retries=6
-        )
-
-    @property
-    def lenient(self) -> OpenAI:
-        """For the one status that the client's types do not know: `paused`."""
-        return OpenAI(base_url=self.stack.base_url, api_key=self.stack.api_key, max_retries=6)
+    client: OpenAI
+    """Every answer is validated against the client's own types."""
+    lenient: OpenAI
+    """For the one status that the client's types do not know: `paused`."""
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET a path below the base URL, once."""

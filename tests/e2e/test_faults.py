@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -26,9 +27,8 @@ class Unbroken:
 
 
 @pytest.fixture(scope="session")
-def unbroken(stack: Stack) -> Unbroken:
+def unbroken(user: User, stack: Stack) -> Unbroken:
     """The same data, seed and hyperparameters as those of the jobs that are hit."""
-    user = User(stack)
     file = user.upload(ROWS)
     job = user.job(file, EPOCHS)
     user.wait(job, "succeeded")
@@ -41,21 +41,21 @@ def final_tensors(stack: Stack, job: str) -> str:
     return support.tensors_sha256(stack, ManifestRef.model_validate(ending.data.model_dump()["manifest"]))
 
 
-def check_ended_once(stack: Stack, job: str, like: Unbroken) -> None:
+def check_ended_once(user: User, job: str, like: Unbroken) -> None:
     """One ending, one model and its checkpoints, the same tensors as without the fault, nothing kept twice."""
-    events = support.log_of(stack)
+    events = support.log_of(user.stack)
     assert support.endings(events, job) == ["job.succeeded"]
     assert len({each.id for each in events if each.type == "job.succeeded" and each.subject == job}) == 1
     models = {each.subject: each for each in events if each.type == "model.registered" and each.data.job == job}
     finals = [name for name, each in models.items() if each.data.step == TOTAL_STEPS]
-    assert finals == [User(stack).retrieve(job).fine_tuned_model]
+    assert finals == [user.retrieve(job).fine_tuned_model]
     assert len(models) == 3
-    assert final_tensors(stack, job) == like.sha256
+    assert final_tensors(user.stack, job) == like.sha256
 
 
-def check_resumed(stack: Stack, job: str) -> tuple[int, int]:
+def check_resumed(user: User, job: str) -> tuple[int, int]:
     """The second attempt makes the steps that were missing, and those alone; returns (from_step, steps made)."""
-    events = support.log_of(stack, "job.started", "job.progressed")
+    events = support.log_of(user.stack, "job.started", "job.progressed")
     starts = {each.attempt: each.data.from_step for each in support.about(events, job, "job.started")}
     (first, second) = sorted(starts)
     assert starts[first] == 0
@@ -68,26 +68,28 @@ def check_resumed(stack: Stack, job: str) -> tuple[int, int]:
         for step in each.data.steps
     ]
     assert made == list(range(from_step + 1, TOTAL_STEPS + 1))
-    listed = User(stack).client.fine_tuning.jobs.list_events(job)
+    listed = user.client.fine_tuning.jobs.list_events(job)
     shown = [each.data["step"] for each in listed if each.type == "metrics"]
     assert shown == list(range(TOTAL_STEPS, 0, -1))
     return from_step, len(made)
 
 
-def test_a_killed_training_process_costs_only_the_steps_since_its_checkpoint(stack: Stack, unbroken: Unbroken) -> None:
-    user = User(stack)
+def test_a_killed_training_process_costs_only_the_steps_since_its_checkpoint(
+    user: User, stack: Stack, unbroken: Unbroken
+) -> None:
     job = user.job(unbroken.file, EPOCHS)
     support.after_checkpoints(stack, job)
     child = support.child_of(stack)
     assert child is not None
     child.kill()
     user.wait(job, "succeeded")
-    check_ended_once(stack, job, unbroken)
-    print("resumed from step, made steps:", check_resumed(stack, job))
+    check_ended_once(user, job, unbroken)
+    print("resumed from step, made steps:", check_resumed(user, job))
 
 
-def test_a_killed_trainer_goes_on_before_the_checkpoint_that_was_damaged(stack: Stack, unbroken: Unbroken) -> None:
-    user = User(stack)
+def test_a_killed_trainer_goes_on_before_the_checkpoint_that_was_damaged(
+    user: User, stack: Stack, unbroken: Unbroken
+) -> None:
     job = user.job(unbroken.file, EPOCHS)
     support.after_checkpoints(stack, job, 2)
     child = support.child_of(stack)
@@ -99,8 +101,8 @@ def test_a_killed_trainer_goes_on_before_the_checkpoint_that_was_damaged(stack: 
     damage(stack, newest["manifest"])
     support.restarted(stack, "trainer", restarts)
     user.wait(job, "succeeded")
-    check_ended_once(stack, job, unbroken)
-    from_step, _ = check_resumed(stack, job)
+    check_ended_once(user, job, unbroken)
+    from_step, _ = check_resumed(user, job)
     assert from_step == before["step"]
 
 
@@ -113,8 +115,9 @@ def damage(stack: Stack, ref: dict[str, str]) -> None:
     support.in_world(stack, lambda here: here.blobs.put(weights, bytes(content)))
 
 
-def test_a_killed_worker_and_a_killed_edge_are_not_noticed_by_a_job(stack: Stack, unbroken: Unbroken) -> None:
-    user = User(stack)
+def test_a_killed_worker_and_a_killed_edge_are_not_noticed_by_a_job(
+    user: User, stack: Stack, unbroken: Unbroken
+) -> None:
     job = user.job(unbroken.file, EPOCHS)
     support.after_checkpoints(stack, job)
     for name in ("worker", "edge"):
@@ -123,20 +126,21 @@ def test_a_killed_worker_and_a_killed_edge_are_not_noticed_by_a_job(stack: Stack
         support.checkpoints(stack, job)  # it has not ended yet
         support.restarted(stack, name, restarts)
     user.wait(job, "succeeded")
-    check_ended_once(stack, job, unbroken)
+    check_ended_once(user, job, unbroken)
     starts = support.about(support.log_of(stack, "job.started"), job)
     assert len({each.attempt for each in starts}) == 1
 
 
-def test_mongodb_wiped_during_a_job_is_rebuilt_and_the_job_ends_once(stack: Stack, unbroken: Unbroken) -> None:
-    user = User(stack)
+def test_mongodb_wiped_during_a_job_is_rebuilt_and_the_job_ends_once(
+    user: User, stack: Stack, unbroken: Unbroken
+) -> None:
     job = user.job(unbroken.file, EPOCHS)
     support.after_checkpoints(stack, job)
     model = support.BASE
     with support.database(stack) as db:
         db.client.drop_database(db.name)
     paths = (f"/fine_tuning/jobs/{job}", f"/files/{unbroken.file}", f"/models/{model}", "/files", "/models")
-    seen = set()
+    seen: set[int] = set()
 
     def whole_again() -> bool:
         answers = [user.get(path) for path in paths]
@@ -151,21 +155,22 @@ def test_mongodb_wiped_during_a_job_is_rebuilt_and_the_job_ends_once(stack: Stac
     assert seen == {200, 503}
     assert job in [each.id for each in user.lenient.fine_tuning.jobs.list()]
     user.wait(job, "succeeded")
-    check_ended_once(stack, job, unbroken)
-    check_resumed(stack, job)
+    check_ended_once(user, job, unbroken)
+    check_resumed(user, job)
     report = support.verified(stack)
     assert report.ok, report.differences
 
 
 @pytest.fixture(scope="session")
-def later() -> ExitStack:
+def later() -> Iterator[ExitStack]:
     """What is to last to the end of the run."""
     with ExitStack() as exits:
         yield exits
 
 
-def test_after_kill_9_of_temper_up_the_next_one_goes_on(stack: Stack, unbroken: Unbroken, later: ExitStack) -> None:
-    user = User(stack)
+def test_after_kill_9_of_temper_up_the_next_one_goes_on(
+    user: User, stack: Stack, unbroken: Unbroken, later: ExitStack
+) -> None:
     job = user.job(unbroken.file, EPOCHS)
     waiting = user.job(unbroken.file, 1)
     support.after_checkpoints(stack, job)
@@ -176,6 +181,6 @@ def test_after_kill_9_of_temper_up_the_next_one_goes_on(stack: Stack, unbroken: 
     support.until(lambda: support.is_gone(child), "the end of everything with `temper up`", support.PROMPT)
     later.enter_context(running_stack(stack.home, env=COMPARABLE))
     user.wait(job, "succeeded")
-    check_ended_once(stack, job, unbroken)
-    check_resumed(stack, job)
+    check_ended_once(user, job, unbroken)
+    check_resumed(user, job)
     user.wait(waiting, "succeeded")

@@ -17,9 +17,8 @@ ROWS, EPOCHS = support.rows(24), 40
 TOTAL_STEPS = 24 // 4 * EPOCHS
 
 
-def running_child(stack: Stack, job: str) -> psutil.Process:
+def running_child(user: User, job: str) -> psutil.Process:
     """The process that trains a job, once it has made a step."""
-    user = User(stack)
     user.wait(job, "running")
 
     def stepped() -> bool:
@@ -27,7 +26,7 @@ def running_child(stack: Stack, job: str) -> psutil.Process:
         return any(event.type == "metrics" for event in user.client.fine_tuning.jobs.list_events(job, limit=5).data)
 
     support.until(stepped, "a first step")
-    child = support.child_of(stack)
+    child = support.child_of(user.stack)
     assert child is not None
     return child
 
@@ -39,10 +38,9 @@ def gone_within(child: psutil.Process, limit: float) -> float:
     return time.monotonic() - began
 
 
-def test_a_paused_job_holds_no_process_and_goes_on_where_it_was(stack: Stack) -> None:
-    user = User(stack)
+def test_a_paused_job_holds_no_process_and_goes_on_where_it_was(user: User, stack: Stack) -> None:
     job = user.job(user.upload(ROWS), EPOCHS)
-    child = running_child(stack, job)
+    child = running_child(user, job)
     assert user.lenient.fine_tuning.jobs.pause(job).model_extra["temper"]["pausing"]
     print(f"the process was gone {gone_within(child, support.prompt()):.1f} s after the pause")
     user.wait(job, "paused")
@@ -70,10 +68,9 @@ def test_a_paused_job_holds_no_process_and_goes_on_where_it_was(stack: Stack) ->
     assert user.retrieve(job).status == "succeeded"
 
 
-def test_a_cancelled_job_has_ended_at_once_and_its_process_soon(stack: Stack) -> None:
-    user = User(stack)
+def test_a_cancelled_job_has_ended_at_once_and_its_process_soon(user: User, stack: Stack) -> None:
     job = user.job(user.upload(ROWS), EPOCHS)
-    child = running_child(stack, job)
+    child = running_child(user, job)
     assert user.client.fine_tuning.jobs.cancel(job).status == "cancelled"
     assert user.client.fine_tuning.jobs.retrieve(job).status == "cancelled"
     print(f"the process was gone {gone_within(child, support.prompt()):.1f} s after the cancel")
@@ -86,8 +83,7 @@ def test_a_cancelled_job_has_ended_at_once_and_its_process_soon(stack: Stack) ->
     assert messages[0] == "The job was cancelled" or "cancel" in messages[0]
 
 
-def test_a_paused_job_that_waits_in_the_queue_is_not_begun(stack: Stack) -> None:
-    user = User(stack)
+def test_a_paused_job_that_waits_in_the_queue_is_not_begun(user: User, stack: Stack) -> None:
     file = user.upload(ROWS)
     before, job = user.job(file, EPOCHS), user.job(file, 1)
     user.wait(before, "running")

@@ -25,7 +25,7 @@ def readiness(stack: Stack) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", DEPENDENCIES)
-def test_a_dependency_that_hangs_turns_readiness_red_by_name(stack: Stack, name: str) -> None:
+def test_a_dependency_that_hangs_turns_readiness_red_by_name(user: User, stack: Stack, name: str) -> None:
     support.until(lambda: readiness(stack)[0] == 200, "readiness before")
     pid = stack.kill(name, signal.SIGSTOP)
     began = time.monotonic()
@@ -44,4 +44,4 @@ def test_a_dependency_that_hangs_turns_readiness_red_by_name(stack: Stack, name:
         os.kill(pid, signal.SIGCONT)
     support.until(lambda: readiness(stack)[0] == 200, f"readiness after {name} goes on")
     assert stack.process(name).pid == pid
-    assert User(stack).get("/models").status_code == 200
+    assert user.get("/models").status_code == 200
