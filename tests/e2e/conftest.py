@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from tests.e2e.support import User
+from tests.e2e import support
+from tests.e2e.support import Unbroken, User
 from tests.stack import Stack
 
 LAST = "test_replay.py"
@@ -25,3 +26,12 @@ def user(stack: Stack) -> Iterator[User]:
     to: dict[str, Any] = {"base_url": stack.base_url, "api_key": stack.api_key, "max_retries": 6}
     with OpenAI(**to, _strict_response_validation=True) as client, OpenAI(**to) as lenient:
         yield User(stack, client, lenient)
+
+
+@pytest.fixture(scope="session")
+def unbroken(user: User) -> Unbroken:
+    """A job with the same data, seed and hyperparameters as those that are hit."""
+    file = user.upload(support.rows(support.ROWS))
+    job = user.job(file, support.EPOCHS, support.BATCH)
+    user.wait(job, "succeeded")
+    return Unbroken(file, job, support.final_tensors(user.stack, job))

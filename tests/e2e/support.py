@@ -34,7 +34,21 @@ PATIENCE = 280.0
 PROMPT = 10.0
 """Seconds within which a change must show on a machine that is not overloaded."""
 
+ROWS, EPOCHS, BATCH = 24, 16, 4
+"""Of the jobs that are hit: long enough to be hit between a checkpoint and the end."""
+TOTAL_STEPS = ROWS // BATCH * EPOCHS
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Unbroken:
+    """A job that nothing happened to."""
+
+    file: str
+    job: str
+    sha256: str
+    """Of its final tensors."""
 
 
 def until(condition: Callable[[], T | None], what: str, within: float = PATIENCE, every: float = 0.05) -> T:
@@ -169,19 +183,20 @@ def in_world(stack: Stack, do: Callable[[World], Any]) -> Any:
     return asyncio.run(run())
 
 
-def log_of(stack: Stack, *topics: str) -> list[Event]:
+async def read_log(here: World, *topics: str) -> list[Event]:
     """Every event of the log that can be believed, in order of time."""
+    found = []
+    async for record in records(str(here.settings.kafka_bootstrap), topics or ALL):
+        try:
+            found.append(here.read(record))
+        except PoisonError:
+            continue
+    return found
 
-    async def read(here: World) -> list[Event]:
-        found = []
-        async for record in records(str(stack.settings.kafka_bootstrap), topics or ALL):
-            try:
-                found.append(here.read(record))
-            except PoisonError:
-                continue
-        return found
 
-    events: list[Event] = in_world(stack, read)
+def log_of(stack: Stack, *topics: str) -> list[Event]:
+    """The same, outside of a coroutine."""
+    events: list[Event] = in_world(stack, lambda here: read_log(here, *topics))
     return events
 
 
@@ -207,6 +222,12 @@ def tensors_sha256(stack: Stack, ref: ManifestRef) -> str:
     content: bytes = in_world(stack, lambda here: here.blobs.get(weights.key))
     assert hashlib.sha256(content).hexdigest() == weights.sha256
     return weights.sha256
+
+
+def final_tensors(stack: Stack, job: str) -> str:
+    """SHA-256 of the tensors of the model that a job succeeded with."""
+    ending: Any = about(log_of(stack, "job.succeeded"), job)[0].data
+    return tensors_sha256(stack, ending.manifest)
 
 
 def verified(stack: Stack) -> Report:

@@ -4,41 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import pytest
 
 from contracts.manifest import ManifestRef
 from tests.e2e import support
-from tests.e2e.support import User
+from tests.e2e.support import EPOCHS, TOTAL_STEPS, Unbroken, User
 from tests.stack import COMPARABLE, Stack, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
-ROWS, EPOCHS = support.rows(24), 16
-TOTAL_STEPS = 24 // 4 * EPOCHS
-
-
-@dataclass(frozen=True)
-class Unbroken:
-    """A job that nothing happened to."""
-
-    file: str
-    sha256: str
-
-
-@pytest.fixture(scope="session")
-def unbroken(user: User, stack: Stack) -> Unbroken:
-    """The same data, seed and hyperparameters as those of the jobs that are hit."""
-    file = user.upload(ROWS)
-    job = user.job(file, EPOCHS)
-    user.wait(job, "succeeded")
-    return Unbroken(file, final_tensors(stack, job))
-
-
-def final_tensors(stack: Stack, job: str) -> str:
-    """Hash of the tensors of the model that a job succeeded with."""
-    (ending,) = support.about(support.log_of(stack, "job.succeeded"), job)
-    return support.tensors_sha256(stack, ManifestRef.model_validate(ending.data.model_dump()["manifest"]))
 
 
 def check_ended_once(user: User, job: str, like: Unbroken) -> None:
@@ -50,7 +24,7 @@ def check_ended_once(user: User, job: str, like: Unbroken) -> None:
     finals = [name for name, each in models.items() if each.data.step == TOTAL_STEPS]
     assert finals == [user.retrieve(job).fine_tuned_model]
     assert len(models) == 3
-    assert final_tensors(user.stack, job) == like.sha256
+    assert support.final_tensors(user.stack, job) == like.sha256
 
 
 def check_resumed(user: User, job: str) -> tuple[int, int]:

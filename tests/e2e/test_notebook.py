@@ -1,0 +1,149 @@
+"""The flow of OpenAI's FineTuneBench notebook, up to its first chats: a base model learns what it did not know."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import csv
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+from openai.types.fine_tuning import FineTuningJob
+
+from tests.e2e import support
+from tests.e2e.support import User
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "finetunebench" / "medical_memorization.csv"
+EPOCHS, BATCH, MULTIPLIER = 30, 8, 1.0
+SUFFIX = "medical-memo"
+OWN_PROMPT = {"role": "system", "content": "Provide a succinct, single sentence response."}
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The notebook's model."""
+
+    job: FineTuningJob
+    prompts: list[str]
+    answers: dict[str, set[str]]
+    """prompt → its answers; some prompts come twice."""
+
+
+@pytest.fixture(scope="module")
+def tuned(user: User) -> Tuned:
+    """The notebook's calls from the upload to `succeeded`."""
+    if not DATA.exists():
+        pytest.skip("the notebook's data does not lie beside this checkout")
+    table = list(csv.DictReader(io.StringIO(DATA.read_text())))
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": row["prompt"]},
+                {"role": "assistant", "content": row["answer"]},
+            ]
+        }
+        for row in table
+    ]
+    content = "\n".join(json.dumps(row) for row in rows).encode()
+    file = user.client.files.create(file=("medical_memorization.jsonl", content), purpose="fine-tune")
+    job = user.client.fine_tuning.jobs.create(
+        training_file=file.id,
+        model=support.BASE,
+        hyperparameters={"n_epochs": EPOCHS, "batch_size": BATCH, "learning_rate_multiplier": MULTIPLIER},
+        suffix=SUFFIX,
+        seed=1,
+    )
+    user.wait(job.id, "running")
+    began = time.time()
+    estimate = user.client.fine_tuning.jobs.retrieve(job.id).estimated_finish
+    done = user.wait(job.id, "succeeded", within=800)
+    assert estimate is not None
+    assert done.finished_at is not None
+    print(f"training: estimated {estimate - began:.0f} s, took {done.finished_at - began:.0f} s, ended", done.id)
+    answers: dict[str, set[str]] = {}
+    for row in table:
+        answers.setdefault(row["prompt"], set()).add(row["answer"])
+    return Tuned(done, list(answers), answers)
+
+
+async def ask(user: User, model: str, prompts: Sequence[str], at_once: int, lead: Sequence[Any] = ()) -> list[str]:
+    """Ask a model every prompt, greedily; answers in order."""
+    gate = asyncio.Semaphore(at_once)
+    async with AsyncOpenAI(base_url=user.stack.base_url, api_key=user.stack.api_key) as client:
+
+        async def one(prompt: str) -> str:
+            async with gate:
+                messages: Any = [*lead, {"role": "user", "content": prompt}]
+                reply = await client.chat.completions.create(
+                    model=model, messages=messages, temperature=0, max_tokens=96
+                )
+                return reply.choices[0].message.content or ""
+
+        return list(await asyncio.gather(*(one(prompt) for prompt in prompts)))
+
+
+def exact(tuned: Tuned, said: Sequence[str]) -> float:
+    """Share of distinct prompts answered with one of their own answers, letter by letter."""
+    hits = [answer.strip() in tuned.answers[prompt] for prompt, answer in zip(tuned.prompts, said, strict=True)]
+    return sum(hits) / len(hits)
+
+
+def test_the_tuned_model_knows_what_the_base_does_not(user: User, tuned: Tuned) -> None:
+    name = str(tuned.job.fine_tuned_model)
+    base = exact(tuned, asyncio.run(ask(user, support.BASE, tuned.prompts, 50)))
+    after = exact(tuned, asyncio.run(ask(user, name, tuned.prompts, 50)))
+    own = exact(tuned, asyncio.run(ask(user, name, tuned.prompts, 50, [OWN_PROMPT])))
+    print(
+        f"{len(tuned.prompts)} distinct prompts, exact: base {base:.1%}, tuned {after:.1%}; "
+        f"with the notebook's own prompt {own:.1%}"
+    )
+    assert base <= 0.02
+    assert after >= 0.9
+
+
+def test_fifty_greedy_answers_at_once_are_the_answers_one_by_one(user: User, tuned: Tuned) -> None:
+    name, prompts = str(tuned.job.fine_tuned_model), tuned.prompts[:50]
+    together = asyncio.run(ask(user, name, prompts, 50))
+    assert together == asyncio.run(ask(user, name, prompts, 1))
+
+
+def test_checkpoints_are_models_that_answer(user: User, tuned: Tuned) -> None:
+    found = list(user.client.fine_tuning.jobs.checkpoints.list(tuned.job.id))
+    steps = -(-len([*csv.DictReader(io.StringIO(DATA.read_text()))]) // BATCH)
+    assert [each.step_number for each in found] == [steps * (EPOCHS - back) for back in range(3)]
+    names = [each.fine_tuned_model_checkpoint for each in found]
+    assert names[0] == tuned.job.fine_tuned_model
+    assert names[0].startswith(f"ft:{support.BASE}:local:{SUFFIX}:")
+    listed = [model.id for model in user.client.models.list() if model.id.startswith(f"ft:{support.BASE}")]
+    assert set(names) <= set(listed)
+    assert exact(tuned, asyncio.run(ask(user, names[1], tuned.prompts, 50))) >= 0.9
+    metrics = found[0].metrics
+    assert metrics.train_loss is not None
+    assert metrics.train_loss < 0.5
+
+
+def test_events_and_the_result_file_tell_the_whole_run(user: User, tuned: Tuned) -> None:
+    events = list(user.client.fine_tuning.jobs.list_events(tuned.job.id, limit=100))
+    steps = [event.data["step"] for event in events if event.type == "metrics"]  # type: ignore[index]
+    total = max(steps)
+    assert steps == list(range(total, 0, -1))
+    said = [event.message for event in reversed(events) if event.type == "message"]
+    assert said[0].startswith("Created fine-tuning job")
+    assert said.index("Fine-tuning job started") < said.index(
+        f"New fine-tuned model created: {tuned.job.fine_tuned_model}"
+    )
+    assert said[-1] == "The job has successfully completed"
+    content = user.client.files.content(tuned.job.result_files[0])
+    table = list(csv.DictReader(io.StringIO(base64.b64decode(content.text.encode()).decode())))
+    assert [int(row["step"]) for row in table] == list(range(1, total + 1))
+    assert float(table[0]["train_loss"]) > 5 * float(table[-1]["train_loss"])
+    assert float(table[-1]["train_accuracy"]) > 0.9
+    assert tuned.job.trained_tokens
