@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from functools import partial
 
-from contracts.controls import Claim, Control
-from contracts.envelope import Event, Record, derived_id, make
-from contracts.events.files import FileRejected
-from contracts.events.jobs import JobFailed
+from contracts.envelope import Event, Record
 from contracts.ports import UnavailableError
 from functions.control_job.handler import on_job_cancel_requested, on_job_requested
 from functions.prepare_job import handler as prepare
-from functions.prepare_job.work import work as prepare_work
+from functions.prepare_job import work as plan
+from functions.validate_file import work as validate
 from functions.validate_file.handler import on_file_uploaded
-from functions.validate_file.work import work as validate_work
 from infra.adapters.child import ProcessChild
 from infra.adapters.kafka import Subscription
 from infra.adapters.kafka.reliable import dead_letter
@@ -63,18 +60,20 @@ async def run_worker(settings: Settings) -> None:
                 ),
             ),
         )
-        validate = Stage(
-            "validate", lambda lease: validate_work(lease, here.blobs, child, scratch), _file_exhausted, {}
+        validation = Stage(
+            "validate", lambda lease: validate.work(lease, here.blobs, child, scratch), validate.exhausted, {}
         )
-        prepare_stage = Stage(
+        preparation = Stage(
             "prepare",
-            lambda lease: prepare_work(lease, here.blobs, child, scratch, settings.cache),
-            _job_exhausted,
+            lambda lease: plan.work(
+                lease, here.blobs, child, scratch, settings.cache, settings.device, settings.train_threads
+            ),
+            plan.exhausted,
             {"job.queued": "train"},
         )
         runners = [
             Runner(stage, me, here.controls, here.emit, here.documents, bells)
-            for stage in (*[validate] * VALIDATORS, prepare_stage)
+            for stage in (*[validation] * VALIDATORS, preparation)
         ]
         building = MongoDocuments(here.db, building=True)
         reconsider = partial(prepare.reconsider, deps=deps)
@@ -130,19 +129,3 @@ async def _bury(here: World, group: str, record: Record, code: str, message: str
     if record.topic == "dead.letter":
         return
     await here.emit(dead_letter(group, record, code, message))
-
-
-def _file_exhausted(claim: Claim, why: str) -> Sequence[Event]:
-    message = f"The file could not be checked; five attempts failed. The last one said: {why[:500]}"
-    data = FileRejected(code="validation_failed", message=message)
-    return [_ending(data, claim.control, derived_id(claim.subject, "verdict"))]
-
-
-def _job_exhausted(claim: Claim, why: str) -> Sequence[Event]:
-    message = f"The job could not be prepared; five attempts failed. The last one said: {why[:500]}"
-    data = JobFailed(code="preparation_failed", message=message)
-    return [_ending(data, claim.control, derived_id(claim.subject, "end"))]
-
-
-def _ending(data: FileRejected | JobFailed, control: Control, id: str) -> Event:
-    return make(data, subject=control.subject, tenant=control.tenant, id=id)

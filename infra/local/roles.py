@@ -36,7 +36,15 @@ ROLES = {
             "worker",
             "health_port",
             8002,
-            (*STORES, "signing_key", "unsigned_tenant", "inference_url", "file_wait_seconds"),
+            (
+                *STORES,
+                "signing_key",
+                "unsigned_tenant",
+                "inference_url",
+                "file_wait_seconds",
+                "device",
+                "train_threads",
+            ),
         ),
         Role(
             "trainer",

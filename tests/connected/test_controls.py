@@ -44,7 +44,8 @@ async def test_of_many_claims_one_wins_and_the_fence_grows(db: Database) -> None
     assert won[0].control.inputs == {"a": {"b.c": "$x"}}
     await controls.release(won[0])
     again = await controls.claim("train", "h")
-    assert again is not None and again.fence == 2
+    assert again is not None
+    assert again.fence == 2
     with pytest.raises(LostLeaseError):
         await controls.heartbeat(won[0])
 
@@ -55,7 +56,8 @@ async def test_an_unready_thing_is_not_claimed_until_it_is_ready(db: Database) -
     assert await controls.claim("prepare", "h") is None
     await controls.open("ftjob-1", "local", "prepare", {"n": 1}, ready=True)
     claim = await controls.claim("prepare", "h")
-    assert claim is not None and claim.control.inputs == {"n": 1}
+    assert claim is not None
+    assert claim.control.inputs == {"n": 1}
 
 
 async def test_of_two_endings_the_first_is_the_outcome_for_everybody(db: Database) -> None:
@@ -107,11 +109,13 @@ async def test_a_desire_opens_one_epoch_per_request(db: Database) -> None:
     await controls.open("ftjob-1", "local", "train", {})
     first = await controls.desire("ftjob-1", "pause", "r1")
     repeated = await controls.desire("ftjob-1", "pause", "r1")
-    assert first is not None and repeated is not None
+    assert first is not None
+    assert repeated is not None
     assert (first.epoch, repeated.epoch) == (2, 2)
     assert await controls.claim("train", "h") is None
     resumed = await controls.desire("ftjob-1", "run", "r2")
-    assert resumed is not None and resumed.epoch == 3
+    assert resumed is not None
+    assert resumed.epoch == 3
     assert (await controls.claim("train", "h")) is not None
     await controls.end("ftjob-1", [ending("ftjob-1")])
     assert await controls.desire("ftjob-1", "pause", "r3") is None
