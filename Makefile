@@ -46,13 +46,13 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 check: lint ## the fast gate: style, types, import rules, the quick unit and functional tests (below a minute)
-	$(BIN)/pytest -q -n 2 -m "not slow" $(FAST)
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" $(FAST)
 
 docs: $(STAMP) ## generate what is generated: tables in the READMEs, the commands' help, contracts/asyncapi.yaml
 	$(BIN)/python -m infra.docs
 
 test: lint servers ## everything: the gate, then conformance, connected and end-to-end tests on real servers, documentation
-	$(BIN)/pytest -q -n 2 $(FAST)
+	$(BIN)/pytest -q -n 2 --dist loadfile $(FAST)
 	$(BIN)/pytest -q $(WHOLE)
 
 demo: servers ## a chat file becomes a tuned model that answers, with the figures

@@ -1,7 +1,7 @@
 """Make the demo base model from nothing: `python -m infra.demo.pretrain --out infra/demo/base`.
 
-A Qwen2 of one million parameters learns, from a fixed budget of synthetic tokens, to find and copy what a context
-says. A run that was stopped goes on from its state file; `--device cuda` uses a GPU.
+A Qwen2 of one million parameters, saved as a Llama, learns to find and copy what a context says, from a fixed budget of
+synthetic tokens. A run that was stopped goes on from its state file; `--device cuda` uses a GPU.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+)
 
 from infra.demo import text
 from infra.demo.tokenizer import ASSISTANT, END, build_tokenizer
@@ -110,27 +118,44 @@ def padded(batch: list[Sample], device: torch.device) -> tuple[torch.Tensor, tor
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     """Return the untrained model; heads of its first layer already look one, two and three tokens back."""
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=HIDDEN,
-        intermediate_size=INNER,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=HEADS,
-        max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA},
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        attn_implementation="sdpa",
-    )
-    model = Qwen2ForCausalLM(config)
+    model = Qwen2ForCausalLM(Qwen2Config(**_shape(tokenizer), attn_implementation="sdpa"))
     _look_back(model.model.layers[0].self_attn, distances=(1, 2, 3))
-    model.generation_config = GenerationConfig(
+    return model
+
+
+def _shape(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": HIDDEN,
+        "intermediate_size": INNER,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": HEADS,
+        "max_position_embeddings": CONTEXT,
+        "tie_word_embeddings": True,
+        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA},
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def as_llama(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """Return the same function as a Llama with attention biases, ready to be saved.
+
+    For a model that says Qwen2, transformers' AutoTokenizer puts Qwen2's own way of splitting text into any tokenizer.
+    """
+    llama = LlamaForCausalLM(LlamaConfig(**_shape(tokenizer), attention_bias=True))
+    missing, unexpected = llama.load_state_dict(model.state_dict(), strict=False)
+    assert not unexpected, unexpected
+    with torch.no_grad():
+        for name in missing:  # Qwen2 has no bias after attention
+            assert name.endswith("o_proj.bias"), name
+            llama.get_parameter(name).zero_()
+    llama.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
-    return model
+    return llama
 
 
 @torch.no_grad()
@@ -194,7 +219,7 @@ def weighted_loss(model: Qwen2ForCausalLM, ids: torch.Tensor, weights: torch.Ten
 
 
 @torch.no_grad()
-def exact_share(model: Qwen2ForCausalLM, samples: list[Sample], device: torch.device) -> float:
+def exact_share(model: PreTrainedModel, samples: list[Sample], device: torch.device) -> float:
     """Return the share of samples whose weighted tokens are all the model's first choice (greedy exact match)."""
     right = 0
     for batch in batches(Random(0), samples, 8192):
@@ -231,7 +256,8 @@ def pretrain(out: Path, *, tokens: int, seed: int, device: torch.device, state_f
         adam.load_state_dict(state["adam"])
         muon.momenta = state["muon"]
         pool, step, used = state["pool"], state["step"], state["used"]
-    started, mean_loss, report_at = time.monotonic(), 0.0, used
+    started, report_at = time.monotonic(), used
+    mean_loss: float | None = None
     while used < tokens:
         rng = Random(f"{seed}/{pool}")  # a pool is the unit of resuming: nothing else is random
         for batch in batches(rng, mixture(rng, used / tokens, len(tokenizer), encode)):
@@ -246,7 +272,7 @@ def pretrain(out: Path, *, tokens: int, seed: int, device: torch.device, state_f
             muon.step(MUON_RATE * factor)
             adam.zero_grad(set_to_none=True)
             step, used = step + 1, used + ids.numel()
-            mean_loss = loss.item() if step == 1 else 0.95 * mean_loss + 0.05 * loss.item()
+            mean_loss = loss.item() if mean_loss is None else 0.95 * mean_loss + 0.05 * loss.item()
         pool += 1
         if used >= report_at:
             report_at += tokens // 20
@@ -255,7 +281,7 @@ def pretrain(out: Path, *, tokens: int, seed: int, device: torch.device, state_f
                   f"loss {mean_loss:.3f}, exact {scores}", flush=True)  # fmt: skip
             state = {"model": model.state_dict(), "adam": adam.state_dict(), "muon": muon.momenta}
             torch.save(state | {"pool": pool, "step": step, "used": used}, state_file)
-    model.to("cpu").save_pretrained(out)
+    as_llama(model.to("cpu"), tokenizer).save_pretrained(out)
     tokenizer.save_pretrained(out)
     state_file.unlink(missing_ok=True)
 

@@ -1,11 +1,13 @@
 """P2, P3: read models on real Kafka and MongoDB: two processes race, the database is lost, replay proves it."""
 
 import asyncio
+import multiprocessing
 import random
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 
 import pytest
 import pytest_asyncio
@@ -102,19 +104,34 @@ async def contents(db: Database) -> dict[str, object]:
     return {f"{model.name}/{id}": stored for model in READ_MODELS.values() async for id, stored in documents.all(model)}
 
 
-async def test_two_appliers_in_different_orders_converge(db: Database) -> None:
+def racing_events() -> list[Event]:
+    return [replace(event, at=100 + n) for n in range(6) for event in some_events(f"ftjob-race{n}")]
+
+
+def apply_shuffled(url: str, name: str, seed: int, start: Barrier) -> None:
+    """What each racing process does: all events, twice, in an order of its own."""
+
+    async def run() -> None:
+        documents, mine = MongoDocuments(connect(url, name)), racing_events() * 2
+        random.Random(seed).shuffle(mine)
+        start.wait(60)
+        for first in range(0, len(mine), 5):
+            await documents.apply_batch(mine[first : first + 5])
+
+    asyncio.run(run())
+
+
+async def test_processes_that_race_in_different_orders_converge(servers: Settings, db: Database) -> None:
     await Builds(db).begin("g")
     await Builds(db).complete("g", {})
-    events = [replace(event, at=100 + n) for n in range(6) for event in some_events(f"ftjob-race{n}")]
-    rng = random.Random(7)
-
-    async def applier(seed: int) -> None:
-        mine, documents = events * 2, MongoDocuments(db)
-        random.Random(seed).shuffle(mine)
-        for start in range(0, len(mine), 5):
-            await documents.apply_batch(mine[start : start + 5])
-
-    await asyncio.gather(*(applier(rng.randrange(10**6)) for _ in range(3)))
+    events, spawn = racing_events(), multiprocessing.get_context("spawn")
+    start = spawn.Barrier(3)
+    racers = [spawn.Process(target=apply_shuffled, args=(str(servers.mongo_url), db.name, n, start)) for n in range(3)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        await asyncio.to_thread(racer.join, 60)
+    assert [racer.exitcode for racer in racers] == [0, 0, 0]
     raced = await contents(db)
     assert len(raced) == len({(model.name, id) for event in events for model, id in touched(event)})
     await Builds(db).discard()

@@ -22,7 +22,7 @@ from tests.e2e.support import User
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "finetunebench" / "medical_memorization.csv"
-EPOCHS, BATCH, MULTIPLIER = 30, 8, 1.0
+EPOCHS, BATCH, OWN_EPOCHS = 36, 4, 5
 SUFFIX = "medical-memo"
 OWN_PROMPT = {"role": "system", "content": "Provide a succinct, single sentence response."}
 
@@ -57,7 +57,7 @@ def tuned(user: User) -> Tuned:
     job = user.client.fine_tuning.jobs.create(
         training_file=file.id,
         model=support.BASE,
-        hyperparameters={"n_epochs": EPOCHS, "batch_size": BATCH, "learning_rate_multiplier": MULTIPLIER},
+        hyperparameters={"n_epochs": EPOCHS, "batch_size": BATCH},
         suffix=SUFFIX,
         seed=1,
     )
@@ -107,6 +107,20 @@ def test_the_tuned_model_knows_what_the_base_does_not(user: User, tuned: Tuned) 
     )
     assert base <= 0.02
     assert after >= 0.9
+
+
+def test_the_notebooks_own_five_epochs_are_reported_beside_it(user: User, tuned: Tuned) -> None:
+    five = user.client.fine_tuning.jobs.create(
+        training_file=tuned.job.training_file,
+        model=support.BASE,
+        hyperparameters={"n_epochs": OWN_EPOCHS},
+        suffix=f"{SUFFIX}-5-epochs",
+    )
+    done = user.wait(five.id, "succeeded")
+    after = exact(tuned, asyncio.run(ask(user, str(done.fine_tuned_model), tuned.prompts, 50)))
+    print(f"exact after {OWN_EPOCHS} epochs, as in the notebook: {after:.1%} ({done.hyperparameters})")
+    assert done.hyperparameters.n_epochs == OWN_EPOCHS
+    assert after < 0.9  # it takes more epochs: why the flow above states them
 
 
 def test_fifty_greedy_answers_at_once_are_the_answers_one_by_one(user: User, tuned: Tuned) -> None:

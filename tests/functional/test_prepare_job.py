@@ -229,6 +229,7 @@ async def prepare(inputs: Any, blobs: MemoryBlobs, folder: Path, **lease: Any) -
     return events[0]
 
 
+@pytest.mark.slow
 async def test_a_job_is_planned_and_a_retry_says_the_same_bytes(tmp_path: Path) -> None:
     blobs, recorded = MemoryBlobs(), dict[str, Any]()
     inputs = await inputs_of(blobs, tmp_path, hyperparameters=Hyperparameters(n_epochs=5, batch_size=4))

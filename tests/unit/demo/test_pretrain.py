@@ -80,6 +80,14 @@ def test_heads_of_the_first_layer_look_one_two_and_three_back(tokenizer: PreTrai
         assert torch.equal(looked_at, torch.arange(8, 32) - distance)
 
 
+def test_a_llama_computes_what_the_qwen2_does(tokenizer: PreTrainedTokenizerFast) -> None:
+    torch.manual_seed(0)
+    model = pretrain.build_model(tokenizer)
+    ids = torch.randint(5, 1024, (2, 24))
+    with torch.no_grad():
+        assert torch.equal(pretrain.as_llama(model, tokenizer)(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
 def test_muon_moves_along_an_orthogonal_matrix_and_lowers_the_loss() -> None:
     torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(24, 8))
