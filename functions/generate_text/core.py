@@ -1,9 +1,12 @@
 """What a request to generate may say: OpenAI's parameters, checked one by one, and the errors in OpenAI's words."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from contracts.wire.chat import plain
 
 MAX_STOPS = 4
 MAX_CHOICES = 128
@@ -85,7 +88,7 @@ def read_chat(body: object) -> ChatRequest:
         raise _type_error("tools", "an array of objects", tools)
     if data.get("tool_choice") == "none":
         tools = None
-    return ChatRequest(options, check_messages(data.get("messages", _MISSING)), tools or None)
+    return ChatRequest(options, plain(check_messages(data.get("messages", _MISSING))), tools or None)
 
 
 def read_completion(body: object) -> CompletionRequest:
@@ -146,7 +149,23 @@ def _message(message: object, where: str) -> dict[str, Any]:
             param=f"{where}.content",
             code="invalid_value",
         )
+    _check_calls(message.get("tool_calls"), f"{where}.tool_calls")
     return dict(message)
+
+
+def _check_calls(calls: object, where: str) -> None:
+    if calls is not None and not isinstance(calls, list):
+        raise _type_error(where, "an array of calls", calls)
+    for index, call in enumerate(calls or []):
+        try:
+            arguments = json.loads(call["function"]["arguments"])
+        except (TypeError, KeyError, ValueError):
+            arguments = None
+        if not isinstance(arguments, dict):
+            param = f"{where}[{index}].function.arguments"
+            raise RequestError(
+                f"Invalid '{param}': expected a JSON object in a string.", param=param, code="invalid_value"
+            )
 
 
 def _joined(parts: list[object], where: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import jinja2
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from contracts.wire.chat import plain
 from functions.prepare_job.labels import Span, UnlabelledError, turn_span
 
 Messages = list[dict[str, Any]]
@@ -28,20 +28,6 @@ class Rendered:
     """Of the assistant turns that are trained on."""
     first_trained: int
     """Index of the first message that is trained on; what is before it is its prompt."""
-
-
-def plain(messages: Sequence[dict[str, Any]]) -> Messages:
-    """Return messages as templates know them: no weights, the arguments of calls as objects."""
-    made = []
-    for message in messages:
-        shown = {name: value for name, value in message.items() if name != "weight" and value is not None}
-        if "tool_calls" in shown:
-            shown["tool_calls"] = [
-                {**call, "function": {**call["function"], "arguments": json.loads(call["function"]["arguments"])}}
-                for call in shown["tool_calls"]
-            ]
-        made.append(shown)
-    return made
 
 
 class Template:

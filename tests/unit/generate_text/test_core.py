@@ -94,7 +94,7 @@ def test_other_prompts_are_refused(prompt: object) -> None:
 
 def test_text_parts_are_joined_and_the_rest_of_a_message_is_kept() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]
     request = read_chat(
         {
             "model": "m",
@@ -105,7 +105,16 @@ def test_text_parts_are_joined_and_the_rest_of_a_message_is_kept() -> None:
         }
     )
     assert request.messages[0] == {"role": "user", "content": "ab", "name": "x"}
-    assert request.messages[1]["tool_calls"] == calls
+    called = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+    assert request.messages[1] == {"role": "assistant", "tool_calls": [called]}  # as in training
+
+
+@pytest.mark.parametrize("arguments", ["{", "[]", "1", {"a": 1}, None])
+def test_arguments_of_calls_are_json_objects_in_strings(arguments: object) -> None:
+    calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]
+    with pytest.raises(RequestError) as refused:
+        read_chat({"model": "m", "messages": [{"role": "assistant", "content": None, "tool_calls": calls}]})
+    assert refused.value.param == "messages[0].tool_calls[0].function.arguments"
 
 
 def test_a_prompt_longer_than_the_context_gets_openais_sentence() -> None:
