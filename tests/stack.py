@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.child import LAUNCHER
+from infra.launch import launching
 from infra.local.record import Running, read_stack
 from infra.local.roles import SERVERS
 from infra.settings import Settings
@@ -72,7 +72,7 @@ def running_stack(home: Path, *arguments: str, env: dict[str, str] | None = None
     command = [sys.executable, "-P", "-m", "infra.cli", "up", "--free-ports", *arguments]
     with log.open("ab") as output:
         up = subprocess.Popen(
-            [sys.executable, "-IS", str(LAUNCHER), str(os.getpid()), *command],
+            [*launching(), *command],
             env={**os.environ, **(env or {}), "TEMPER_HOME": str(home)},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -14,8 +14,8 @@ from typing import Any
 
 import contracts
 from contracts.ports import ChildResult
+from infra.launch import launching
 
-LAUNCH = Path(__file__).with_name("launch.py")
 LINE_BYTES = 16 * 2**20
 """A longer line of output is an error, and so is more output of a short-lived child."""
 _TAIL_BYTES = 8 * 1024
@@ -76,9 +76,8 @@ class ProcessChild:
         return RunningChild(asyncio.create_task(self._spawn(module, argument, 0)))
 
     async def _spawn(self, module: str, argument: Path, memory_bytes: int) -> asyncio.subprocess.Process:
-        launcher = [sys.executable, "-IS", str(LAUNCH), str(os.getpid()), str(memory_bytes)]
         return await asyncio.create_subprocess_exec(
-            *launcher,
+            *launching(memory_bytes),
             sys.executable,
             "-m",
             module,

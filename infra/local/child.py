@@ -3,12 +3,12 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-LAUNCHER = Path(__file__).with_name("launcher.py")
+from infra.launch import launching
+
 LOG_LIMIT = 10 * 2**20
 
 
@@ -66,10 +66,7 @@ async def spawn(program: Program, log: Path) -> Child:
         log.replace(log.with_suffix(".log.1"))
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-IS",
-            str(LAUNCHER),
-            str(os.getpid()),
+            *launching(),
             *program.argv,
             env=program.env,
             stdin=asyncio.subprocess.DEVNULL,

@@ -3,18 +3,17 @@
 import asyncio
 import base64
 import hashlib
-import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
 from functools import partial
 from pathlib import Path
 
-from infra.local.child import LAUNCHER, Program, tail
+from infra.launch import launching
+from infra.local.child import Program, tail
 from infra.local.errors import UserError
 from infra.local.files import locked
 from infra.local.health import kafka_ok
@@ -158,7 +157,7 @@ def record_classes(java: str, libs: Path, folder: Path, made: Path) -> None:
     plain = java_command(java, libs, logging)
     subprocess.run(format_command(plain, properties), capture_output=True, check=False)
     command = [*java_command(java, libs, logging, f"-XX:ArchiveClassesAtExit={made}"), "kafka.Kafka", str(properties)]
-    launch = [sys.executable, "-IS", str(LAUNCHER), str(os.getpid()), *command]
+    launch = [*launching(), *command]
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(launch, stdout=log, stderr=log, start_new_session=True) as broker,

@@ -1,7 +1,6 @@
 """P2, P5: killed again and again, two workers do all that there is to do, and set aside what cannot be done."""
 
 import asyncio
-import os
 import random
 import signal
 import subprocess
@@ -13,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from contracts.events.dead import DeadLetter
-from infra.local.child import LAUNCHER
+from infra.launch import launching
 from infra.settings import Settings
 from tests.connected.garbage import GARBAGE, TOPIC, Raw, outside, signed, uploaded
 from tests.connected.log import Tap, begin_here, lag, until
@@ -27,7 +26,7 @@ SIGNALS = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signa
 
 def start(bootstrap: str, group: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "tests.connected.delivery_worker", bootstrap, group]
-    return subprocess.Popen([sys.executable, "-IS", str(LAUNCHER), str(os.getpid()), *command])
+    return subprocess.Popen([*launching(), *command])
 
 
 async def publish(bootstrap: str, records: list[Raw]) -> None:

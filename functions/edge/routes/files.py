@@ -129,7 +129,7 @@ async def _adopt(request: Request, id: str, data: FileUploaded) -> FileUploaded:
 
 
 async def _discard(request: Request, id: str) -> None:
-    """Delete an upload's bytes; what cannot be deleted now is swept later, as the log does not know it."""
+    """Delete an upload's bytes; what cannot be deleted now stays behind, and the log never knew it."""
     with suppress(UnavailableError):
         await deps(request).blobs.delete(_prefix(request, id))
 

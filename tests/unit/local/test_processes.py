@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infra.launch import __file__ as launcher
 from infra.local.child import Program, ending, spawn, tail
 from infra.local.errors import UserError
-from infra.local.launcher import __file__ as launcher
 from infra.local.stack import together
 from infra.local.supervisor import Supervisor, backoff
 
@@ -98,7 +98,7 @@ def test_a_child_dies_with_its_parent_even_on_kill_9(tmp_path: Path) -> None:
 
 def test_a_child_whose_parent_died_before_it_looked_does_not_start(tmp_path: Path) -> None:
     not_our_pid = str(os.getppid())
-    command = [sys.executable, "-IS", launcher, not_our_pid, "touch", str(tmp_path / "started")]
+    command = [sys.executable, "-IS", launcher, not_our_pid, "0", "touch", str(tmp_path / "started")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "the parent is gone" in done.stderr

@@ -14,6 +14,11 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
+def launching(memory_bytes: int = 0) -> list[str]:
+    """Return what to put before a command so that the program dies with this process; 0: no limit of memory."""
+    return [sys.executable, "-IS", __file__, str(os.getpid()), str(memory_bytes)]
+
+
 def main() -> None:
     """Bind to the parent, take the limits, become the program."""
     parent, memory = int(sys.argv[1]), int(sys.argv[2])
