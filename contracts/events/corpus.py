@@ -1,0 +1,157 @@
+"""Documents on their way to a data set: an archive, its documents, their chunks, the rows made of them.
+
+An archive is a file to the API, so that a job may name it; a document that came alone is an archive of one. All bytes
+made of an archive lie under its own prefix, `{tenant}/{archive}/…`, and go with it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.blobs import BlobRef
+from contracts.events import Payload
+
+Generator = Literal["extractive", "endpoint"]
+"""Who wrote the questions: rules over the text, or a model behind an OpenAI-compatible endpoint."""
+
+
+class Problem(BaseModel):
+    """Something in a document that could not be read."""
+
+    model_config = ConfigDict(frozen=True)
+
+    page: int | None = None
+    """1-based; None where a format has no pages."""
+    code: str
+    message: str
+    """What is wrong and what to do, in a sentence."""
+
+
+class ZipUploaded(Payload):
+    """An archive of documents is stored."""
+
+    blob: BlobRef
+    filename: str = Field(max_length=1024)
+    purpose: str = Field(max_length=64)
+    expires_after: int | None = Field(default=None, ge=3600, le=2592000)
+    """Seconds after creation at which the file may go."""
+
+
+class DocumentUploaded(Payload):
+    """One document is stored: an archive of one."""
+
+    blob: BlobRef
+    filename: str = Field(max_length=1024)
+    purpose: str = Field(max_length=64)
+    format: str = Field(max_length=16)
+    """As sniffed from the first bytes: pdf, docx, html, md or txt."""
+    expires_after: int | None = Field(default=None, ge=3600, le=2592000)
+
+
+class ZipExtracted(Payload):
+    """Every member of an archive was taken or skipped."""
+
+    manifest: BlobRef
+    """A JSON array of members: path, bytes, sha256, and either document (an id) and format, or code and message."""
+    taken: int
+    skipped: int
+
+
+class DocumentExtracted(Payload):
+    """A document's text is stored."""
+
+    archive: str
+    """The file that it came in."""
+    path: str = Field(max_length=1024)
+    """Its name there."""
+    text: BlobRef
+    """JSON: pages with their text, and elements (headings, paragraphs, lists, tables) as spans of it."""
+    pages: int
+    characters: int
+    problems: tuple[Problem, ...] = Field(default=(), max_length=100)
+    """Pages that could not be read, the first hundred."""
+
+
+class DocumentRejected(Payload):
+    """A document that nothing can be made of."""
+
+    archive: str
+    path: str = Field(max_length=1024)
+    code: str
+    message: str
+    page: int | None = None
+
+
+class DocumentChunked(Payload):
+    """A document was cut into chunks of the target model's tokens."""
+
+    archive: str
+    chunks: BlobRef
+    """JSON: chunks with id, text, tokens, heading, spans (page, start, end) and neighbours."""
+    n_chunks: int
+    tokens: int
+
+
+class CorpusPlanned(Payload):
+    """Every document has ended one way or the other; what is held out is fixed before any row is made."""
+
+    plan: BlobRef
+    """JSON: per chunk its split and budget; what was dropped as a duplicate of what."""
+    documents: int
+    chunks: int
+    held_out: int
+    """Chunks that training never sees."""
+    duplicates: int
+    rows: int
+    """Rows asked for in all."""
+
+
+class ExamplesSynthesized(Payload):
+    """The rows of one document were made and checked."""
+
+    archive: str
+    examples: BlobRef
+    """JSON lines: question, answer, quote with its span, chunk, split, scores; rejected ones with the reason."""
+    generator: Generator
+    kept: int
+    rejected: int
+    covered: int
+    """Chunks with at least one kept row."""
+
+
+class ExamplesFailed(Payload):
+    """No rows could be made of one document."""
+
+    archive: str
+    code: str
+    message: str
+
+
+class DatasetAssembled(Payload):
+    """The archive's data set is whole: what a job trains on."""
+
+    blob: BlobRef
+    """Canonical chat JSONL, as of a validated file of rows."""
+    rows: int
+    version: str
+    """SHA-256 of the rows: a data set is frozen under it."""
+    held_out: BlobRef | None = None
+    """Questions about chunks that training never sees, in the same form."""
+    held_out_rows: int = 0
+    lineage: BlobRef
+    """JSON lines beside the rows: chunk, pages, span, file hash, generator, scores."""
+    report: BlobRef
+    """JSON: coverage per document, page and chunk; rows dropped by reason; token histogram; samples."""
+    coverage: float = Field(ge=0, le=1)
+    """Share of the training chunks with at least one row."""
+    generator: Generator
+
+
+class DatasetFailed(Payload):
+    """No data set can be made of the archive."""
+
+    code: str
+    message: str
+    coverage: float | None = None
