@@ -311,3 +311,37 @@ class Requests(Protocol):
     async def complete(self, reservation: Reservation) -> None:
         """Say that the reply for this object went out, so that no later request without a key adopts it."""
         ...
+
+
+class BusyError(UnavailableError):
+    """A dependency asks to be left alone for a while."""
+
+    def __init__(self, dependency: str, message: str = "", retry_after: float | None = None) -> None:
+        super().__init__(dependency, message)
+        self.retry_after = retry_after
+        """Seconds, where it named some."""
+
+
+class RefusedError(Exception):
+    """A dependency understood the request and will not do it; asking the same again is of no use."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        """Of HTTP, 300 to 499."""
+
+
+class Generate(Protocol):
+    """A model behind an OpenAI-compatible endpoint, asked for one whole chat completion at a time."""
+
+    @property
+    def model(self) -> str:
+        """The name that requests carry."""
+        ...
+
+    async def __call__(self, body: Mapping[str, Any]) -> str:
+        """POST a chat request and return the text of its first choice.
+
+        Raises UnavailableError (no answer in time, 5xx, an answer of another shape), BusyError (429) or RefusedError.
+        """
+        ...
