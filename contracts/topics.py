@@ -5,6 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.events import Payload
+from contracts.events.corpus import (
+    CorpusPlanned,
+    DatasetAssembled,
+    DatasetFailed,
+    DocumentChunked,
+    DocumentExtracted,
+    DocumentRejected,
+    DocumentUploaded,
+    ExamplesFailed,
+    ExamplesSynthesized,
+    ZipExtracted,
+    ZipUploaded,
+)
 from contracts.events.dead import DeadLetter
 from contracts.events.files import FileDeleted, FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import (
@@ -47,6 +60,17 @@ TOPICS: tuple[Topic, ...] = (
     Topic("file.validated", FileValidated, ("prepare_job",)),
     Topic("file.rejected", FileRejected, ("prepare_job",)),
     Topic("file.deleted", FileDeleted, ("prepare_job",)),
+    Topic("zip.uploaded", ZipUploaded, ("extract_zip", "prepare_job"), outside="file-", born=True),
+    Topic("zip.extracted", ZipExtracted, ("extract_text", "plan_corpus")),
+    Topic("document.uploaded", DocumentUploaded, ("extract_text", "prepare_job"), outside="file-", born=True),
+    Topic("document.extracted", DocumentExtracted, ("chunk_text",)),
+    Topic("document.rejected", DocumentRejected, ("plan_corpus",)),
+    Topic("document.chunked", DocumentChunked, ("plan_corpus",)),
+    Topic("corpus.planned", CorpusPlanned, ("synthesize_examples", "assemble_dataset")),
+    Topic("examples.synthesized", ExamplesSynthesized, ("assemble_dataset",)),
+    Topic("examples.failed", ExamplesFailed, ("assemble_dataset",)),
+    Topic("dataset.assembled", DatasetAssembled, ("prepare_job",)),
+    Topic("dataset.failed", DatasetFailed, ("prepare_job",)),
     Topic("job.created", JobCreated, ("prepare_job",), outside="ftjob-", born=True),
     Topic("job.queued", JobQueued, ("train_model",)),
     Topic("job.pause_requested", JobPauseRequested, ("control_job",), outside="ftjob-"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contracts.documents.corpus import ARCHIVES, DOCUMENTS
 from contracts.documents.facts import Facts, ReadModel, Stored, View, build, fold
 from contracts.documents.files import FILES
 from contracts.documents.jobs import JOB_CHECKPOINTS, JOB_EVENTS, JOBS
@@ -12,7 +13,19 @@ from contracts.envelope import Event
 
 READ_MODELS: dict[str, ReadModel] = {
     model.name: model
-    for model in (FILES, JOBS, JOB_EVENTS, JOB_CHECKPOINTS, MODELS, KEYS, PREP_FILES, PREP_JOBS, PREP_BASES)
+    for model in (
+        FILES,
+        ARCHIVES,
+        DOCUMENTS,
+        JOBS,
+        JOB_EVENTS,
+        JOB_CHECKPOINTS,
+        MODELS,
+        KEYS,
+        PREP_FILES,
+        PREP_JOBS,
+        PREP_BASES,
+    )
 }
 
 

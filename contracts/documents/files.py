@@ -8,7 +8,11 @@ from typing import Any
 from contracts.documents.facts import Fact, ReadModel, View, first
 from contracts.envelope import Event
 
-TOPICS = frozenset({"file.uploaded", "file.validated", "file.rejected", "file.deleted"})
+BIRTHS = ("file.uploaded", "zip.uploaded", "document.uploaded")
+VERDICTS = ("file.validated", "dataset.assembled")
+"""The rows are there."""
+REFUSALS = ("file.rejected", "dataset.failed")
+TOPICS = frozenset({*BIRTHS, *VERDICTS, *REFUSALS, "file.deleted"})
 
 
 def _touches(event: Event) -> Iterable[str]:
@@ -17,12 +21,12 @@ def _touches(event: Event) -> Iterable[str]:
 
 def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     """Return the file as shown; a deletion is a tombstone that no late event revives."""
-    born = first(facts, "file.uploaded")
+    born = first(facts, *BIRTHS)
     if born is None:
         return None
     data: dict[str, Any] = born["data"]
-    validated = first(facts, "file.validated")
-    rejected = first(facts, "file.rejected")
+    validated = first(facts, *VERDICTS)
+    rejected = first(facts, *REFUSALS)
     deleted = first(facts, "file.deleted")
     if data["purpose"] == "fine-tune-results":
         status = "processed"
@@ -36,7 +40,8 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "created_at": born["at"],
         "filename": data["filename"],
         "purpose": data["purpose"],
-        "format": data["format"],
+        "format": "zip" if born["type"] == "zip.uploaded" else data["format"],
+        "archive": born["type"] != "file.uploaded",
         "blob": data["blob"],
         "expires_after": data["expires_after"],
         "status": status,
@@ -49,7 +54,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 FILES = ReadModel(
     name="files",
-    version=1,
+    version=2,
     topics=TOPICS,
     touches=_touches,
     view=view,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from contracts.documents.facts import Fact, ReadModel, View, first, of_type
+from contracts.documents.files import BIRTHS, REFUSALS, VERDICTS
 from contracts.documents.models import PUBLIC
 from contracts.envelope import Event
 
@@ -23,15 +24,15 @@ def _touched_files(event: Event) -> Iterable[str]:
 
 def file_view(id: str, facts: Mapping[str, Fact]) -> View | None:
     """Return what is known of a file, and the jobs that wait for it; born with whichever comes first."""
-    born = first(facts, "file.uploaded")
-    validated = first(facts, "file.validated")
-    rejected = first(facts, "file.rejected")
+    born = first(facts, *BIRTHS)
+    validated = first(facts, *VERDICTS)
+    rejected = first(facts, *REFUSALS)
     waiting = sorted(event_subject(fact) for fact in of_type(facts, "job.created"))
     return {
         "id": id,
         "tenant": born["tenant"] if born else None,
         "uploaded": born["data"] if born else None,
-        "validated": validated["data"] if validated else None,
+        "validated": {"has_tools": False, **validated["data"]} if validated else None,
         "rejected": rejected["data"] if rejected else None,
         "deleted": first(facts, "file.deleted") is not None,
         "jobs": waiting,
@@ -46,8 +47,8 @@ def event_subject(fact: Fact) -> str:
 
 PREP_FILES = ReadModel(
     name="prep_files",
-    version=1,
-    topics=frozenset({"job.created", "file.uploaded", "file.validated", "file.rejected", "file.deleted"}),
+    version=2,
+    topics=frozenset({"job.created", "file.deleted", *BIRTHS, *VERDICTS, *REFUSALS}),
     touches=_touched_files,
     view=file_view,
 )

@@ -16,6 +16,16 @@ from contracts.documents.facts import Fact, add, fact_of
 from contracts.documents.jobs import JOBS
 from contracts.envelope import Event, make
 from contracts.events import Payload
+from contracts.events.corpus import (
+    CorpusPlanned,
+    DatasetFailed,
+    DocumentChunked,
+    DocumentExtracted,
+    DocumentRejected,
+    ExamplesFailed,
+    ZipExtracted,
+    ZipUploaded,
+)
 from contracts.events.files import FileDeleted, FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import (
     Histogram,
@@ -170,6 +180,20 @@ SEVEN_KINDS = {
         event(FileDeleted(), "file-1", at=4),
         CREATED,
     ],
+    "an archive": [
+        event(ZipUploaded(blob=BLOB, filename="a.zip", purpose="fine-tune"), "file-1", at=1),
+        event(ZipExtracted(manifest=BLOB, taken=2, skipped=0), "file-1", at=2),
+        event(CorpusPlanned(plan=BLOB, documents=2, chunks=9, held_out=1, duplicates=0, rows=9), "file-1", at=3),
+        event(DatasetFailed(code="c", message="m"), "file-1", at=4),
+        event(FileDeleted(), "file-1", at=5),
+        CREATED,
+    ],
+    "a document": [
+        event(DocumentExtracted(archive="file-1", path="a", text=BLOB, pages=1, characters=1), "doc-1", at=1),
+        event(DocumentRejected(archive="file-1", path="a", code="c", message="m"), "doc-1", at=2),
+        event(DocumentChunked(archive="file-1", chunks=BLOB, n_chunks=1, tokens=1), "doc-1", at=3),
+        event(ExamplesFailed(archive="file-1", code="c", message="m"), "doc-1", at=4),
+    ],
     "a model": [
         event(
             ModelRegistered(
@@ -206,7 +230,7 @@ def test_every_read_model_is_touched_by_these_cases() -> None:
     assert seen == set(READ_MODELS) - {"keys"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.randoms(use_true_random=False), st.integers(0, 20))
 def test_duplicates_and_late_copies_change_nothing(rng: random.Random, extra: int) -> None:
     events = [each for case in SEVEN_KINDS.values() for each in case]
