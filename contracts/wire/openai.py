@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from contracts.documents.messages import BIRTH, LAST
 from contracts.envelope import derived_id
 
 View = Mapping[str, Any]
 Object = dict[str, Any]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+TRAINING = "fine-tune"
+"""The purpose of files whose rows are checked."""
+FOUND = ("rows", "format", "shape", "has_tools", "version", "generator", "coverage", "held_out_rows")
+"""What `validation` shows of rows that were checked, or made of documents."""
+REFUSED = ("code", "message", "rows", "n_errors", "coverage")
 METRICS = (
     "step",
     "train_loss",
@@ -69,47 +77,69 @@ def seconds(milliseconds: int | None) -> int | None:
     return None if milliseconds is None else milliseconds // 1000
 
 
+def iso(milliseconds: int | None) -> str | None:
+    """Return a time as ISO 8601 in UTC, with microseconds and offset."""
+    if milliseconds is None:
+        return None
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="microseconds")
+
+
 def file(view: View) -> Object:
-    """Return a FileObject, with `checksum` (SHA-256) and `validation` as extras."""
-    rejected = view["rejected"]
+    """Return a FileObject, with `checksum` (SHA-256), `created_at_iso` and `validation` as extras."""
+    rejected = _rejected(view)
     expires = view["expires_after"]
     return {
         "id": view["id"],
         "object": "file",
         "bytes": view["blob"]["bytes"],
         "created_at": seconds(view["created_at"]),
+        "created_at_iso": iso(view["created_at"]),
         "expires_at": view["created_at"] // 1000 + expires if expires else None,
         "filename": view["filename"],
         "purpose": view["purpose"],
-        "status": view["status"],
+        "status": "processed" if view["status"] == "error" and rejected is None else view["status"],
         "status_details": rejected["message"] if rejected else None,
         "checksum": view["blob"]["sha256"],
         "validation": _validation(view),
     }
 
 
-def _validation(view: View) -> Object | None:
-    validated, rejected = view["validated"], view["rejected"]
+def _rejected(view: View) -> Mapping[str, Any] | None:
+    """Return why the file cannot be used; what is wrong with rows is nothing to a file that is not for training."""
+    rejected: Mapping[str, Any] | None = view["rejected"]
+    if rejected is None or view["purpose"] == TRAINING or view["archive"] or rejected["param"] != "file":
+        return rejected
+    return None
+
+
+def _validation(view: View) -> Object:
+    validated, rejected = view["validated"], _rejected(view)
+    shown: Object = {
+        "object": "validation",
+        "is_checked": True,
+        "is_valid": False,
+        "message": "",
+        "errors": {},
+        "is_generated_dataset": False,
+    }
     if rejected is not None:
-        return {
-            "is_checked": True,
-            "is_valid": False,
-            "code": rejected["code"],
-            "message": rejected["message"],
-            "rows": rejected["rows"],
-            "n_errors": rejected["n_errors"],
-            "errors": rejected["errors"],
-        }
+        errors: dict[str, list[Any]] = {}
+        for each in rejected.get("errors", ()):
+            errors.setdefault(str(each["line"]), []).append(each)
+        return {**shown, **_named(rejected, REFUSED), "errors": errors}
+    if view["purpose"] != TRAINING:
+        message = f"A file with the purpose '{view['purpose']}' is stored as it is; only rows for training are checked."
+        return {**shown, "is_checked": False, "message": message}
     if validated is not None:
-        return {
-            "is_checked": True,
-            "is_valid": True,
-            "message": f"Every one of the {validated['rows']} rows was checked.",
-            **{name: validated[name] for name in ("rows", "format", "shape", "has_tools")},
-        }
-    if view["purpose"] == "fine-tune-results":
-        return None
-    return {"is_checked": False, "is_valid": None, "message": "The rows are not checked yet."}
+        made = f"A data set of {validated['rows']} rows was made of the documents."
+        message = made if view["archive"] else f"Every one of the {validated['rows']} rows was checked."
+        valid = {"is_valid": True, "message": message, "is_generated_dataset": view["archive"]}
+        return {**shown, **valid, **_named(validated, FOUND)}
+    return {**shown, "is_checked": False, "message": "File is not yet validated."}
+
+
+def _named(data: View, names: Sequence[str]) -> Object:
+    return {name: data[name] for name in names if name in data}
 
 
 def derived_seed(job: str) -> int:
@@ -127,6 +157,7 @@ def job(view: View) -> Object:
         "id": view["id"],
         "object": "fine_tuning.job",
         "created_at": seconds(view["created_at"]),
+        "created_at_iso": iso(view["created_at"]),
         "finished_at": seconds(view["finished_at"]),
         "estimated_finish": _estimated_finish(view),
         "model": created["model"],
@@ -181,11 +212,23 @@ def job_event(view: View) -> Object:
         "id": view["id"],
         "object": "fine_tuning.job.event",
         "created_at": seconds(view["created_at"]),
+        "created_at_iso": iso(view["created_at"]),
         "level": view["level"],
         "message": view["message"],
         "type": view["type"],
+        "event": milestone(view),
         "data": view["data"] or {},
     }
+
+
+def milestone(view: View) -> str | None:
+    """Return which turn of its job an event line tells: submitted, start, succeeded, failed, stopped; None: no turn."""
+    first, second, rank = (int(part) for part in view["sort"].split(".")[:3])
+    if (first, second, rank) == (*BIRTH, 0):
+        return "submitted"
+    if (first, rank) == (LAST, 9):
+        return {"info": "succeeded", "error": "failed"}.get(view["level"], "stopped")
+    return "start" if rank == 4 and first < LAST else None
 
 
 def checkpoint_id(model: str) -> str:

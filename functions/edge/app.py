@@ -8,23 +8,36 @@ import time
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from functions.edge.auth import authenticate
 from functions.edge.context import EdgeDeps
 from functions.edge.errors import BUG, answer, on_http_error, to_api_error
-from functions.edge.routes import completions, files, health, jobs, models
+from functions.edge.routes import completions, files, health, jobs, legacy, models
 
 log = logging.getLogger(__name__)
 
-ROUTES: list[BaseRoute] = [
-    *health.ROUTES,
+_API = [
     *files.ROUTES,
     *jobs.ROUTES,
     *models.ROUTES,
     *completions.ROUTES,
+    *legacy.ROUTES,
 ]
+
+
+def _on_v2(route: Route) -> Route:
+    return Route("/v2" + route.path.removeprefix("/v1"), route.endpoint, methods=sorted(route.methods or ()))
+
+
+ROUTES: list[BaseRoute] = [
+    *health.ROUTES,
+    *_API,
+    *(_on_v2(route) for route in _API),
+    *legacy.ROOT,
+]
+"""Every path of the API is there twice: on /v1, and on /v2 for clients of LLMHub's second version."""
 
 
 def create_app(deps: EdgeDeps) -> Starlette:
@@ -74,7 +87,7 @@ class Envelope:
             await send(message)
 
         try:
-            if scope["path"].startswith("/v1/"):
+            if scope["path"].startswith(("/v1/", "/v2/")):
                 state["tenant"] = await authenticate(scope["headers"], self.deps.documents)
             await self.app(scope, receive, stamped)
         except Exception as error:

@@ -20,7 +20,8 @@ Filter = dict[str, Any]
 MAX_FILE = 512 * 2**20
 HEAD = 4096
 """Bytes of a file that are enough to tell its format."""
-PURPOSES = ("fine-tune",)
+PURPOSES = ("fine-tune", "embedding", "ingestion")
+"""The last two are stored for other tools: no job takes them."""
 OTHER_PURPOSES = ("assistants", "batch", "vision", "user_data", "evals")
 MAX_FILENAME = 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

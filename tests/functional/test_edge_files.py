@@ -116,7 +116,7 @@ async def test_a_body_that_comes_byte_by_byte_is_the_same_upload(world: World, a
         (b"%PDF-1.7", "a.pdf", "fine-tune", "unsupported", "file"),
         (b"", "a.jsonl", "fine-tune", "empty_file", "file"),
         (ROWS, "a.jsonl", "batch", "unsupported", "purpose"),
-        (ROWS, "a.jsonl", "embedding", "invalid_value", "purpose"),
+        (ROWS, "a.jsonl", "tuning", "invalid_value", "purpose"),
     ],
 )
 async def test_what_is_no_file_of_rows_is_refused(
@@ -235,7 +235,7 @@ async def test_the_verdict_shows_on_the_file(world: World, api: httpx.AsyncClien
     await world.say(FileValidated(format="jsonl", shape="chat", rows=10, blob=blob), good, "local")
     shown = (await api.get(f"/v1/files/{bad}")).json()
     assert (shown["status"], shown["status_details"]) == ("error", "Line 3 is wrong.")
-    assert shown["validation"]["errors"] == [row.model_dump()]
+    assert shown["validation"]["errors"] == {"3": [row.model_dump()]}
     shown = (await api.get(f"/v1/files/{good}")).json()
     assert (shown["status"], shown["validation"]["is_valid"], shown["validation"]["rows"]) == ("processed", True, 10)
 

@@ -11,6 +11,7 @@ from starlette.routing import Route
 from contracts.documents.models import PUBLIC
 from contracts.envelope import derived_id, make
 from contracts.events.jobs import JobCancelled, JobCreated, JobPauseRequested, JobResumeRequested
+from contracts.ports import Reservation
 from contracts.wire import openai
 from functions.edge import core
 from functions.edge.context import (
@@ -31,7 +32,13 @@ from functions.edge.refusals import no_job
 
 
 async def create_job(request: Request) -> Response:
-    """POST /fine_tuning/jobs: refuse what is known to be wrong, then publish `job.created`."""
+    """POST /fine_tuning/jobs."""
+    reservation, view = await created(request)
+    return await reply_reserved(request, reservation, openai.job(view))
+
+
+async def created(request: Request) -> tuple[Reservation, dict[str, Any]]:
+    """Refuse what is known to be wrong, then publish `job.created`; returns the job under its reserved id."""
     data = core.job_created(await read_json(request))
     await _check(request, data)
     new_id = new_object_id(request, "ftjob-")
@@ -43,8 +50,8 @@ async def create_job(request: Request) -> Response:
             data = data.model_copy(update={"seed": openai.derived_seed(id)})
         event = make(data, subject=id, tenant=tenant(request), id=derived_id(id, "job.created"))
         await publish(request, event)
-        view = await _job(request, id)
-    return await reply_reserved(request, reservation, openai.job(view))
+        view = await find_job(request, id)
+    return reservation, view
 
 
 async def _check(request: Request, data: JobCreated) -> None:
@@ -60,7 +67,8 @@ async def _check(request: Request, data: JobCreated) -> None:
             core.check_training_file(id, param, tenant(request), await owned(request, "files", id))
 
 
-async def _job(request: Request, id: str | None = None) -> dict[str, Any]:
+async def find_job(request: Request, id: str | None = None) -> dict[str, Any]:
+    """Return the tenant's job of that id, or of the path's; raises ApiError (404)."""
     name: str = id or request.path_params["id"]
     view = await owned(request, "jobs", name)
     if view is None:
@@ -77,14 +85,19 @@ async def list_jobs(request: Request) -> Response:
 
 async def retrieve_job(request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}."""
-    return reply(openai.job(await _job(request)))
+    return reply(openai.job(await find_job(request)))
 
 
 async def cancel_job(request: Request) -> Response:
-    """POST /fine_tuning/jobs/{id}/cancel: the job ends at once, unless somebody ended it first."""
-    job = await _job(request)
+    """POST /fine_tuning/jobs/{id}/cancel."""
+    return reply(openai.job(await cancelled(request)))
+
+
+async def cancelled(request: Request) -> dict[str, Any]:
+    """End the path's job at once, unless somebody ended it first; returns it."""
+    job = await find_job(request)
     if job["status"] == "cancelled" and is_retry(request):
-        return reply(openai.job(job))
+        return job
     core.check_cancel(job)
     id, controls = job["id"], deps(request).controls
     event = make(
@@ -98,10 +111,10 @@ async def cancel_job(request: Request) -> Response:
     for recorded in control.events[control.published :]:
         await publish(request, recorded)
     await controls.published(id, len(control.events))
-    job = await _job(request)
+    job = await find_job(request)
     if job["status"] != "cancelled":
         core.check_cancel(job)
-    return reply(openai.job(job))
+    return job
 
 
 async def pause_job(request: Request) -> Response:
@@ -116,7 +129,7 @@ async def resume_job(request: Request) -> Response:
 
 async def _desire(request: Request, wanted: Literal["pause", "run"]) -> Response:
     """Open an epoch on the control document, then say so."""
-    job = await _job(request)
+    job = await find_job(request)
     if core.wants_change(job, wanted):
         id = job["id"]
         request_id = deps(request).new_id()
@@ -124,31 +137,35 @@ async def _desire(request: Request, wanted: Literal["pause", "run"]) -> Response
         if control is not None:
             data = JobPauseRequested() if wanted == "pause" else JobResumeRequested()
             await publish(request, make(data, subject=id, tenant=tenant(request), id=request_id, epoch=control.epoch))
-        job = await _job(request)
+        job = await find_job(request)
         if control is None:
             core.check_desired(job)
     return reply(openai.job(job))
 
 
 async def list_events(request: Request) -> Response:
-    """GET /fine_tuning/jobs/{id}/events: newest first, without what a newer run made again."""
-    job = await _job(request)
-    asked = core.window(request.query_params, default=20, most=100)
+    """GET /fine_tuning/jobs/{id}/events: newest first."""
+    views, more = await event_page(request, core.window(request.query_params, default=20, most=100))
+    return reply(openai.page([openai.job_event(view) for view in views], more))
+
+
+async def event_page(request: Request, asked: core.Window) -> tuple[list[dict[str, Any]], bool]:
+    """Return one page of the path's job's events, without what a newer run made again, and whether more follow."""
+    job = await find_job(request)
     documents = deps(request).documents
     filters: list[dict[str, Any]] = [{"job": job["id"], "tenant": tenant(request)}, core.visible_events(job["runs"])]
     if asked.after is not None:
         last = await documents.get("job_events", asked.after)
         if last is None or last["job"] != job["id"]:
             raise core.unknown_after(asked.after)
-        filters.append({"sort": {"$lt": last["sort"]}})
-    found = await documents.find("job_events", {"$and": filters}, [("sort", -1)], asked.limit + 1)
-    data = [openai.job_event(view) for view in found[: asked.limit]]
-    return reply(openai.page(data, len(found) > asked.limit))
+        filters.append({"sort": {"$lt" if asked.descending else "$gt": last["sort"]}})
+    found = await documents.find("job_events", {"$and": filters}, [("sort", asked.direction)], asked.limit + 1)
+    return found[: asked.limit], len(found) > asked.limit
 
 
 async def list_checkpoints(request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}/checkpoints: newest first."""
-    job = await _job(request)
+    job = await find_job(request)
     asked = core.window(request.query_params, default=10, most=100)
     where = {"job": job["id"], "tenant": tenant(request)}
     found = await deps(request).documents.find("models", where, [("step", -1)])
