@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.envelope import derived_id
 from contracts.events.corpus import Generator
 
 Kind = Literal["title", "text", "list", "table"]
@@ -186,6 +187,11 @@ class RowOrigin(Model):
     """Rows of one example are variants: other distractors, another order."""
     generator: Generator
     scores: Mapping[str, float] = Field(default_factory=dict)
+
+
+def document_id(archive: str, sha256: str) -> str:
+    """Return the id of the document with these bytes in an archive: `doc-` and 32 hexadecimal digits."""
+    return f"doc-{derived_id(archive, sha256).replace('-', '')}"
 
 
 def plain_text(text: str) -> str:
