@@ -224,8 +224,8 @@ def job_event(view: View) -> Object:
 def milestone(view: View) -> str | None:
     """Return which turn of its job an event line tells: submitted, start, succeeded, failed, stopped; None: no turn."""
     first, second, rank = (int(part) for part in view["sort"].split(".")[:3])
-    if (first, second, rank) == (*BIRTH, 0):
-        return "submitted"
+    if (first, second, rank) == (*BIRTH, 0):  # a request from outside has no epoch either
+        return "submitted" if view["message"].startswith("Created") else None
     if (first, rank) == (LAST, 9):
         return {"info": "succeeded", "error": "failed"}.get(view["level"], "stopped")
     return "start" if rank == 4 and first < LAST else None
