@@ -101,6 +101,10 @@ class Documents(Protocol):
         """Return views by a MongoDB filter over view fields."""
         ...
 
+    async def count(self, model: str, where: Mapping[str, Any]) -> int:
+        """Return how many views match a MongoDB filter."""
+        ...
+
 
 class Controls(Protocol):
     """Control documents, one per running thing (a file being validated, a job): leases, desires, outcomes.

@@ -32,6 +32,7 @@ def file_view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "id": id,
         "tenant": born["tenant"] if born else None,
         "uploaded": born["data"] if born else None,
+        "archive": born is not None and born["type"] != "file.uploaded",
         "validated": {"has_tools": False, **validated["data"]} if validated else None,
         "rejected": rejected["data"] if rejected else None,
         "deleted": first(facts, "file.deleted") is not None,

@@ -85,6 +85,9 @@ def _file(role: str, name: str, file: View | None, tenant: str, late: bool, wait
         text = f"The job failed due to an invalid {noun} file. {file['rejected']['message']}"
         return Fail(f"invalid_{role}", text, role)
     validated = file["validated"]
+    if validated is None and file["archive"]:
+        text = f"The job waits for the data set that is being made of the documents in {name}."
+        return Wait("waiting_for_dataset", text)
     if validated is None:
         return Wait()
     if role == "training_file" and validated["rows"] < MIN_ROWS:

@@ -13,7 +13,18 @@ from contracts.ports import Bell, Controls, Documents, Emit
 from functions.prepare_job import core
 
 STAGE = "prepare"
-TOPICS = ("job.created", "file.uploaded", "file.validated", "file.rejected", "file.deleted", "model.registered")
+TOPICS = (
+    "job.created",
+    "file.uploaded",
+    "file.validated",
+    "file.rejected",
+    "file.deleted",
+    "zip.uploaded",
+    "document.uploaded",
+    "dataset.assembled",
+    "dataset.failed",
+    "model.registered",
+)
 JOINS = ("prep_jobs", "prep_files", "prep_bases")
 
 

@@ -148,6 +148,13 @@ class MongoDocuments:
         await self._whole(look_again=not found)
         return [each["view"] for each in found]
 
+    async def count(self, model: str, where: Mapping[str, Any]) -> int:
+        """Return how many views match a MongoDB filter."""
+        with weather():
+            found: int = await self._db[model].count_documents({"$and": [{"view": {"$ne": None}}, _prefixed(where)]})
+        await self._whole()
+        return found
+
     async def apply(self, event: Event, *models: str) -> None:
         """Fold `event` into each document that it touches (of `models` only, if given)."""
         await self._whole()

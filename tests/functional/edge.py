@@ -106,6 +106,9 @@ class DictDocuments:
             found.sort(key=lambda view: view[name] if view[name] is not None else -1, reverse=order < 0)
         return found[:limit] if limit else found
 
+    async def count(self, model: str, where: Mapping[str, Any]) -> int:
+        return len(await self.find(model, where))
+
     def _answer(self) -> None:
         if self.down is not None:
             raise self.down

@@ -20,6 +20,7 @@ def file(rows: int = 20, **more: Any) -> dict[str, Any]:
     return {
         "tenant": "acme",
         "uploaded": {"purpose": "fine-tune"},
+        "archive": False,
         "validated": {"rows": rows, "blob": {"key": "b"}, "has_tools": False},
         "rejected": None,
         "deleted": False,
@@ -63,6 +64,13 @@ def test_a_file_being_validated_is_waited_for_without_a_word_and_without_an_end(
     found = decide(job(), {"file-t": file(validated=None)}, BASE, 10**12, WAIT)
     assert found == Wait()
     assert delayed("ftjob-1", "acme", "e", Wait()) is None
+
+
+def test_documents_are_waited_for_until_their_data_set_is_whole_and_the_job_says_so() -> None:
+    found = decide(job(), {"file-t": file(validated=None, archive=True)}, BASE, 10**12, WAIT)
+    assert isinstance(found, Wait)
+    assert found.code == "waiting_for_dataset"
+    assert isinstance(decide(job(), {"file-t": file(archive=True)}, BASE, 10**12, WAIT), Ready)
 
 
 @pytest.mark.parametrize(
