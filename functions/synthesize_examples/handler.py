@@ -1,0 +1,25 @@
+"""A corpus was planned: open the stage that makes rows of each of its documents."""
+
+from __future__ import annotations
+
+import json
+
+from contracts.envelope import Event
+from contracts.ports import Bell, Blobs, Controls
+
+STAGE = "synthesize_examples"
+
+
+def subject_of(document: str) -> str:
+    """Return the subject of the control document; the document's own id is that of its extraction and chunking."""
+    return f"{document}/examples"
+
+
+async def on_corpus_planned(event: Event, blobs: Blobs, controls: Controls, bell: Bell) -> None:
+    """Open the work on every document of which rows are asked."""
+    planned = event.data.model_dump(mode="json")["plan"]
+    plan = json.loads(await blobs.get(planned["key"]))
+    inputs = {"event_id": event.id, "archive": event.subject, "plan": planned}
+    for document in sorted({chunk["document"] for chunk in plan["chunks"] if chunk["rows"] > 0}):
+        await controls.open(subject_of(document), event.tenant, STAGE, inputs)
+    bell(STAGE)

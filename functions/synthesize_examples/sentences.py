@@ -1,0 +1,109 @@
+"""Sentences of a chunk that can stand alone, each with its place in the page's text."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from contracts.corpus import Element, Page, Span, plain_text
+
+_BREAK = re.compile(
+    r"\n[ \t]*\n"  # a blank line
+    r"|\n(?=[ \t]*(?:[-*•‣–]|\(?[a-z][.)]|\(?\d{1,3}[.)])[ \t])"  # the next item of a list
+    r"|(?<=[.!?])[\"”’)\]]*\s+(?=[\"“(\[]?[A-Z0-9])"
+)
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|St|e\.g|i\.e|etc|vs|cf|No|Nos|Fig|Sec|Art|Inc|Ltd|Co|Corp|Jr|Sr|approx|[A-Z]))\.$"
+)
+_BULLET = re.compile(r"\s*(?:[-*•‣–]|\(?[a-z][.)]|\(?\d{1,3}(?:\.\d{1,3})*[.)]|\d+(?:\.\d+)+)\s+|\s+")
+_WHOLE = re.compile(r"[\"“]?[A-Z0-9].*[.!][\"”)]?")
+_CODE = re.compile(
+    r"https?://|www\.|[{}<>=\\|^~]|\*\*|##|\]\(|::|\(\)|__|--|\.\.|\$\w|\w- \w|\u00ad|[^\w\s]{4}|\?"
+    r"|#\d|@\w|©|\(c\)|Copyright \W*\d"
+)
+_WORDS = range(5, 56)
+_CHARACTERS = 360
+_CAPITALS = 0.4  # a sentence with more is shouted, a heading, or made of abbreviations
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence, white space plain, and where it stands."""
+
+    text: str
+    span: Span
+
+
+class Vocabulary:
+    """How a document writes its words: which begin small, which are names."""
+
+    def __init__(self, pages: Sequence[Page]) -> None:
+        self._small: set[str] = set()
+        self._names: set[str] = set()
+        for page in pages:
+            self._small.update(re.findall(r"\b[a-z][\w-]+", page.text))
+            self._names.update(re.findall(r"(?<=[a-z,] )[A-Z][\w-]+", page.text))
+
+    def is_name(self, word: str) -> bool:
+        """Return whether `word`, which begins a sentence, keeps its capital inside one."""
+        small = word[:1].lower() + word[1:]
+        if any(map(str.isupper, word[1:])) or any(map(str.isdigit, word)) or word in self._names:
+            return True
+        return small not in self._small and not word.endswith(("s", "ing", "tion", "ment", "ity", "ance", "ence"))
+
+
+class Parts:
+    """What kind of text lies where."""
+
+    def __init__(self, elements: Sequence[Element]) -> None:
+        self._elements: dict[int, list[Element]] = {}
+        for element in sorted(elements, key=lambda element: (element.span.page, element.span.start)):
+            self._elements.setdefault(element.span.page, []).append(element)
+        self._starts = {page: [one.span.start for one in found] for page, found in self._elements.items()}
+
+    def inside(self, span: Span) -> Iterator[tuple[str, Span]]:
+        """Yield (kind, span) of what lies in `span`, headings left out; text where nothing is known."""
+        known = self._elements.get(span.page, [])
+        starts = self._starts.get(span.page, [])
+        first = max(0, bisect_right(starts, span.start) - 1)
+        found = [one for one in known[first : bisect_left(starts, span.end)] if one.span.end > span.start]
+        if not found:
+            yield "text", span
+        for one in found:
+            if one.kind != "title":
+                start, end = max(span.start, one.span.start), min(span.end, one.span.end)
+                yield one.kind, Span(page=span.page, start=start, end=end)
+
+
+def sentences(page: str, span: Span) -> Iterator[Sentence]:
+    """Yield the whole sentences in `span` of a page's text."""
+    start = span.start
+    ends = list(_BREAK.finditer(page, span.start, span.end))
+    for end, following in [*((found.start(), found.end()) for found in ends), (span.end, span.end)]:
+        piece = page[start:end]
+        if following < span.end and page[end:following].strip() == "" and _ABBREVIATION.search(piece.rstrip()):
+            continue
+        closing = page[end:following].rstrip()
+        yield from _sentence(page, Span(page=span.page, start=start, end=end + len(closing)))
+        start = following
+
+
+def _sentence(page: str, span: Span) -> Iterator[Sentence]:
+    bullet = _BULLET.match(page, span.start, span.end)
+    start = bullet.end() if bullet is not None else span.start
+    end = start + len(page[start : span.end].rstrip())
+    text = plain_text(page[start:end])
+    if _stands_alone(text):
+        yield Sentence(text, Span(page=span.page, start=start, end=end))
+
+
+def _stands_alone(text: str) -> bool:
+    if len(text) > _CHARACTERS or len(text.split()) not in _WORDS or not _WHOLE.fullmatch(text) or _CODE.search(text):
+        return False
+    letters = [letter for letter in text if letter.isalpha()]
+    if sum(map(str.isupper, letters)) > _CAPITALS * len(letters) or any(letter >= "\u0370" for letter in letters):
+        return False  # the rules know English alone
+    even = text.count('"') % 2 == 0 and text.count("`") % 2 == 0
+    return even and text.count("(") == text.count(")") and text.count("“") == text.count("”")
