@@ -185,7 +185,8 @@ class RowOrigin(Model):
     """0-based place of the right chunk among those shown."""
     variant: int
     """Rows of one example are variants: other distractors, another order."""
-    generator: Generator
+    generator: Generator | None
+    """None: a general row against forgetting, which no document is behind; `sha256` is of the file it came in."""
     scores: Mapping[str, float] = Field(default_factory=dict)
 
 
