@@ -1,0 +1,185 @@
+"""Make the data set's files: `python -m functions.assemble_dataset.build spec.json`.
+
+The spec names `plan`, `documents` (pairs of a chunks file and an examples file or null), `general` (a file of canonical
+chat rows or null), `folder` (where the files are written) and `settings`. The verdict is printed as one JSON object.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import heapq
+import json
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.canonical import compact, sha256
+from contracts.corpus import Chunks, CorpusPlan, Example, RowOrigin
+from functions.assemble_dataset import report as reporting
+from functions.assemble_dataset.contexts import Draft, drafts
+from functions.assemble_dataset.core import Passage, Selection, Settings, draw, messages, passages, refusal, select
+from functions.assemble_dataset.mine import Miner
+
+ROWS, HELD_OUT, LINEAGE, HELD_OUT_LINEAGE, REPORT = (
+    "rows.jsonl",
+    "held_out.jsonl",
+    "lineage.jsonl",
+    "held_out.lineage.jsonl",
+    "report.json",
+)
+TOO_LARGE = 3
+"""Exit status when memory runs out."""
+
+_ENCODER = msgspec.json.Encoder()
+
+Row = tuple[dict[str, Any], RowOrigin]
+"""What a row says besides its line, and its origin with line 0."""
+
+
+def build(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the files and return the verdict as JSON."""
+    settings, folder = Settings.model_validate(spec["settings"]), Path(spec["folder"])
+    plan = CorpusPlan.model_validate_json(Path(spec["plan"]).read_bytes())
+    # Chunks of other documents than the plan's are not read: the plan alone says what may be shown.
+    planned = {chunk.document for chunk in plan.chunks}
+    every = (Chunks.model_validate_json(Path(chunks).read_bytes()) for chunks, _ in spec["documents"])
+    shelf = passages(plan, (document for document in every if document.document in planned))
+    by_chunk = {passage.chunk.id: passage for passage in shelf}
+    selection = select(_examples(spec["documents"]), by_chunk, settings.context_tokens)
+    made = drafts(selection, shelf, Miner(shelf), settings, plan.seed)
+
+    answered = reporting.covered_by(selection, made["train"])
+    covered, chunks = reporting.coverage(shelf, answered, "train")
+    examples = sum(1 for example in selection.kept if example.split == "train")
+    refused = refusal(len(made["train"]), covered, chunks, examples, selection.dropped["train"], settings)
+    if refused is not None:
+        return {"ok": False, "code": refused.code, "message": refused.message, "coverage": refused.coverage}
+
+    general = _general(spec["general"], settings, len(made["train"]), plan.seed)
+    page = reporting.report(plan, shelf, selection, made, settings, len(general))
+    own = _Rows(selection, shelf)
+    count = len(made["train"]) + len(general)
+    trained = _mixed(map(own, made["train"]), len(made["train"]), general)
+    version, samples = _write(trained, folder / ROWS, folder / LINEAGE, reporting.sampled(count))
+    _write(map(own, made["held_out"]), folder / HELD_OUT, folder / HELD_OUT_LINEAGE)
+    body = {"version": version, **page, "samples": samples}
+    (folder / REPORT).write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
+    return {
+        "ok": True,
+        "rows": count,
+        "version": version,
+        "held_out_rows": len(made["held_out"]),
+        "coverage": covered / chunks,
+        "generator": page["generator"],
+    }
+
+
+def _examples(documents: Iterable[Sequence[str | None]]) -> Iterator[Example]:
+    for _, path in documents:
+        if path is not None:
+            with Path(path).open("rb") as lines:
+                yield from (Example.model_validate_json(line) for line in lines if line.strip())
+
+
+class _Rows:
+    """Drafts become rows, one at a time: contexts are long, and there may be a million."""
+
+    def __init__(self, selection: Selection, shelf: Sequence[Passage]) -> None:
+        self._selection, self._shelf = selection, shelf
+        self._by_chunk = {passage.chunk.id: passage for passage in shelf}
+
+    def __call__(self, draft: Draft) -> Row:
+        example = self._selection.kept[draft.example]
+        own, absent = self._by_chunk[example.chunk], draft.position is None
+        shown = [self._shelf[place] for place in draft.shown]
+        origin = RowOrigin(
+            line=0,
+            example=example.id,
+            document=example.document,
+            path=own.path,
+            sha256=own.sha256,
+            chunk=example.chunk,
+            quote="" if absent else example.quote,
+            span=None if absent else example.span,
+            distractors=tuple(passage.chunk.id for passage in shown if passage is not own),
+            position=draft.position,
+            variant=draft.variant,
+            generator=example.generator,
+            scores=example.scores,
+        )
+        return {"messages": messages(example, shown, absent)}, origin
+
+
+def _general(path: str | None, settings: Settings, rows: int, seed: int) -> list[Row]:
+    """Return general rows drawn by their content, as many as the setting's share of all asks for."""
+    if path is None or settings.general is None:
+        return []
+    wanted = round(settings.general_share / (1 - settings.general_share) * rows)
+    with Path(path).open("rb") as lines:
+        bodies = (json.loads(line) for line in lines if line.strip())
+        keyed = ((sha256(compact(body := {**row, "line": 0})), body) for row in bodies)
+        drawn = heapq.nsmallest(wanted, keyed, key=lambda pair: draw(seed, "general", pair[0]))
+    return [(body, _general_origin(digest, settings.general.sha256)) for digest, body in drawn]
+
+
+def _general_origin(digest: str, file: str) -> RowOrigin:
+    return RowOrigin(
+        line=0,
+        example=f"row-{digest[:32]}",
+        document="",
+        path="",
+        sha256=file,
+        chunk="",
+        quote="",
+        span=None,
+        distractors=(),
+        position=None,
+        variant=0,
+        generator=None,
+    )
+
+
+def _mixed(rows: Iterator[Row], count: int, general: Sequence[Row]) -> Iterator[Row]:
+    """Yield all rows, the general ones spread evenly over the others, which are `count`."""
+    one = (((at + 0.5) / count, row) for at, row in enumerate(rows))
+    other = (((at + 0.5) / len(general), row) for at, row in enumerate(general))
+    return (row for _, row in heapq.merge(one, other, key=itemgetter(0)))
+
+
+def _write(
+    rows: Iterable[Row], path: Path, lineage: Path, sampled: Collection[int] = ()
+) -> tuple[str, list[reporting.Report]]:
+    """Write rows and lineage; return the SHA-256 of the rows and those that were asked for as samples."""
+    digest, samples = hashlib.sha256(), []
+    with path.open("wb") as out, lineage.open("wb") as origins:
+        for line, (body, unplaced) in enumerate(rows, 1):
+            origin = unplaced.model_copy(update={"line": line})
+            encoded = _ENCODER.encode({**body, "line": line}) + b"\n"
+            out.write(encoded)
+            digest.update(encoded)
+            origins.write(origin.model_dump_json().encode() + b"\n")
+            if line in sampled:
+                samples.append(reporting.sample(origin, body["messages"]))
+    return digest.hexdigest(), samples
+
+
+def main(spec_path: str) -> int:
+    """Build what the spec names and print the verdict."""
+    gc.disable()  # nothing here is cyclic, and looking for cycles among so many objects costs a sixth of the time
+    try:
+        print(json.dumps(build(json.loads(Path(spec_path).read_text(encoding="utf-8")))))
+    except BaseException as error:
+        # Out of memory, the parser in Rust panics instead; that class cannot be imported.
+        if isinstance(error, MemoryError) or type(error).__name__ == "PanicException":
+            return TOO_LARGE
+        raise
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,255 @@
+"""What may be shown to a learner: passages, the examples that survive, and whether they make a data set."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.blobs import BlobRef
+from contracts.corpus import Chunk, Chunks, CorpusPlan, Example, Span, Split, plain_text
+
+SPLITS: tuple[Split, ...] = ("train", "held_out")
+
+# The form of a row. The demo base was pretrained on exactly these words, so that even one million parameters can
+# learn from a few hundred rows; a large model does not mind.
+BRIEF_SYSTEM = "Answer briefly from the context."
+QUOTE_SYSTEM = "Answer with the sentence from the context."
+"""Instead of BRIEF_SYSTEM where the answer is the quote itself."""
+USER = "Context:\n{context}\n\nQuestion: {question}"
+PASSAGE = "[{number}] {text}"
+"""One line of the context; numbers count from 1."""
+REFUSAL = "The context does not say."
+"""The answer where no passage shown holds one."""
+PASSAGE_TOKENS = 4
+"""What the number and the line end of a passage are taken to cost."""
+
+_WORD = re.compile(r"\w+")
+
+
+class Settings(BaseModel):
+    """How a data set is put together; recorded with the first attempt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variants: int = Field(default=2, ge=1, le=16)
+    """Rows of each training example: other distractors, another order. A held-out example has one row."""
+    hard: int = Field(default=2, ge=0, le=32)
+    """Distractors that BM25 finds for the question."""
+    random: int = Field(default=1, ge=0, le=32)
+    """Distractors from anywhere in the split; they also stand in for hard ones that cannot be found."""
+    context_tokens: int = Field(default=1024, ge=16)
+    """The most that a row's passages may have in the target model's tokens; question and answer come on top."""
+    absent_share: float = Field(default=0.1, ge=0, le=0.5)
+    """Share of the rows about documents whose passages do not hold the answer."""
+    min_coverage: float = Field(default=0.5, ge=0, le=1)
+    """Share of the training chunks that need a row, or else there is no data set."""
+    min_rows: int = Field(default=10, ge=1)
+    general: BlobRef | None = None
+    """Canonical chat rows of any subject, mixed into training against forgetting."""
+    general_share: float = Field(default=0.1, ge=0, le=0.9)
+    """Share of the training rows that are general ones, where there are any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A planned chunk, ready to be shown."""
+
+    chunk: Chunk
+    path: str
+    sha256: str
+    """Of the document's bytes."""
+    split: Split
+    asked: int
+    """Examples asked of it."""
+    shown: str
+    """One line: its headings, unless it begins with them, and its text."""
+    words: str
+    """`normal` of what is shown, a space at either end."""
+    tokens: int
+    """What it costs in a context."""
+    leaks: bool
+    """Whether it is for training and shares text with a held-out chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The examples that become rows, sorted by id, and why others do not."""
+
+    kept: tuple[Example, ...]
+    dropped: Mapping[Split, Counter[str]]
+    """Reason → examples."""
+    rivals: Mapping[str, frozenset[str]]
+    """Normal question → the chunks that it was asked of, where there are several: each answers it in its own way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why there is no data set."""
+
+    code: str
+    message: str
+    coverage: float | None = None
+
+
+def normal(text: str) -> str:
+    """Return the words of `text` in lower case, one space between them: what two wordings are compared by."""
+    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def needle(text: str) -> str:
+    """Return what to look for in a passage's `words`; only ASCII is cut at words, as not all scripts have spaces."""
+    words = normal(text)
+    return f" {words} " if words.isascii() else words
+
+
+def draw(*key: str | int) -> int:
+    """Return 64 bits that depend on `key` alone: chance that is the same on every machine and in every order."""
+    return int.from_bytes(hashlib.sha256("\n".join(map(str, key)).encode()).digest()[:8], "big")
+
+
+def passages(plan: CorpusPlan, documents: Iterable[Chunks]) -> list[Passage]:
+    """Return the planned chunks sorted by path, document and place, so that neighbours are likely confounders.
+
+    Raises ValueError when the plan names a chunk that no document has.
+    """
+    planned = {chunk.chunk: chunk for chunk in plan.chunks}
+    found = []
+    for document in sorted(documents, key=lambda document: (document.path, document.document)):
+        chunks = sorted((chunk for chunk in document.chunks if chunk.id in planned), key=lambda chunk: chunk.index)
+        secret = _Extents(span for chunk in chunks if planned[chunk.id].split == "held_out" for span in chunk.spans)
+        for chunk in chunks:
+            plans = planned.pop(chunk.id)
+            shown = _shown(chunk)
+            found.append(
+                Passage(
+                    chunk=chunk,
+                    path=document.path,
+                    sha256=document.sha256,
+                    split=plans.split,
+                    asked=plans.rows,
+                    shown=shown,
+                    words=f" {normal(shown)} ",
+                    tokens=_cost(chunk, shown),
+                    leaks=plans.split == "train" and any(map(secret.touches, chunk.spans)),
+                )
+            )
+    if planned:
+        raise ValueError(f"the plan names {len(planned)} chunks that no document has, such as {min(planned)}")
+    return found
+
+
+class _Extents:
+    """Spans that may overlap one another, asked whether another one touches any."""
+
+    def __init__(self, spans: Iterable[Span]) -> None:
+        self._ends: dict[int, list[int]] = defaultdict(list)
+        self._starts: dict[int, list[int]] = defaultdict(list)
+        for span in sorted(spans, key=lambda span: (span.page, span.start)):
+            starts, ends = self._starts[span.page], self._ends[span.page]
+            if ends and span.start <= ends[-1]:
+                ends[-1] = max(ends[-1], span.end)
+            else:
+                starts.append(span.start)
+                ends.append(span.end)
+
+    def touches(self, span: Span) -> bool:
+        """Return whether `span` has a character in common with one of them."""
+        ends = self._ends.get(span.page, [])
+        at = bisect_left(ends, span.start + 1)
+        return at < len(ends) and self._starts[span.page][at] < span.end
+
+
+def _shown(chunk: Chunk) -> str:
+    text, heading = plain_text(chunk.text), plain_text(chunk.heading)
+    return text if not heading or text.startswith(heading.rsplit(" › ", 1)[-1]) else f"{heading}: {text}"
+
+
+def _cost(chunk: Chunk, shown: str) -> int:
+    # The heading is not among the chunk's counted tokens; it is taken to have as many per character.
+    return ceil(chunk.tokens * max(1.0, len(shown) / max(len(chunk.text), 1))) + PASSAGE_TOKENS
+
+
+def select(examples: Iterable[Example], by_chunk: Mapping[str, Passage], context_tokens: int) -> Selection:
+    """Return the examples that may become rows; which of two that ask the same stays does not depend on their order.
+
+    A held-out example goes before a training one that asks the same: the benchmark must not be trained on.
+    """
+    dropped: dict[Split, Counter[str]] = {split: Counter() for split in SPLITS}
+    sound, asked = [], defaultdict(set)
+    for example in examples:
+        code = example.code or _unsound(example, by_chunk.get(example.chunk), context_tokens)
+        if code is not None:
+            dropped[example.split][code] += 1
+        else:
+            sound.append(example)
+            asked[normal(example.question)].add(example.chunk)
+    kept: dict[str, Example] = {}
+    for example in sorted(sound, key=lambda example: (example.split == "train", example.id)):
+        other = kept.setdefault(normal(example.question), example)
+        if other is not example:
+            dropped[example.split]["duplicate" if other.split == example.split else "leaks_held_out"] += 1
+    rivals = {question: frozenset(chunks) for question, chunks in asked.items() if len(chunks) > 1}
+    return Selection(tuple(sorted(kept.values(), key=lambda example: example.id)), dropped, rivals)
+
+
+def _unsound(example: Example, passage: Passage | None, context_tokens: int) -> str | None:
+    """Return why no row can be made of an example that was found good, or None."""
+    if passage is None or passage.split != example.split or passage.chunk.document != example.document:
+        return "unplanned"
+    if passage.leaks:
+        return "leaks_held_out"
+    inside = any(
+        span.page == example.span.page and span.start <= example.span.start and example.span.end <= span.end
+        for span in passage.chunk.spans
+    )
+    if not inside or plain_text(example.quote) not in plain_text(passage.chunk.text):
+        return "quote_not_found"
+    if not (normal(example.question) and normal(example.answer) and normal(example.quote)):
+        return "no_words"
+    return "too_long" if passage.tokens > context_tokens else None
+
+
+def messages(example: Example, shown: Sequence[Passage], absent: bool) -> list[dict[str, str]]:
+    """Return the chat of a row: a system message, the passages with the question, the answer or the refusal."""
+    quoted = normal(example.answer) == normal(example.quote)
+    lines = (PASSAGE.format(number=number, text=passage.shown) for number, passage in enumerate(shown, 1))
+    asked = USER.format(context="\n".join(lines), question=plain_text(example.question))
+    return [
+        {"role": "system", "content": QUOTE_SYSTEM if quoted else BRIEF_SYSTEM},
+        {"role": "user", "content": asked},
+        {"role": "assistant", "content": REFUSAL if absent else example.answer.strip()},
+    ]
+
+
+def refusal(
+    rows: int, covered: int, chunks: int, examples: int, dropped: Mapping[str, int], settings: Settings
+) -> Refusal | None:
+    """Return why what was found is no data set, or None; all counts are of training alone.
+
+    `rows` are those about the documents, `covered` of `chunks` have one, `dropped` counts lost examples by reason.
+    """
+    share = covered / chunks if chunks else 0.0
+    lost = ", ".join(f"{count} {code}" for code, count in sorted(dropped.items())) or "none were made"
+    if not examples:
+        what = f"No example for training is left: of those made, {lost}."
+        return Refusal("no_examples", f"{what} Upload documents with more running text, or name a generator.", share)
+    if share < settings.min_coverage:
+        what = (
+            f"Only {covered} of {chunks} training chunks have a row ({share:.0%}; {settings.min_coverage:.0%} needed)"
+        )
+        return Refusal("coverage_too_low", f"{what}; examples lost: {lost}. {_ADVICE}", share)
+    if rows < settings.min_rows:
+        what = f"The documents give {rows} training rows; {settings.min_rows} are needed; examples lost: {lost}."
+        return Refusal("too_few_rows", f"{what} Upload more text.", share)
+    return None
+
+
+_ADVICE = "Name a better generator, upload documents with more running text, or lower the setting min_coverage."

@@ -1,0 +1,147 @@
+"""What a data set is made of, for people: coverage, what was lost and why, lengths, samples; pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from contracts.corpus import CorpusPlan, RowOrigin, Split
+from contracts.events.corpus import Generator
+from functions.assemble_dataset.contexts import Draft
+from functions.assemble_dataset.core import SPLITS, Passage, Selection, Settings
+
+EDGES = (0, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 2**53)
+"""Bins of the histogram of tokens; the last one is open."""
+SAMPLES = 10
+
+Report = dict[str, Any]
+
+
+def generator_of(generators: Iterable[Generator]) -> Generator:
+    """Return the label of a data set: `extractive` as soon as rules wrote a part of it."""
+    return "endpoint" if set(generators) == {"endpoint"} else "extractive"
+
+
+def covered_by(selection: Selection, drafts: Iterable[Draft]) -> Counter[str]:
+    """Return chunk → its rows that are answered."""
+    return Counter(selection.kept[draft.example].chunk for draft in drafts if draft.position is not None)
+
+
+def coverage(passages: Sequence[Passage], rows: Mapping[str, int], split: Split) -> tuple[int, int]:
+    """Return how many chunks of the split have a row, and how many were asked for one."""
+    asked = [passage for passage in passages if passage.split == split and passage.asked]
+    return sum(1 for passage in asked if rows.get(passage.chunk.id)), len(asked)
+
+
+def report(
+    plan: CorpusPlan,
+    passages: Sequence[Passage],
+    selection: Selection,
+    drafts: Mapping[Split, Sequence[Draft]],
+    settings: Settings,
+    general: int,
+) -> Report:
+    """Return the report without the version and the samples, which are known when the rows are written."""
+    rows = covered_by(selection, (draft for split in SPLITS for draft in drafts[split]))
+    everything = [draft for split in SPLITS for draft in drafts[split]]
+    used = Counter(selection.kept[draft.example].generator for draft in everything)
+    return {
+        "generator": generator_of(used),
+        "generators": dict(sorted(used.items())),
+        "settings": settings.model_dump(mode="json"),
+        "splits": {split: _counts(drafts[split], general if split == "train" else 0) for split in SPLITS},
+        "examples": {
+            split: {
+                "kept": sum(1 for example in selection.kept if example.split == split),
+                "dropped": dict(sorted(selection.dropped[split].items())),
+            }
+            for split in SPLITS
+        },
+        "coverage": {split: _share(*coverage(passages, rows, split)) for split in SPLITS},
+        "duplicate_chunks": len(plan.dropped),
+        "rejected_documents": sorted(plan.rejected_documents),
+        "documents": _documents(passages, rows),
+        "context_tokens": _tokens([draft.tokens for draft in everything]),
+    }
+
+
+def sample(origin: RowOrigin, messages: Sequence[Mapping[str, Any]]) -> Report:
+    """Return a row as a person wants to see it."""
+    return {"messages": list(messages), "origin": origin.model_dump(mode="json")}
+
+
+def sampled(rows: int) -> frozenset[int]:
+    """Return the 1-based lines that are shown; the order of rows is chance already, so they are spread evenly."""
+    return frozenset(1 + rows * at // SAMPLES for at in range(SAMPLES))
+
+
+def _counts(drafts: Sequence[Draft], general: int) -> Report:
+    answered = [draft for draft in drafts if draft.position is not None]
+    return {
+        "rows": len(drafts) + general,
+        "answered": len(answered),
+        "absent": len(drafts) - len(answered),
+        "general": general,
+        "by_variant": _sorted(Counter(draft.variant for draft in answered)),
+        "by_position": _sorted(Counter(draft.position for draft in answered if draft.position is not None)),
+        "by_passages": _sorted(Counter(len(draft.shown) for draft in drafts)),
+    }
+
+
+def _sorted(counts: Counter[int]) -> dict[str, int]:
+    return {str(key): count for key, count in sorted(counts.items())}
+
+
+def _share(covered: int, chunks: int) -> Report:
+    return {"covered": covered, "chunks": chunks, "share": covered / chunks if chunks else 0.0}
+
+
+def _documents(passages: Sequence[Passage], rows: Mapping[str, int]) -> list[Report]:
+    by_document: dict[str, list[Passage]] = defaultdict(list)
+    for passage in passages:
+        by_document[passage.chunk.document].append(passage)
+    return [_document(members, rows) for members in by_document.values()]
+
+
+def _document(members: Sequence[Passage], rows: Mapping[str, int]) -> Report:
+    by_page: dict[int, list[Passage]] = defaultdict(list)
+    for passage in members:
+        for page in {span.page for span in passage.chunk.spans}:
+            by_page[page].append(passage)
+    return {
+        "document": members[0].chunk.document,
+        "path": members[0].path,
+        "sha256": members[0].sha256,
+        **_extent(members, rows),
+        "by_page": [{"page": page, **_extent(by_page[page], rows)} for page in sorted(by_page)],
+        "by_chunk": [
+            {
+                "chunk": passage.chunk.id,
+                "split": passage.split,
+                "pages": sorted({span.page for span in passage.chunk.spans}),
+                "asked": passage.asked,
+                "rows": rows.get(passage.chunk.id, 0),
+            }
+            for passage in members
+        ],
+    }
+
+
+def _extent(members: Sequence[Passage], rows: Mapping[str, int]) -> Report:
+    asked = [passage for passage in members if passage.asked]
+    covered = sum(1 for passage in asked if rows.get(passage.chunk.id))
+    return {**_share(covered, len(asked)), "rows": sum(rows.get(passage.chunk.id, 0) for passage in members)}
+
+
+def _tokens(lengths: Sequence[int]) -> Report:
+    counts = Counter(bisect_right(EDGES, length) - 1 for length in lengths)
+    last = max(counts, default=-1)
+    return {
+        "least": min(lengths, default=0),
+        "median": median(lengths) if lengths else 0,
+        "most": max(lengths, default=0),
+        "histogram": {"edges": EDGES[: last + 2], "counts": [counts[bin] for bin in range(last + 1)]},
+    }
