@@ -1,0 +1,18 @@
+"""An archive was uploaded: open the stage that unpacks it."""
+
+from __future__ import annotations
+
+from contracts.envelope import Event
+from contracts.ports import Bell, Controls
+
+STAGE = "extract_zip"
+
+
+async def on_zip_uploaded(event: Event, controls: Controls, bell: Bell) -> None:
+    """Open unpacking of an archive that is to be trained on; for other purposes it is only kept."""
+    uploaded = event.data.model_dump(mode="json")
+    if uploaded["purpose"] != "fine-tune":
+        return
+    inputs = {"event_id": event.id, "uploaded": uploaded}
+    await controls.open(event.subject, event.tenant, STAGE, inputs)
+    bell(STAGE)
