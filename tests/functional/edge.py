@@ -135,6 +135,7 @@ class DictControls:
             holder=None,
             live=False,
             opened_at=0,
+            inputs=dict(inputs),
         )
         return self.controls.setdefault(subject, new)
 

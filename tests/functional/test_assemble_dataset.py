@@ -18,7 +18,6 @@ from contracts.events.corpus import DatasetAssembled, DatasetFailed
 from contracts.ports import BlobMismatchError, BlobNotFoundError, UnavailableError
 from functions.assemble_dataset import work as assembly
 from functions.assemble_dataset.core import Settings
-from functions.assemble_dataset.handler import open_assembly
 from infra.adapters.child import ProcessChild
 from infra.adapters.memory import MemoryBlobs
 from tests.unit.assemble_dataset.archive import Archive, archive
@@ -218,16 +217,3 @@ def test_five_attempts_in_vain_are_a_failure() -> None:
     assert isinstance(event.data, DatasetFailed)
     assert (event.data.code, event.subject) == ("assembly_failed", ARCHIVE)
     assert event.id == derived_id(f"{ARCHIVE}/dataset", "end")
-
-
-async def test_assembly_is_opened_beside_the_archive() -> None:
-    opened: list[Any] = []
-
-    async def note(*arguments: Any) -> None:
-        opened.append(arguments)
-
-    controls: Any = SimpleNamespace(open=note)
-    bell: Any = opened.append
-    await open_assembly(ARCHIVE, "acme", {"event_id": "e1"}, controls, bell)
-    inputs = {"event_id": "e1", "archive": ARCHIVE}
-    assert opened == [(f"{ARCHIVE}/dataset", "acme", "assemble", inputs), "assemble"]

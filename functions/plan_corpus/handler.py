@@ -1,0 +1,40 @@
+"""Joins an archive with its documents: whichever ends last opens the stage that plans the corpus."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from contracts.envelope import Event
+from contracts.ports import Bell, Controls, Documents
+
+STAGE = "plan_corpus"
+TOPICS = ("zip.extracted", "document.chunked", "document.rejected")
+JOINS = ("archives", "documents")
+
+
+async def on_document_ended(event: Event, documents: Documents, controls: Controls, bell: Bell) -> None:
+    """File the event in the joins, then look whether every document of its archive has ended."""
+    await documents.apply(event, *JOINS)
+    said: dict[str, Any] = event.data.model_dump(mode="json")
+    await settle(said.get("archive", event.subject), documents, controls, bell, event.id)
+
+
+async def settle(
+    archive: str, documents: Documents, controls: Controls, bell: Bell, event_id: str | None = None
+) -> None:
+    """Open the planning of an archive whose documents have all ended; any other is left alone."""
+    found = await documents.get("archives", archive)
+    if found is None or found["documents"] is None or found["planned"] or found["failed"] or found["deleted"]:
+        return
+    of_it = {"archive": archive, "cut": True}
+    if await documents.count("documents", of_it) < found["documents"]:
+        return
+    ended = sorted(await documents.find("documents", of_it), key=lambda each: str(each["id"]))
+    inputs = {
+        "event_id": event_id,
+        "archive": archive,
+        "documents": [{"document": d["id"], "chunks": d["chunked"]["chunks"]} for d in ended if d["chunked"]],
+        "rejected": [d["id"] for d in ended if not d["chunked"]],
+    }
+    await controls.open(f"{archive}/plan", found["tenant"], STAGE, inputs)
+    bell(STAGE)

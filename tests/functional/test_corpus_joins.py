@@ -1,0 +1,101 @@
+"""P2, P5: whichever document ends last moves its archive on, whatever the order of events, and once."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from contracts.blobs import BlobRef
+from contracts.envelope import Event, derived_id, make
+from contracts.events import Payload
+from contracts.events.corpus import (
+    CorpusPlanned,
+    DocumentChunked,
+    DocumentExtracted,
+    DocumentRejected,
+    ExamplesFailed,
+    ExamplesSynthesized,
+    ZipExtracted,
+    ZipUploaded,
+)
+from contracts.events.files import FileDeleted
+from functions.assemble_dataset import handler as assemble
+from functions.plan_corpus import handler as plan
+from tests.functional.edge import DictControls, DictDocuments
+
+ARCHIVE = "file-1"
+
+
+def blob(name: str) -> BlobRef:
+    return BlobRef(key=f"acme/{ARCHIVE}/{name}", sha256="0" * 64, bytes=1)
+
+
+def event(data: Payload, subject: str = ARCHIVE, at: int = 1) -> Event:
+    made = make(data, subject=subject, tenant="acme", id=derived_id(subject, type(data).__name__))
+    return replace(made, at=at)
+
+
+def chunked(document: str) -> Event:
+    return event(DocumentChunked(archive=ARCHIVE, chunks=blob(f"{document}/chunks"), n_chunks=2, tokens=9), document)
+
+
+UPLOADED = event(ZipUploaded(blob=blob("content"), filename="a.zip", purpose="fine-tune"))
+EXTRACTED = event(ZipExtracted(manifest=blob("members"), taken=3, skipped=0))
+REJECTED = event(DocumentRejected(archive=ARCHIVE, path="c.pdf", code="no_text", message="m"), "doc-3")
+PLANNED = event(CorpusPlanned(plan=blob("plan"), documents=2, chunks=4, held_out=1, duplicates=0, rows=4))
+MADE = event(
+    ExamplesSynthesized(
+        archive=ARCHIVE, examples=blob("doc-1/examples"), generator="extractive", kept=2, rejected=0, covered=2
+    ),
+    "doc-1",
+)
+FAILED = event(ExamplesFailed(archive=ARCHIVE, code="no_examples", message="m"), "doc-2")
+
+
+@pytest.mark.parametrize("order", itertools.permutations([EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED]))
+async def test_the_last_document_to_end_opens_the_plan(order: tuple[Event, ...]) -> None:
+    documents, controls, rung = DictDocuments(), DictControls(), list[str]()
+    await documents.apply(UPLOADED)
+    for each in order[:-1]:
+        await plan.on_document_ended(each, documents, controls, rung.append)
+        await plan.on_document_ended(each, documents, controls, rung.append)  # delivered twice
+    assert not rung
+    await plan.on_document_ended(order[-1], documents, controls, rung.append)
+    assert rung == ["plan_corpus"]
+    opened = controls.controls[f"{ARCHIVE}/plan"]
+    assert (opened.tenant, opened.stage, opened.inputs["archive"]) == ("acme", "plan_corpus", ARCHIVE)
+    assert [each["document"] for each in opened.inputs["documents"]] == ["doc-1", "doc-2"]
+    assert opened.inputs["rejected"] == ["doc-3"]
+
+
+@pytest.mark.parametrize("order", itertools.permutations([PLANNED, MADE, FAILED]))
+async def test_the_last_rows_to_be_made_open_the_assembly(order: tuple[Event, ...]) -> None:
+    documents, controls, rung = DictDocuments(), DictControls(), list[str]()
+    for each in (UPLOADED, EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED):
+        await documents.apply(each)
+    for each in order:
+        assert not rung
+        await assemble.on_examples_ended(each, documents, controls, rung.append)
+    assert rung == ["assemble_dataset"]
+    opened = controls.controls[f"{ARCHIVE}/dataset"]
+    assert opened.inputs["plan"]["key"] == f"acme/{ARCHIVE}/plan"
+    assert [each["examples"] is None for each in opened.inputs["documents"]] == [False, True]
+
+
+async def test_a_deleted_archive_is_left_alone() -> None:
+    documents, controls, rung = DictDocuments(), DictControls(), list[str]()
+    for each in (UPLOADED, EXTRACTED, event(FileDeleted()), chunked("doc-1"), chunked("doc-2")):
+        await documents.apply(each)
+    await plan.on_document_ended(REJECTED, documents, controls, rung.append)
+    assert not controls.controls
+
+
+async def test_text_alone_does_not_end_a_document() -> None:
+    documents, controls, rung = DictDocuments(), DictControls(), list[str]()
+    text = DocumentExtracted(archive=ARCHIVE, path="a", text=blob("text"), pages=1, characters=5)
+    for each in (UPLOADED, event(text, "doc-2"), chunked("doc-1"), REJECTED):
+        await documents.apply(each)
+    await plan.on_document_ended(EXTRACTED, documents, controls, rung.append)
+    assert not rung
