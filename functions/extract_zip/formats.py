@@ -35,12 +35,13 @@ _KNOWN: tuple[tuple[bytes, str, str], ...] = (
 _PAGE = re.compile(r"<!doctype\s+html|<(?:html|head|body)[\s>]", re.IGNORECASE)
 _FRAGMENT = re.compile(r"<(?:title|meta|div|p|h[1-6]|table|ul|ol|section|article|main|header|span|b|br)[\s/>]", re.I)
 _MARKDOWN = re.compile(
-    r"""(?:\A|\n[ \t]*\n)\#{1,6}[ \t]+\S    # a heading behind an empty line
-    | ^[ ]{0,3}(?:```|~~~)                   # a fence
-    | ^\S.*\n={3,}[ \t]*$                    # an underlined heading
-    | ^\|?[ \t]*:?-{3,}:?[ \t]*\|            # the rule of a table
-    | \]\([^()\s]{1,300}\)                   # a link
-    | \*\*[^\s*][^*\n]{0,200}\*\*            # something bold
+    r"""(?:\A|\n[ \t]*\n)\#{2,6}[ \t]+\S                           # a heading behind an empty line
+    | (?:\A|\n[ \t]*\n)\#[ \t]+\S[^\n]*(?:\n[ \t]*\n|\n?\Z)      # between two: else it may be a comment in code
+    | ^[ ]{0,3}(?:```|~~~)                                          # a fence
+    | ^\S.*\n={3,}[ \t]*$                                           # an underlined heading
+    | ^\|?[ \t]*:?-{3,}:?[ \t]*\|                                   # the rule of a table
+    | [\w.!?"'`]\]\((?:https?://|mailto:|[#./]|[\w-]{1,100}[./])    # a link
+    | (?<!\w)\*\*[^\s*](?:[^*\n]{0,200}[^\s*])?\*\*(?!\w)           # something bold
     """,
     re.MULTILINE | re.VERBOSE,
 )

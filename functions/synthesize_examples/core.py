@@ -27,7 +27,7 @@ _SHINGLE = 5
 _UNNAMED = re.compile(
     r"\b(?:(?:in|from|by|to|of|do|does|did) (?:the|that) (?:(?:provided|given|above) )?(?:text|passage|excerpt|"
     r"paragraph|context|document|section|page|chapter|article|table|figure|list|sentence|quote|snippet|chunk)\b"
-    r"(?! (?:of|on|about|titled|called|named)\b| [A-Z\"“])"
+    r"(?! (?:of|on|about|titled|called|named)\b| (?-i:[A-Z\"“]))"
     r"|(?:this|these|those) [a-z]"
     r"|(?:mentioned|described|listed|given|shown|discussed|stated|provided) (?:above|below|here|earlier)"
     r"|the (?:above|below|following|former|latter|aforementioned)\b"

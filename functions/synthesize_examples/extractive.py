@@ -18,7 +18,7 @@ Pair = tuple[str, str]
 """Question and answer; the answer is words of the sentence."""
 Rule = Callable[[str, Vocabulary], Iterator[Pair]]
 
-_POINTS = re.compile(r"(?i)\b(?:following|below|above|as follows|here|see|do so)\b")
+_POINTS = re.compile(r"(?i)\b(?:following|below|above|as follows|here|see|do so|former|latter)\b|\bit$")
 
 
 class Extractor:
@@ -56,7 +56,7 @@ class Extractor:
                 if not not_alone(good, place.chunk.text):
                     found[good] = rank, Candidate(good, answer, sentence.text, sentence.span)
         if not found:
-            for question, answer in _cloze(sentence.text, place):
+            for question, answer in _cloze(sentence.text, place, self._vocabulary):
                 if not not_alone(question, place.chunk.text):
                     found[question] = len(_RULES), Candidate(question, answer, sentence.text, sentence.span)
         return list(found.values())
@@ -75,7 +75,7 @@ _TERM = re.compile(
     r"[\"“]([^\"“”]{2,60})[\"”] (shall mean|means|mean|refers to|shall refer to|is|are|includes|stands for) (.{12,})\."
 )
 _GLOSSARY = re.compile(r"([A-Z][\w-]*(?: [\w-]+){0,3}): ((?:[Aa]n?|[Tt]he person|Any|Each|the) .{12,})\.")
-_NO_TERM = re.compile(r"(?i)note|warning|example|see|usage|todo|tip|important|hint|caution|copyright|author")
+_NO_TERM = re.compile(rf"(?i)\b(?:note|warning|example|see|usage|todo|tip|important|hint|caution|authors?|{AUX})\b")
 
 
 def _quoted_term(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
@@ -89,7 +89,7 @@ def _quoted_term(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
         else:
             yield f'What does "{term}" mean?', meaning
     found = _GLOSSARY.fullmatch(text)
-    if found is not None and not _NO_TERM.match(found.group(1)):
+    if found is not None and not _NO_TERM.search(found.group(1)):
         yield f'What is meant by "{found.group(1)}"?', found.group(2)
 
 
@@ -138,6 +138,9 @@ def _value(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
 
 
 _CLAUSE = re.compile(rf"(.{{2,90}}?) ({AUX}) (?!not\b)(.+)\.")
+_HAPPENING = re.compile(
+    r"(.{2,90}?) (take|run|last|start|begin|open|close|expire|end|meet|occur|happen|operate|work)s((?: place)? .+)\."
+)
 _RANGE = re.compile(r"\b(?:to|and|or|through|-) \d")
 _SPAN = rf"(?:a |an |one |{NUMBER} ){TIME}"
 _HOW_LONG = (
@@ -160,12 +163,22 @@ _TIMES = [(ask, re.compile(rf"\b{pattern}\b")) for ask, pattern in _HOW_LONG]
 _TAIL = re.compile(r" (?:to|by|in|on|at|from|with|for|of|as|under|into|after|before|between|per)\b[^,;:]*")
 
 
+def _clause(text: str, vocabulary: Vocabulary) -> tuple[str, str, str] | None:
+    """Return auxiliary, subject and the rest of a plain main clause, as they stand in a question."""
+    found = _CLAUSE.fullmatch(text)
+    if found is not None:
+        named = _named(found.group(1), vocabulary)
+        return None if named is None else (found.group(2), named, found.group(3))
+    found = _HAPPENING.fullmatch(text)
+    named = None if found is None else _named(found.group(1), vocabulary)
+    return None if found is None or named is None else ("does", named, f"{found.group(2)}{found.group(3)}")
+
+
 def _time(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    clause = _CLAUSE.fullmatch(text)
-    named = None if clause is None else _named(clause.group(1), vocabulary)
-    if clause is None or named is None:
+    clause = _clause(text, vocabulary)
+    if clause is None:
         return
-    rest = clause.group(3)
+    aux, named, rest = clause
     for ask, pattern in _TIMES:
         found = pattern.search(rest)
         if found is None or _RANGE.match(rest[found.end() :].lstrip()):
@@ -177,7 +190,9 @@ def _time(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
             continue
         if kept and not _TAIL.fullmatch(kept):
             continue
-        yield f"{ask} {clause.group(2)} {named} {before}{kept}?", found.group()
+        if ask == "When" and aux in ("has", "have"):
+            return
+        yield f"{ask} {aux} {named} {before}{kept}?", found.group()
         return
 
 
@@ -192,12 +207,23 @@ _HAS = re.compile(
 )
 
 
+_RATE = re.compile(
+    rf"(.{{2,90}}?) ({AUX}) (?!not\b)([^,;:]+?) ((?:(?:{BOUND}) )?({NUMBER}) ([a-z]+s)) "
+    rf"((?:an?|per|each) (?:day|week|month|year))\."
+)
+
+
 def _count(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
     found = _COUNT.fullmatch(text)
     named = None if found is None else _named(found.group(1), vocabulary)
     if found is not None and named is not None:
         _, aux, verb, bound, number, things, rest = found.groups()
         yield f"How many {things} {aux} {named} {verb}{rest}?", f"{bound or ''}{number} {things}"
+    found = _RATE.fullmatch(text)
+    named = None if found is None else _named(found.group(1), vocabulary)
+    if found is not None and named is not None and found.group(6) != "times":
+        _, aux, done, answer, _, things, period = found.groups()
+        yield f"How many {things} {period} {aux} {named} {done}?", answer
     found = _HAS.fullmatch(text)
     named = None if found is None else _named(found.group(1), vocabulary)
     if found is not None and named is not None:
@@ -297,25 +323,33 @@ _MODAL = re.compile(
 )
 
 
+_DOES = re.compile(
+    r"((?:The|Each|Every) .{2,80}?) (record|review|check|issue|sign|manage|monitor|control|track|handle|operate|own|"
+    r"store|send|create|keep|serve|cover|return|inspect|appoint|measure|pay)s "
+    r"((?:the|an?|all|any|each|every|both|no|its|new) [^:]{4,})\."
+)
+
+
 def _verb(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _THIRD.fullmatch(text)
+    found = _THIRD.fullmatch(text) or _DOES.fullmatch(text)
     named = None if found is None or _NO_OBJECT.match(found.group(3)) else _named(found.group(1), vocabulary)
     if found is None or named is None:
         return
+    verb, plain = found.group(2), VERBS.get(found.group(2))
+    if plain is None:
+        verb, plain = f"{verb}s", verb
     if is_role(found.group(1)) and "," not in found.group(3):
-        yield f"Who {found.group(2)} {found.group(3)}?", found.group(1)
-    yield f"What does {named} {VERBS[found.group(2)]}?", found.group(3)
+        yield f"Who {verb} {found.group(3)}?", found.group(1)
+    yield f"What does {named} {plain}?", found.group(3)
 
 
 def _duty(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
     found = _MODAL.fullmatch(text)
-    named = None if found is None or not is_role(found.group(1)) else _named(found.group(1), vocabulary)
-    if found is None or named is None:
-        return
-    if "," not in found.group(3) and found.group(1).startswith(("The ", "A ", "An ")):
+    named = None
+    if found is not None and is_role(found.group(1)) and "," not in found.group(3):
+        named = _named(found.group(1).removeprefix("Only "), vocabulary)
+    if found is not None and named is not None and found.group(1).startswith(("The ", "A ", "An ", "Only ")):
         yield f"Who {found.group(2)} {found.group(3)}?", found.group(1)
-    else:
-        yield f"What {found.group(2)} {named} do?", f"{found.group(3)}"
 
 
 _RULES: tuple[Rule, ...] = (
@@ -334,13 +368,13 @@ _VERB = re.compile(
 )
 _FRAGMENT = re.compile(
     r"(?i)(?:it|they|he|she|this|these|those|that|such|however|there|and|but|or|also|then|instead|therefore|thus|"
-    r"otherwise|both|here|you|we|i|your|our|see|please|note|add|fix|drop|update|improve|use|support|remove|change|rename|bump|"
-    r"restore|expose|allow|make|\w+ed)\b"
+    r"otherwise|with it|both|here|you|we|i|your|our|see|please|note|add|fix|drop|update|improve|use|support|remove|"
+    r"change|rename|bump|restore|expose|allow|make|\w+ed)\b"
 )
 _NO_NAME = re.compile(r"(?:Section|Copyright|Exception|Notice|Note|License|Licence|Software|Work|Agreement|I)\b")
 
 
-def _cloze(text: str, place: Place) -> Iterator[Pair]:
+def _cloze(text: str, place: Place, vocabulary: Vocabulary) -> Iterator[Pair]:
     """Blank out the first number or the longest name that stands whole in a sentence that leans on none before it."""
     if _FRAGMENT.match(text) or _POINTS.search(text) or not _VERB.search(text) or '"' in text:
         return
@@ -350,7 +384,7 @@ def _cloze(text: str, place: Place) -> Iterator[Pair]:
     for found in spans:
         answer, before, after = found.group(), text[: found.start()], text[found.end() :]
         listed = before.endswith(", ") and after.startswith(",")
-        told = answer.casefold() in known or text.casefold().count(answer.casefold()) > 1
+        told = answer.casefold() in known or text.casefold().count(answer.casefold()) > 1 or vocabulary.is_topic(answer)
         mid_phrase = _NO_NAME.match(answer) or _LEFT.search(before) or _RIGHT.match(after)
         if len(answer) > 1 and not (listed or told or mid_phrase):
             yield f'According to "{_name_of(place)}", which words fill the blank: "{before}____{after}"?', answer

@@ -27,14 +27,15 @@ ROLES = _set(
     "suppliers vendor vendors owner owners user users contributor contributors maintainer maintainers licensor "
     "licensee licensors licensees author authors developer developers tenant tenants landlord nurse nurses doctor "
     "doctors physician pharmacist driver drivers teacher teachers student students member members applicant applicants "
-    "auditor auditors controller holder holders recipient recipients distributor distributors agency authority company "
+    "auditor auditors controller holder holders recipient recipients distributor distributors agency company "
     "lead leads head analyst analysts buyer buyers seller passengers guard guards foundation corporation"
 )
 MEASURES = _set(
     "limit limits maximum minimum size rate price cost costs fee number amount length duration period term deadline "
     "capacity weight height width depth temperature pressure speed port timeout interval threshold budget salary "
     "version age distance voltage power range quota default value percentage share discount deposit rent dose "
-    "extension ratio level score total target allowance time frequency warranty lifetime"
+    "extension ratio level score total target allowance time frequency warranty lifetime "
+    "occupancy area volume thickness diameter tolerance population concentration"
 )
 VERBS = {  # third person → plain; each of these is seldom a noun
     **{f"{verb}s": verb for verb in sorted(_set(
@@ -63,7 +64,7 @@ _UNCLEAR = re.compile(
 )
 _BAD_QUESTION = re.compile(
     r"\b(?:it|they|them|he|she|him|this|these|those|we|us|our|i|my|such|above|below|following|herein|hereby|"
-    r"hereunder|thereof|therein|former|latter|aforementioned|and/or|here)\b",
+    r"hereunder|thereof|therein|former|latter|aforementioned|and/or|here|that (?=\w+\?))\b",
     re.IGNORECASE,
 )
 _FINITE = re.compile(rf"\b(?:{AUX}|do|does|did|not)\b")
@@ -105,6 +106,6 @@ def asked(question: str) -> str | None:
     text = " ".join(question.split()).replace(" ?", "?").replace(" ,", ",")
     if len(text) not in _QUESTION_CHARACTERS or "!" in text or _BAD_QUESTION.search(text) or text.count('"') % 2:
         return None
-    if text.count("(") != text.count(")") or re.search(r"\b(?:and|or|of|the|a|an|that|which|not|only|also)\?$", text):
+    if text.count("(") != text.count(")") or re.search(r"\b(?:and|or|the|a|an|that|which|not|only|also)\?$", text):
         return None
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ _BULLET = re.compile(r"\s*(?:[-*•‣–]|\(?[a-z][.)]|\(?\d{1,3}(?:\.\d{1,3})*
 _WHOLE = re.compile(r"[\"“]?[A-Z0-9].*[.!][\"”)]?")
 _CODE = re.compile(
     r"https?://|www\.|[{}<>=\\|^~]|\*\*|##|\]\(|::|\(\)|__|--|\.\.|\$\w|\w- \w|\u00ad|[^\w\s]{4}|\?"
-    r"|#\d|@\w|©|\(c\)|Copyright \W*\d"
+    r"|#\d|@\w|[a-z]{3}[.!] [a-z]|©|\(c\)|Copyright \W*\d"
 )
 _WORDS = range(5, 56)
 _CHARACTERS = 360
@@ -36,22 +37,34 @@ class Sentence:
     span: Span
 
 
+_COMMON = (
+    *("s", "ing", "tion", "ment", "ity", "ance", "ence", "al", "ed", "ic", "ive", "ous", "able", "ible", "ary"),
+    *("ful", "less", "ent", "ant", "ness", "ost"),
+)
+"""Endings of words that are seldom names."""
+_OFTEN = 6
+
+
 class Vocabulary:
     """How a document writes its words: which begin small, which are names."""
 
     def __init__(self, pages: Sequence[Page]) -> None:
         self._small: set[str] = set()
-        self._names: set[str] = set()
+        self._names: Counter[str] = Counter()
         for page in pages:
             self._small.update(re.findall(r"\b[a-z][\w-]+", page.text))
             self._names.update(re.findall(r"(?<=[a-z,] )[A-Z][\w-]+", page.text))
 
     def is_name(self, word: str) -> bool:
-        """Return whether `word`, which begins a sentence, keeps its capital inside one."""
+        """Return whether `word`, which begins a sentence, keeps its capital inside one; a guess if seen once."""
         small = word[:1].lower() + word[1:]
         if any(map(str.isupper, word[1:])) or any(map(str.isdigit, word)) or word in self._names:
             return True
-        return small not in self._small and not word.endswith(("s", "ing", "tion", "ment", "ity", "ance", "ence"))
+        return small not in self._small and not word.endswith(_COMMON)
+
+    def is_topic(self, name: str) -> bool:
+        """Return whether a document names something so often that a reader guesses it."""
+        return self._names[name] >= _OFTEN
 
 
 class Parts:

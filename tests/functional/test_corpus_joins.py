@@ -54,7 +54,7 @@ MADE = event(
 FAILED = event(ExamplesFailed(archive=ARCHIVE, code="no_examples", message="m"), "doc-2")
 
 
-@pytest.mark.parametrize("order", itertools.permutations([EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED]))
+@pytest.mark.parametrize("order", list(itertools.permutations([EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED])))
 async def test_the_last_document_to_end_opens_the_plan(order: tuple[Event, ...]) -> None:
     documents, controls, rung = DictDocuments(), DictControls(), list[str]()
     await documents.apply(UPLOADED)
@@ -70,7 +70,7 @@ async def test_the_last_document_to_end_opens_the_plan(order: tuple[Event, ...])
     assert opened.inputs["rejected"] == ["doc-3"]
 
 
-@pytest.mark.parametrize("order", itertools.permutations([PLANNED, MADE, FAILED]))
+@pytest.mark.parametrize("order", list(itertools.permutations([PLANNED, MADE, FAILED])))
 async def test_the_last_rows_to_be_made_open_the_assembly(order: tuple[Event, ...]) -> None:
     documents, controls, rung = DictDocuments(), DictControls(), list[str]()
     for each in (UPLOADED, EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED):

@@ -42,8 +42,11 @@ def pdf() -> bytes:
         ("{placeholder} is replaced by a name.\n", "txt"),
         ("Dear all,\nplease note\n", "txt"),
         ("def total(rows):\n    # of all rows\n    return sum(rows)\n", "txt"),
+        ("# Copyright of somebody\nimport os\n\nos.run(*a, **b, **c)\nhandlers[name](event)\n", "txt"),
         ("1 page\x0c2 pages\n", "txt"),
         ("# Title\n\nSome text.\n", "md"),
+        ("# Title", "md"),
+        ("It is **never** lent.\n", "md"),
         ("Some text.\n\n## Part\nMore text.\n", "md"),
         ("Title\n=====\n\nText.\n", "md"),
         ("See [the manual](manual.html) for more.\n", "md"),
@@ -99,7 +102,26 @@ def test_a_zip_is_a_document_or_an_archive_by_the_names_in_it() -> None:
 
 @pytest.mark.parametrize(
     "unit",
-    ["[", "](", "](a", "**a", "#", "\n#", "\n\n", "\n ", "<!--", "<!---->", "<?", '"', ",", "=\n===", "|---", "- \n"],
+    [
+        "[",
+        "](",
+        "](a",
+        "a](",
+        "a](a",
+        "**a",
+        "#",
+        "\n#",
+        "\n\n",
+        "\n ",
+        "<!--",
+        "<!---->",
+        "<?",
+        '"',
+        ",",
+        "=\n===",
+        "|---",
+        "- \n",
+    ],
 )
 def test_no_text_takes_long_to_know(unit: str) -> None:
     """Ten thousand documents of the most awkward kind must not take an hour."""
