@@ -1,0 +1,399 @@
+"""Rows of a document are made as in operation: over HTTP, of an endpoint that fails in all the ways that they do."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from contracts.blobs import BlobRef
+from contracts.controls import Claim, Control
+from contracts.corpus import Chunks, Example, Text, text_at
+from contracts.envelope import derived_id, make
+from contracts.events.corpus import CorpusPlanned, ExamplesFailed, ExamplesSynthesized
+from contracts.ports import UnavailableError
+from functions.synthesize_examples import work as synthesis
+from functions.synthesize_examples.handler import STAGE, on_corpus_planned
+from functions.synthesize_examples.replies import Patience
+from infra.adapters.generator import HttpGenerate
+from infra.adapters.memory import MemoryBlobs
+from infra.local.ports import LOOPBACK, Ports
+from tests.unit.synthesize_examples.corpus import ARCHIVE, DOCUMENT, document
+
+KEY = "sk-a-secret-of-the-tenant"
+SECTIONS = {
+    f"Machine {name}": f"The pump {name} was built in {1990 + index} by Meyer AG. "
+    f"Its oil is changed after {100 + index} hours of work at the plant."
+    for index, name in enumerate(("Ada", "Bea", "Cleo", "Dora", "Edda", "Fria", "Gina", "Hera"))
+}
+Say = Callable[[str, int], "Response | None"]
+"""(section, how often it was asked) → an answer in place of the right one."""
+
+
+def pairs(passage: str) -> str:
+    """Return what a good model would say of a section."""
+    name = passage.split("pump ")[1].split()[0]
+    quote = passage.split(". ")[0].strip() + "."
+    year = quote.split(" in ")[1].split()[0]
+    return json.dumps(
+        {"pairs": [{"question": f"When was the pump {name} built?", "answer": f"In {year}", "quote": quote}]}
+    )
+
+
+def completion(content: str | None) -> Response:
+    """Return a chat completion."""
+    return JSONResponse({"choices": [{"message": {"role": "assistant", "content": content}}]})
+
+
+@dataclass
+class Endpoint:
+    """An OpenAI-compatible server of which the test says where it fails."""
+
+    url: str = ""
+    say: Say = lambda section, times: None
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    answered: Counter[str] = field(default_factory=Counter)
+    """Answers with 200 by the request's bytes."""
+    most: int = 0
+    """Most requests at the same time."""
+    now: int = 0
+
+    def times(self, section: str) -> int:
+        return sum(f"Section: {section}\n" in body["messages"][-1]["content"] for body in self.bodies)
+
+    async def answer(self, request: Request) -> Response:
+        raw = await request.body()
+        body = json.loads(raw)
+        asked = body["messages"][-1]["content"]
+        self.bodies.append(body)
+        self.headers.append(dict(request.headers))
+        section = asked.split("Section: ")[1].split("\n")[0] if "Section: " in asked else asked
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            await asyncio.sleep(0)
+            other = self.say(section, self.times(section))
+            if other is not None and other.status_code == 999:
+                while (await request.receive())["type"] != "http.disconnect":
+                    pass
+            if other is None:
+                other = completion(pairs(asked.split("<<<")[1]) if "<<<" in asked else "I do not know.")
+            if other.status_code == 200:
+                self.answered[raw.decode()] += 1
+            return other
+        finally:
+            self.now -= 1
+
+
+HANG = Response(status_code=999)
+
+
+@pytest.fixture
+async def endpoint() -> AsyncIterator[Endpoint]:
+    made = Endpoint()
+    app = Starlette(routes=[Route("/v1/chat/completions", made.answer, methods=["POST"])])
+    port = Ports({}, usual=False).choose("serving", 0)
+    server = uvicorn.Server(uvicorn.Config(app, host=LOOPBACK, port=port, log_level="error", lifespan="off"))
+    made.url = f"http://{LOOPBACK}:{port}/v1"
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield made
+    server.should_exit = server.force_exit = True
+    await task
+
+
+@pytest.fixture
+async def generate(endpoint: Endpoint) -> AsyncIterator[HttpGenerate]:
+    made = HttpGenerate(endpoint.url, "writer", KEY, seconds=0.5)
+    yield made
+    await made.close()
+
+
+@dataclass
+class World:
+    """A store with one planned document, and its control document."""
+
+    blobs: MemoryBlobs
+    text: Text
+    chunks: Chunks
+    plan: BlobRef
+    recorded: dict[str, Any] = field(default_factory=dict)
+    waits: list[float] = field(default_factory=list)
+    fence: int = 0
+
+    async def pause(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    async def record(self, name: str, value: Any) -> Any:
+        return self.recorded.setdefault(name, value)
+
+    def lease(self) -> Any:
+        """Return a lease as of a new attempt."""
+        self.fence += 1
+        control = Control(
+            subject=f"{DOCUMENT}/examples",
+            tenant="acme",
+            stage=STAGE,
+            ready=True,
+            epoch=1,
+            desired="run",
+            fence=self.fence,
+            attempts=1,
+            holder="test",
+            live=True,
+            opened_at=0,
+            inputs={"event_id": "e1", "archive": ARCHIVE, "plan": self.plan.model_dump()},
+        )
+        return SimpleNamespace(claim=Claim(control, self.fence, "n"), control=control, record=self.record)
+
+    async def work(
+        self, generate: HttpGenerate | None = None, base: HttpGenerate | None = None, **patience: Any
+    ) -> ExamplesSynthesized | ExamplesFailed:
+        """Return the verdict, having checked the envelope around it."""
+        settings = Patience(**{"attempts": 3, "outages": 2, **patience})
+        (event,) = await synthesis.work(self.lease(), self.blobs, generate, base, settings, self.pause)
+        assert (event.id, event.subject) == (derived_id(DOCUMENT, "examples"), DOCUMENT)
+        assert (event.tenant, event.cause) == ("acme", "e1")
+        assert KEY not in event.data.model_dump_json()
+        assert isinstance(event.data, ExamplesSynthesized | ExamplesFailed)
+        return event.data
+
+    async def examples(self, said: ExamplesSynthesized | ExamplesFailed) -> list[Example]:
+        """Return the rows that the event refers to, having checked that each quote is verbatim at its span."""
+        assert isinstance(said, ExamplesSynthesized), said
+        assert said.examples.key == f"acme/{ARCHIVE}/documents/{DOCUMENT}/examples.jsonl"
+        lines = (await self.blobs.get(said.examples.key)).splitlines()
+        found = [Example.model_validate_json(line) for line in lines]
+        kept = [example for example in found if example.code is None]
+        assert (len(kept), len(found) - len(kept)) == (said.kept, said.rejected)
+        assert len({example.chunk for example in kept}) == said.covered
+        for example in kept:
+            assert text_at(self.text.pages, [example.span]) == example.quote
+        return found
+
+    async def replies(self) -> list[str]:
+        """Return the keys of the recorded replies."""
+        return await self.blobs.list(f"acme/{ARCHIVE}/replies/")
+
+
+async def world(sections: dict[str, str] | None = None, rows: int = 2) -> World:
+    """Return a world with a document of these sections."""
+    text, chunks, plan = document(sections or SECTIONS, rows=rows)
+    blobs = MemoryBlobs()
+    folder = f"acme/{ARCHIVE}/documents/{DOCUMENT}"
+    await blobs.put(f"{folder}/text.json", text.model_dump_json().encode())
+    await blobs.put(f"{folder}/chunks.json", chunks.model_dump_json().encode())
+    ref = await blobs.put(f"acme/{ARCHIVE}/plan.json", plan.model_dump_json().encode())
+    return World(blobs, text, chunks, ref)
+
+
+async def test_without_an_endpoint_the_rules_make_the_rows_and_say_so() -> None:
+    here = await world()
+    said = await here.work()
+    examples = await here.examples(said)
+    assert isinstance(said, ExamplesSynthesized)
+    assert (said.generator, said.covered) == ("extractive", len(SECTIONS))
+    assert {(example.generator, example.prompt) for example in examples} == {("extractive", "extractive-1")}
+    assert "When was the pump Ada built by Meyer AG?" in [example.question for example in examples]
+    assert await here.work() == said
+
+
+async def test_an_endpoint_that_stumbles_in_every_way_covers_all_chunks_but_the_one_it_never_answers_well(
+    endpoint: Endpoint, generate: HttpGenerate
+) -> None:
+    trouble: dict[tuple[str, int], Response] = {
+        ("Machine Ada", 1): Response(status_code=429, headers={"retry-after": "7"}),
+        ("Machine Ada", 2): Response(status_code=503),
+        ("Machine Bea", 1): HANG,
+        ("Machine Cleo", 1): completion("I would rather not."),
+        ("Machine Dora", 1): completion("no JSON"),
+        ("Machine Dora", 2): completion(None),
+        ("Machine Edda", 1): Response(b"<html>busy</html>", status_code=200),
+    }
+    endpoint.say = lambda section, times: trouble.get((section, times))
+    here = await world()
+    said = await here.work(generate, in_flight=3)
+    examples = await here.examples(said)
+    assert isinstance(said, ExamplesSynthesized)
+    assert (said.generator, said.kept, said.covered) == ("endpoint", 7, 7)
+    assert not any("Dora" in example.question for example in examples)
+    assert {example.model for example in examples} == {"writer"}
+    assert all([await here.blobs.stat(example.reply) for example in examples])
+    assert len(await here.replies()) == 7 + 3  # the readable ones, and those that made Cleo and Dora be asked again
+    assert 7.0 in here.waits
+    assert endpoint.most == 3
+    assert {headers["authorization"] for headers in endpoint.headers} == {f"Bearer {KEY}"}
+
+
+async def test_after_a_kill_no_recorded_request_is_asked_again(endpoint: Endpoint, generate: HttpGenerate) -> None:
+    here = await world()
+    enough = asyncio.Event()
+
+    def hang_from_the_fourth(section: str, times: int) -> Response | None:
+        if len(endpoint.bodies) <= 3:
+            return None
+        enough.set()
+        return HANG
+
+    endpoint.say = hang_from_the_fourth
+    killed = asyncio.create_task(here.work(generate, in_flight=1))
+    await enough.wait()
+    killed.cancel()
+    await asyncio.gather(killed, return_exceptions=True)
+    assert len(await here.replies()) == 3
+    endpoint.say = lambda section, times: None
+    said = await here.work(generate)
+    assert isinstance(said, ExamplesSynthesized)
+    assert (said.covered, set(endpoint.answered.values())) == (8, {1})
+    asked = len(endpoint.bodies)
+    assert (await here.work(generate), len(endpoint.bodies)) == (said, asked)
+
+
+async def test_an_endpoint_without_response_formats_is_asked_in_simpler_forms(
+    endpoint: Endpoint, generate: HttpGenerate
+) -> None:
+    def plain_only(section: str, times: int) -> Response | None:
+        return Response(status_code=400) if "max_tokens" in endpoint.bodies[-1] else None
+
+    endpoint.say = plain_only
+    here = await world()
+    said = await here.work(generate, in_flight=1)
+    assert isinstance(said, ExamplesSynthesized)
+    assert said.covered == 8
+    kinds = [body.get("response_format", {}).get("type", "max_tokens" in body) for body in endpoint.bodies]
+    assert kinds == ["json_schema", "json_object", True, *[False] * 8]
+
+
+@pytest.mark.parametrize("status", [401, 404])
+async def test_an_endpoint_that_refuses_the_key_or_the_model_fails_the_document_at_once(
+    status: int, endpoint: Endpoint, generate: HttpGenerate
+) -> None:
+    endpoint.say = lambda section, times: Response(f"wrong key {KEY}", status_code=status)
+    said = await (await world()).work(generate, in_flight=1)
+    assert isinstance(said, ExamplesFailed)
+    assert (said.code, len(endpoint.bodies), str(status) in said.message) == ("generator_refused", 1, True)
+
+
+async def test_a_chunk_that_is_refused_is_uncovered_and_the_others_go_on(
+    endpoint: Endpoint, generate: HttpGenerate
+) -> None:
+    endpoint.say = lambda section, times: Response(status_code=413) if section == "Machine Ada" else None
+    said = await (await world()).work(generate)
+    assert isinstance(said, ExamplesSynthesized)
+    assert said.covered == 7
+
+
+async def test_work_is_given_back_while_the_endpoint_is_away_and_ends_when_it_stays_away(
+    endpoint: Endpoint, generate: HttpGenerate
+) -> None:
+    here = await world()
+    endpoint.say = lambda section, times: None if section == "Machine Ada" else Response(status_code=500)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="answers 500"):
+            await here.work(generate, in_flight=1)
+    assert here.waits == [1.0, 2.0] * 2
+    said = await here.work(generate, in_flight=1)
+    assert isinstance(said, ExamplesSynthesized)
+    assert said.covered == 1
+    assert set(endpoint.answered.values()) == {1}
+
+
+async def test_an_endpoint_that_never_answers_leaves_a_failure_with_its_code() -> None:
+    port = Ports({}, usual=False).choose("serving", 0)
+    nobody = HttpGenerate(f"http://{LOOPBACK}:{port}/v1", "writer", KEY)
+    here = await world()
+    said = await here.work(nobody, outages=0)
+    await nobody.close()
+    assert isinstance(said, ExamplesFailed)
+    assert (said.code, said.message[:70]) == (
+        "generator_unavailable",
+        "The generator's endpoint left 8 of 8 chunks unanswered. Try again later"[:70],
+    )
+
+
+async def test_what_was_begun_with_an_endpoint_is_not_ended_without(endpoint: Endpoint, generate: HttpGenerate) -> None:
+    here = await world()
+    endpoint.say = lambda section, times: Response(status_code=500)
+    with pytest.raises(UnavailableError):
+        await here.work(generate)
+    said = await here.work(None)
+    assert isinstance(said, ExamplesFailed)
+    assert said.code == "generator_unavailable"
+
+
+async def test_bad_rows_are_kept_out_with_the_reason(endpoint: Endpoint, generate: HttpGenerate) -> None:
+    quote = "The pump Ada was built in 1990 by Meyer AG."
+    bad = [
+        {"question": "When was the pump Ada built?", "answer": "1991", "quote": quote},
+        {"question": "When was the pump Ada built?", "answer": "1990", "quote": "The pump Ada was built in 1991."},
+        {"question": "When was it built by Meyer?", "answer": "1990", "quote": quote},
+    ]
+    here = await world({"Machine Ada": SECTIONS["Machine Ada"], "Machine Bea": SECTIONS["Machine Bea"]})
+    endpoint.say = lambda section, times: completion(json.dumps({"pairs": bad})) if section == "Machine Ada" else None
+    examples = await here.examples(await here.work(generate))
+    assert [example.code for example in examples] == ["unfaithful", "quote_not_found", "not_self_contained", None]
+    assert all(example.message for example in examples[:3])
+
+
+async def test_nothing_good_is_a_failure_that_counts_the_reasons(endpoint: Endpoint, generate: HttpGenerate) -> None:
+    endpoint.say = lambda section, times: completion('{"pairs": []}' if section == "Machine Ada" else "none")
+    said = await (await world()).work(generate)
+    assert isinstance(said, ExamplesFailed)
+    assert (said.code, "(unreadable 7)" in said.message) == ("no_examples", True)
+    without = await (await world({"Machine Ada": "it"})).work()
+    assert isinstance(without, ExamplesFailed)
+    assert (without.code, "no sentence fits a rule" in without.message) == ("no_examples", True)
+
+
+async def test_what_the_base_model_knows_is_rejected_and_what_it_was_not_asked_has_no_score(
+    endpoint: Endpoint, generate: HttpGenerate
+) -> None:
+    def knows_ada(section: str, times: int) -> Response | None:
+        if "pump Bea" in section and section.endswith("?"):
+            return Response(status_code=400)
+        return completion("1990, I think.") if section == "When was the pump Ada built?" else None
+
+    endpoint.say = knows_ada
+    here = await world()
+    examples = await here.examples(await here.work(generate, generate))
+    by_name = {example.question.split()[4]: example for example in examples}
+    assert (by_name["Ada"].code, by_name["Ada"].scores["closed_book"]) == ("answerable_without_context", 1.0)
+    assert (by_name["Bea"].code, "closed_book" in by_name["Bea"].scores) == (None, False)
+    assert (by_name["Cleo"].code, by_name["Cleo"].scores["closed_book"]) == (None, 0.0)
+
+
+async def test_a_plan_opens_the_work_on_each_document_of_which_rows_are_asked() -> None:
+    _, _, plan = document(SECTIONS)
+    idle = plan.chunks[0].model_copy(update={"document": "doc-idle", "rows": 0})
+    blobs = MemoryBlobs()
+    plan = plan.model_copy(update={"chunks": (*plan.chunks, idle)})
+    ref = await blobs.put(f"acme/{ARCHIVE}/plan.json", plan.model_dump_json().encode())
+    opened: list[Any] = []
+
+    async def note(*arguments: Any) -> None:
+        opened.append(arguments)
+
+    data = CorpusPlanned(plan=ref, documents=2, chunks=8, held_out=0, duplicates=0, rows=16)
+    event = make(data, subject=ARCHIVE, tenant="acme", id="e1")
+    await on_corpus_planned(event, blobs, SimpleNamespace(open=note), opened.append)  # type: ignore[arg-type]
+    inputs = {"event_id": "e1", "archive": ARCHIVE, "plan": ref.model_dump()}
+    assert opened == [(f"{DOCUMENT}/examples", "acme", STAGE, inputs), STAGE]
+
+
+async def test_exhausted_attempts_are_a_failure_that_says_so() -> None:
+    here = await world()
+    (event,) = synthesis.exhausted(here.lease().claim, "KeyError: x")
+    assert isinstance(event.data, ExamplesFailed)
+    assert (event.id, event.subject) == (derived_id(DOCUMENT, "examples"), DOCUMENT)
+    assert (event.data.code, "KeyError: x" in event.data.message) == ("synthesis_failed", True)
