@@ -84,7 +84,8 @@ class Bells:
         """Return at the next ring, or after a second: another process may have made the work."""
         event = self._event(stage)
         try:
-            await asyncio.wait_for(event.wait(), POLL_SECONDS)
+            async with asyncio.timeout(POLL_SECONDS):  # wait_for would lose a cancellation that comes with a ring
+                await event.wait()
         except TimeoutError:
             return
         event.clear()

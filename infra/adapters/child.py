@@ -121,7 +121,8 @@ class RunningChild:
                 break
             yield _json_object(line)
         with suppress(TimeoutError):  # it closed its output; let it end by itself
-            await asyncio.wait_for(process.wait(), _EXIT_SECONDS)
+            async with asyncio.timeout(_EXIT_SECONDS):
+                await process.wait()
 
     async def say(self, line: str) -> None:
         """Write a line to its standard input; one that has ended hears nothing, and `lines` tells of its end."""

@@ -49,7 +49,8 @@ class Child:
         if self.process.returncode is None:
             send(self.pid, signal.SIGTERM)
             try:
-                await asyncio.wait_for(self.process.wait(), self.program.stop_within)
+                async with asyncio.timeout(self.program.stop_within):
+                    await self.process.wait()
             except TimeoutError:
                 kill_group(self.pid)
                 await self.process.wait()
