@@ -1,0 +1,80 @@
+"""Chunks that say the same: MinHash finds the candidates, the exact Jaccard similarity of their shingles decides.
+
+A shingle is five words in a row, as white space parts them, in lower case; a text of fewer words is one shingle.
+Shingles are compared by 64-bit hashes. With 32 bands of 4 hashes a pair of similarity 0.8 escapes with probability
+5·10⁻⁸ (Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, 3.4).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from contracts.corpus import Chunk, DroppedChunk
+
+WORDS = 5
+"""Of a shingle."""
+SIMILAR = 0.8
+"""Jaccard similarity from which on one chunk is enough."""
+_BANDS, _ROWS = 32, 4
+_MULTIPLIER = 0x9E3779B97F4A7C15
+_MIX = ((33, 0xFF51AFD7ED558CCD), (33, 0xC4CEB9FE1A85EC53))  # MurmurHash3's finalizer
+Hashes = NDArray[np.uint64]
+
+
+def duplicates(chunks: Iterable[Chunk]) -> tuple[DroppedChunk, ...]:
+    """Return the chunks, in their order, that an earlier one which stays makes superfluous, with the most similar."""
+    vocabulary: dict[str, int] = {}
+    stays: dict[str, Hashes] = {}
+    same: dict[bytes, str] = {}
+    index = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
+    empty = MinHash(num_perm=_BANDS * _ROWS, seed=1, hashfunc=int)
+    dropped = []
+    for chunk in chunks:
+        hashes = _shingles(chunk.text, vocabulary)
+        digest = hashlib.blake2b(hashes.tobytes(), digest_size=16).digest()
+        twin = same.get(digest)
+        if twin is not None:
+            dropped.append(DroppedChunk(chunk=chunk.id, document=chunk.document, of=twin, similarity=1.0))
+            continue
+        sketch = empty.copy()
+        sketch.update_batch((hashes & np.uint64(0xFFFFFFFF)).tolist())
+        found = [(jaccard(hashes, stays[each]), each) for each in index.query(sketch)]
+        similarity, other = max(found, default=(0.0, ""))
+        if similarity >= SIMILAR:
+            dropped.append(DroppedChunk(chunk=chunk.id, document=chunk.document, of=other, similarity=similarity))
+            continue
+        same[digest] = chunk.id
+        stays[chunk.id] = hashes
+        index.insert(chunk.id, sketch)
+    return tuple(dropped)
+
+
+def jaccard(one: Hashes, other: Hashes) -> float:
+    """Return the similarity of two sets, given as sorted arrays without repetition."""
+    if min(len(one), len(other)) < SIMILAR * max(len(one), len(other)):
+        return 0.0  # below SIMILAR, whatever they share
+    at = np.minimum(np.searchsorted(one, other), len(one) - 1)
+    shared = int(np.count_nonzero(one[at] == other))
+    return shared / (len(one) + len(other) - shared)
+
+
+def _shingles(text: str, vocabulary: dict[str, int]) -> Hashes:
+    """Return the hashes of a text's shingles, sorted; `vocabulary` keeps the hashes of words."""
+    words = text.lower().split()
+    for word in words:
+        if word not in vocabulary:
+            digest = hashlib.blake2b(word.encode(errors="surrogatepass"), digest_size=8).digest()
+            vocabulary[word] = int.from_bytes(digest, "big")
+    hashed = np.array([vocabulary[word] for word in words], dtype=np.uint64)
+    width = min(WORDS, len(words))
+    made = np.zeros(len(words) - width + 1, dtype=np.uint64)
+    for place in range(width):  # a polynomial in the words' places, modulo 2**64
+        made = made * np.uint64(_MULTIPLIER) + hashed[place : place + len(made)]
+    for shift, factor in _MIX:
+        made = (made ^ (made >> np.uint64(shift))) * np.uint64(factor)
+    return np.unique(made ^ (made >> np.uint64(33)))

@@ -1,0 +1,50 @@
+"""Plan a corpus: `python -m functions.plan_corpus.plan spec.json`.
+
+The spec has `documents` (paths of `contracts.corpus.Chunks`), `rejected` (ids of documents), `held_out` (a share),
+`rows_per_chunk` and `plan` (a path: a `contracts.corpus.CorpusPlan` is written there). The counts of a
+`contracts.events.corpus.CorpusPlanned` are printed as one JSON object.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from contracts.canonical import compact
+from contracts.corpus import Chunks, CorpusPlan
+from functions.plan_corpus.core import plan
+
+TOO_COMPLEX = 3
+"""Exit status when memory runs out."""
+
+
+def counts(made: CorpusPlan) -> dict[str, Any]:
+    """Return how much there is of what."""
+    return {
+        "documents": len({each.document for each in made.chunks}),
+        "chunks": len(made.chunks),
+        "held_out": sum(each.split == "held_out" for each in made.chunks),
+        "duplicates": len(made.dropped),
+        "rows": sum(each.rows for each in made.chunks),
+    }
+
+
+def main(spec_path: str) -> int:
+    """Plan what the spec names and print the counts."""
+    gc.disable()  # nearly all lives until the end: looking for what does not would cost more with every document
+    spec = json.loads(Path(spec_path).read_text())
+    try:
+        documents = [Chunks.model_validate_json(Path(path).read_bytes()) for path in spec["documents"]]
+        made = plan(documents, spec["rejected"], spec["held_out"], spec["rows_per_chunk"])
+        Path(spec["plan"]).write_bytes(compact(made.model_dump(mode="json")))
+    except MemoryError:
+        return TOO_COMPLEX
+    print(json.dumps(counts(made)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
