@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from contracts.corpus import Text
 from functions.synthesize_examples.core import Candidate, Place, not_alone
-from functions.synthesize_examples.grammar import AUX, BOUND, NUMBER, TIME, VERBS, asked, is_role, measures, subject
+from functions.synthesize_examples.grammar import AUX, BOUND, NUMBER, TIME, VERBS, asked
+from functions.synthesize_examples.rules import RULES, Pair, named_subject
 from functions.synthesize_examples.sentences import Parts, Sentence, Vocabulary, sentences
 from functions.synthesize_examples.tables import Row, Tables
 
 VERSION = "extractive-1"
-
-Pair = tuple[str, str]
-"""Question and answer; the answer is words of the sentence."""
-Rule = Callable[[str, Vocabulary], Iterator[Pair]]
+"""A change of any rule is a new version."""
 
 _POINTS = re.compile(r"(?i)\b(?:following|below|above|as follows|here|see|do so|former|latter)\b|\bit$")
 
@@ -48,7 +46,7 @@ class Extractor:
 
     def _sentence(self, sentence: Sentence, place: Place) -> list[tuple[int, Candidate]]:
         found: dict[str, tuple[int, Candidate]] = {}
-        for rank, rule in enumerate(_RULES):
+        for rank, rule in enumerate(RULES):
             for question, answer in rule(sentence.text, self._vocabulary):
                 good = asked(question)
                 if good is None or good in found or answer not in sentence.text or _POINTS.search(answer):
@@ -56,9 +54,9 @@ class Extractor:
                 if not not_alone(good, place.chunk.text):
                     found[good] = rank, Candidate(good, answer, sentence.text, sentence.span)
         if not found:
-            for question, answer in _cloze(sentence.text, place, self._vocabulary):
+            for question, answer in _rest(sentence.text, place, self._vocabulary):
                 if not not_alone(question, place.chunk.text):
-                    found[question] = len(_RULES), Candidate(question, answer, sentence.text, sentence.span)
+                    found[question] = len(RULES), Candidate(question, answer, sentence.text, sentence.span)
         return list(found.values())
 
 
@@ -67,297 +65,8 @@ def _name_of(place: Place) -> str:
     return heading if 3 <= len(heading) <= 80 else PurePosixPath(place.path).name
 
 
-def _named(text: str, vocabulary: Vocabulary) -> str | None:
-    return subject(text, vocabulary.is_name(text.split(" ", 1)[0]))
-
-
-_TERM = re.compile(
-    r"[\"“]([^\"“”]{2,60})[\"”] (shall mean|means|mean|refers to|shall refer to|is|are|includes|stands for) (.{12,})\."
-)
-_GLOSSARY = re.compile(r"([A-Z][\w-]*(?: [\w-]+){0,3}): ((?:[Aa]n?|[Tt]he person|Any|Each|the) .{12,})\.")
-_NO_TERM = re.compile(rf"(?i)\b(?:note|warning|example|see|usage|todo|tip|important|hint|caution|authors?|{AUX})\b")
-
-
-def _quoted_term(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _TERM.fullmatch(text)
-    if found is not None:
-        term, verb, meaning = found.groups()
-        if verb in ("is", "are"):
-            yield f'What {verb} "{term}"?', meaning
-        elif verb == "includes":
-            yield f'What does "{term}" include?', meaning
-        else:
-            yield f'What does "{term}" mean?', meaning
-    found = _GLOSSARY.fullmatch(text)
-    if found is not None and not _NO_TERM.search(found.group(1)):
-        yield f'What is meant by "{found.group(1)}"?', found.group(2)
-
-
-_IS_A = re.compile(r"(.{2,90}?) (is|are) ((?:an?|the|one of) [^;]{8,})(?:;.*)?\.")
-_NO_KIND = re.compile(
-    r"(?:a|an) (?:good|bad|better|bit|lot|must|little|few|number|problem|big|great|huge|common|nice|matter|result|need|"
-    r"way|part|valuable)\b|the (?:same|case|only|default|following|first|last|most|best|reason|result|responsibility|"
-    r"sole|exception|beneficiary|\w+est)\b|one of the?(?: following)?$"
-)
-_PERSON = re.compile(r"[A-Z][a-z]+(?: [A-Z]\.)?(?: [A-Z][a-z]+){1,2}")
-
-
-def _definition(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _IS_A.fullmatch(text)
-    if found is None or _NO_KIND.match(found.group(3)):
-        return
-    named = _named(found.group(1), vocabulary)
-    if named is not None:
-        person = _PERSON.fullmatch(found.group(1)) is not None and is_role(re.split(" (?:of|for|at|in) ", found[3])[0])
-        yield f"{'Who' if person else 'What'} {found.group(2)} {named}?", found.group(3)
-
-
-_RESPONSIBLE = re.compile(r"(.{2,90}?) (is|are|was|were) (?:also |solely )?responsible for (.{6,})\.")
-
-
-def _responsible(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _RESPONSIBLE.fullmatch(text)
-    named = None if found is None else _named(found.group(1), vocabulary)
-    if found is None or named is None:
-        return
-    if is_role(found.group(1)):
-        yield f"Who {found.group(2)} responsible for {found.group(3)}?", found.group(1)
-    yield f"What {found.group(2)} {named} responsible for?", found.group(3)
-
-
-_VALUE = re.compile(
-    rf"(.{{4,90}}?) (is|are|was|were) (?:set to |limited to )?((?:(?:{BOUND}) )?{NUMBER}(?: .{{1,60}})?)\."
-)
-
-
-def _value(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _VALUE.fullmatch(text)
-    named = None if found is None or not measures(found.group(1)) else _named(found.group(1), vocabulary)
-    if found is not None and named is not None:
-        yield f"What {found.group(2)} {named}?", found.group(3)
-
-
-_CLAUSE = re.compile(rf"(.{{2,90}}?) ({AUX}) (?!not\b)(.+)\.")
-_HAPPENING = re.compile(
-    r"(.{2,90}?) (take|run|last|start|begin|open|close|expire|end|meet|occur|happen|operate|work)s((?: place)? .+)\."
-)
-_RANGE = re.compile(r"\b(?:to|and|or|through|-) \d")
-_SPAN = rf"(?:a |an |one |{NUMBER} ){TIME}"
-_HOW_LONG = (
-    (
-        "How often",
-        rf"(?:at least |at most )?(?:every (?:{NUMBER} )?{TIME}|(?:once|twice|{NUMBER} times) (?:an?|per|every|each) "
-        rf"{TIME}|daily|weekly|monthly|quarterly|yearly|annually)",
-    ),
-    ("Within what time", rf"(?:within|no later than|not later than) {_SPAN}"),
-    ("For how long", rf"for (?:a (?:maximum |minimum )?period of )?(?:(?:{BOUND}) )?{_SPAN}"),
-    ("After how long", rf"after {_SPAN}"),
-    (
-        "When",
-        r"(?:on (?:\d{1,2} [A-Z][a-z]+ \d{4}|[A-Z][a-z]+ \d{1,2}, \d{4})|in (?:[A-Z][a-z]+ )?(?:19|20)\d\d|"
-        r"by \d{1,2} [A-Z][a-z]+(?: \d{4})?|"
-        r"on the (?:first|last|\d+th) [a-z ]{0,20}day of (?:the|each|every) (?:month|year|quarter))",
-    ),
-)
-_TIMES = [(ask, re.compile(rf"\b{pattern}\b")) for ask, pattern in _HOW_LONG]
-_TAIL = re.compile(r" (?:to|by|in|on|at|from|with|for|of|as|under|into|after|before|between|per)\b[^,;:]*")
-
-
-def _clause(text: str, vocabulary: Vocabulary) -> tuple[str, str, str] | None:
-    """Return auxiliary, subject and the rest of a plain main clause, as they stand in a question."""
-    found = _CLAUSE.fullmatch(text)
-    if found is not None:
-        named = _named(found.group(1), vocabulary)
-        return None if named is None else (found.group(2), named, found.group(3))
-    found = _HAPPENING.fullmatch(text)
-    named = None if found is None else _named(found.group(1), vocabulary)
-    return None if found is None or named is None else ("does", named, f"{found.group(2)}{found.group(3)}")
-
-
-def _time(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    clause = _clause(text, vocabulary)
-    if clause is None:
-        return
-    aux, named, rest = clause
-    for ask, pattern in _TIMES:
-        found = pattern.search(rest)
-        if found is None or _RANGE.match(rest[found.end() :].lstrip()):
-            continue
-        before, after = rest[: found.start()].rstrip(), rest[found.end() :]
-        tail = re.match(r"[^,;:]*", after)
-        kept = tail.group() if tail is not None else ""
-        if not before or re.search(r"[,;:(]|\b(?:if|when|and|or|but|not|who|which|that|because)\b", before):
-            continue
-        if kept and not _TAIL.fullmatch(kept):
-            continue
-        if ask == "When" and aux in ("has", "have"):
-            return
-        yield f"{ask} {aux} {named} {before}{kept}?", found.group()
-        return
-
-
-_COUNT = re.compile(
-    rf"(.{{2,90}}?) (must|should|can|may|will|shall) ([a-z]+) ((?:{BOUND}) )?({NUMBER}) "
-    rf"([a-z][\w-]*(?: [a-z][\w-]*){{0,2}}?s)"
-    rf"((?: (?:to|in|on|at|from|with|for|per|during|before|after|each|every)\b[^,;:]*)?)\."
-)
-_HAS = re.compile(
-    rf"(.{{2,90}}?) (has|have|contains|contain) ((?:{BOUND}) )?({NUMBER}) ([a-z][\w-]*(?: [a-z][\w-]*){{0,2}}?s)"
-    rf"(?:(?: (?:in|on|at|for|per)\b|[,;:]).*)?\."
-)
-
-
-_RATE = re.compile(
-    rf"(.{{2,90}}?) ({AUX}) (?!not\b)([^,;:]+?) ((?:(?:{BOUND}) )?({NUMBER}) ([a-z]+s)) "
-    rf"((?:an?|per|each) (?:day|week|month|year))\."
-)
-
-
-def _count(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _COUNT.fullmatch(text)
-    named = None if found is None else _named(found.group(1), vocabulary)
-    if found is not None and named is not None:
-        _, aux, verb, bound, number, things, rest = found.groups()
-        yield f"How many {things} {aux} {named} {verb}{rest}?", f"{bound or ''}{number} {things}"
-    found = _RATE.fullmatch(text)
-    named = None if found is None else _named(found.group(1), vocabulary)
-    if found is not None and named is not None and found.group(6) != "times":
-        _, aux, done, answer, _, things, period = found.groups()
-        yield f"How many {things} {period} {aux} {named} {done}?", answer
-    found = _HAS.fullmatch(text)
-    named = None if found is None else _named(found.group(1), vocabulary)
-    if found is not None and named is not None:
-        _, verb, bound, number, things = found.groups()
-        do = "does" if verb.endswith("s") else "do"
-        yield (
-            f"How many {things} {do} {named} {'have' if verb.startswith('ha') else 'contain'}?",
-            (f"{bound or ''}{number} {things}"),
-        )
-
-
-_BY = re.compile(
-    r"(.{2,90}?) (is|are|was|were|must be|can be|may be|should be|shall be|will be) "
-    r"((?:[a-z]+ly )?[a-z]+(?:ed|en|un|ilt|ade|wn|pt|ld))"
-    r"((?: (?:in|on|at|for|from)(?: (?!by\b|\w+ed\b)[\w-]+){1,4})?)"
-    r" by ((?:the |an? |any |each )?[\w’' -]{3,80}?)"
-    r"(?: (?:for|in|on|at|to|under|with|via|as|if|when|before|after) .+)?\."
-)
-_NO_AGENT = re.compile(
-    r"(?:\w+ing|default|hand|law|means|way|itself|e-?mail|mail|post|phone|accident|design|request|one|"
-    r"the (?:end|time))\b"
-)
-
-
-def _agent(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _BY.fullmatch(text)
-    named = None if found is None or _NO_AGENT.match(found.group(5)) else _named(found.group(1), vocabulary)
-    if found is None or named is None or re.search(r"\b(?:by|who|which|that|or|and)\b|\d", found.group(5)):
-        return
-    aux, _, be = found.group(2).partition(" ")
-    who = "Who" if is_role(found.group(5)) or _PERSON.fullmatch(found.group(5)) else "What"
-    yield f"{who} {aux} {named} {be} {found.group(3)}{found.group(4)} by?", found.group(5)
-
-
-_WHERE = re.compile(
-    r"(.{2,90}?) (is|are|was|were|must be|should be|can be) (located|stored|kept|held|based|situated|hosted|"
-    r"published|installed|documented|archived|displayed|filed|recorded) "
-    r"((?:in|at|(?<!based )on|under|inside|near) [^,;:]{3,80})\."
-)
-
-
-def _where(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _WHERE.fullmatch(text)
-    named = None if found is None else _named(found.group(1), vocabulary)
-    if found is not None and named is not None and not re.match(rf"in (?:{NUMBER}|order|the event|case)", found[4]):
-        aux, _, be = found.group(2).partition(" ")
-        yield f"Where {aux} {named} {be} {found.group(3)}?", found.group(4)
-
-
-_CONDITION = re.compile(r"(If|When|Once|After|Before|During|In case of|In the event of) ([^,;:]{6,90}), ([^;:]{8,})\.")
-_ORDER = re.compile(
-    r"(?:call|press|report|notify|contact|remove|replace|check|open|close|use|send|inform|stop|start|turn|wait|leave|"
-    r"keep|disconnect|restart|reset|return|switch|follow|ask|set|run|install|clean|store|write|record)\b"
-)
-_LEANS = re.compile(r"(?i)\b(?:that|its?|their|they|them|instead|also|otherwise|same|so)\b")
-_HAPPENS = re.compile(rf"\b(?:{AUX}|you|\w+[^s\W]s|\w+ed)\b")
-_DUTY = ("must", "should", "shall")
-
-
-def _condition(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _CONDITION.fullmatch(text)
-    if found is None or _LEANS.search(found.group(2)):
-        return
-    when, condition, main = found.groups()
-    when = when.lower()
-    is_clause = when not in ("during", "in case of", "in the event of")
-    if is_clause and (len(condition.split()) < 3 or not _HAPPENS.search(condition)):
-        return
-    if _ORDER.match(main):
-        yield f"What should be done {when} {condition}?", main
-        return
-    clause = re.fullmatch(rf"(.{{2,80}}?) ({AUX}) (?!not\b)(.+)", main)
-    who = None if clause is None else subject(clause.group(1), is_name=True)
-    if clause is None or (who is None and clause.group(1) != "you"):
-        return
-    doer = clause.group(1) == "you" or is_role(clause.group(1))
-    if doer and clause.group(2) in _DUTY and not clause.group(3).startswith("be "):
-        yield f"What {clause.group(2)} {clause.group(1)} do {when} {condition}?", clause.group(3)
-    elif when not in ("before", "during", "after"):
-        yield f"What happens {when} {condition}?", main
-
-
-_BECAUSE = re.compile(rf"(.{{2,90}}?) ({AUX}) ([^,;:]{{3,100}}),? (because (?!of ).{{8,}})\.")
-
-
-def _why(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _BECAUSE.fullmatch(text)
-    named = None if found is None else _named(found.group(1), vocabulary)
-    if found is not None and named is not None:
-        yield f"Why {found.group(2)} {named} {found.group(3)}?", found.group(4)
-
-
-_THIRD = re.compile(rf"(.{{2,90}}?) ({'|'.join(VERBS)}) ([^:]{{6,}})\.")
-_NO_OBJECT = re.compile(r"(?:that|to|in|on|at|by|for|with|from|as|it|them|and|or|when|if|how|whether|only|not)\b")
-_MODAL = re.compile(
-    r"(.{2,90}?) (must|should|may|can|shall|will) (?!not\b|be\b|also\b|only\b|have been\b)([^:;]{8,140})\."
-)
-
-
-_DOES = re.compile(
-    r"((?:The|Each|Every) .{2,80}?) (record|review|check|issue|sign|manage|monitor|control|track|handle|operate|own|"
-    r"store|send|create|keep|serve|cover|return|inspect|appoint|measure|pay)s "
-    r"((?:the|an?|all|any|each|every|both|no|its|new) [^:]{4,})\."
-)
-
-
-def _verb(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _THIRD.fullmatch(text) or _DOES.fullmatch(text)
-    named = None if found is None or _NO_OBJECT.match(found.group(3)) else _named(found.group(1), vocabulary)
-    if found is None or named is None:
-        return
-    verb, plain = found.group(2), VERBS.get(found.group(2))
-    if plain is None:
-        verb, plain = f"{verb}s", verb
-    if is_role(found.group(1)) and "," not in found.group(3):
-        yield f"Who {verb} {found.group(3)}?", found.group(1)
-    yield f"What does {named} {plain}?", found.group(3)
-
-
-def _duty(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
-    found = _MODAL.fullmatch(text)
-    named = None
-    if found is not None and is_role(found.group(1)) and "," not in found.group(3):
-        named = _named(found.group(1).removeprefix("Only "), vocabulary)
-    if found is not None and named is not None and found.group(1).startswith(("The ", "A ", "An ", "Only ")):
-        yield f"Who {found.group(2)} {found.group(3)}?", found.group(1)
-
-
-_RULES: tuple[Rule, ...] = (
-    _quoted_term, _value, _time, _count, _responsible, _definition, _agent, _where, _why, _condition, _verb, _duty
-)  # fmt: skip
-
 _CLOZE_NUMBER = re.compile(rf"\b(?:(?:{BOUND}) )?{NUMBER}(?: (?:percent|per cent|{TIME}|[a-z]+s))?(?![\w.]*\d)")
-_CLOZE_NAME = re.compile(r"(?<=[a-z,] )[A-Z][\w-]*(?:[ ][A-Z][\w-]*)*(?=[ ,.;)])")
+_CLOZE_NAME = re.compile(r"(?<=[a-z,] )[A-Z][\w-]*(?:[ ][A-Z][\w-]*)*(?=[ ,;)]|\.(?!\w))")
 _LEFT = re.compile(
     r"(?:\b(?:[Ss]ections?|[Cc]lause|[Aa]rticle|[Pp]age|[Ff]igure|[Tt]able|[Cc]hapter|[Ss]tep|[Pp]art|[Ii]tem|"
     r"[Aa]ppendix|[Nn]o\.|to|and|or|of|between|from|[A-Z][\w-]*)|[-–/(&\"“'.]) ?$"
@@ -368,15 +77,34 @@ _VERB = re.compile(
 )
 _FRAGMENT = re.compile(
     r"(?i)(?:it|they|he|she|this|these|those|that|such|however|there|and|but|or|also|then|instead|therefore|thus|"
-    r"otherwise|with it|both|here|you|we|i|your|our|see|please|note|add|fix|drop|update|improve|use|support|remove|"
-    r"change|rename|bump|restore|expose|allow|make|\w+ed)\b"
+    r"otherwise|with it|so|hence|let|in particular|notwithstanding|check|return|both|"
+    r"here|you|we|i|your|our|see|please|note|add|fix|drop|update|improve|use|support|remove|change|rename|bump|restore|expose|allow|make|\w+ed)\b"
 )
 _NO_NAME = re.compile(r"(?:Section|Copyright|Exception|Notice|Note|License|Licence|Software|Work|Agreement|I)\b")
 
 
+_FEW_WORDS = 8
+_ABOUT = re.compile(rf"(.{{2,90}}?) (?:{AUX}) .+\.")
+
+
+def _rest(text: str, place: Place, vocabulary: Vocabulary) -> Iterator[Pair]:
+    """Ask about a sentence that no rule fits: for words left out, or else for all that it says of its subject."""
+    if _FRAGMENT.match(text) or _POINTS.search(text):
+        return
+    found = False
+    for pair in _cloze(text, place, vocabulary):
+        found = True
+        yield pair
+    clause = None if found or len(text.split()) < _FEW_WORDS else _ABOUT.fullmatch(text)
+    named = None if clause is None else named_subject(clause.group(1), vocabulary)
+    good = None if named is None else asked(f'What does "{_name_of(place)}" say about {named}?')
+    if good is not None:
+        yield good, text
+
+
 def _cloze(text: str, place: Place, vocabulary: Vocabulary) -> Iterator[Pair]:
     """Blank out the first number or the longest name that stands whole in a sentence that leans on none before it."""
-    if _FRAGMENT.match(text) or _POINTS.search(text) or not _VERB.search(text) or '"' in text:
+    if not _VERB.search(text) or '"' in text:
         return
     known = f"{place.path} {place.chunk.heading}".casefold()
     spans = [found for found in _CLOZE_NUMBER.finditer(text) if found.start() > 0]

@@ -67,6 +67,7 @@ _BAD_QUESTION = re.compile(
     r"hereunder|thereof|therein|former|latter|aforementioned|and/or|here|that (?=\w+\?))\b",
     re.IGNORECASE,
 )
+_RANGE = re.compile(r"\d (?:to|and|or|-|–) \d")
 _FINITE = re.compile(rf"\b(?:{AUX}|do|does|did|not)\b")
 _QUESTION_CHARACTERS = range(12, 221)
 
@@ -76,7 +77,7 @@ def subject(text: str, is_name: bool) -> str | None:
     first, _, rest = text.partition(" ")
     bare = first.strip("\"“”'`").lower()
     many = len(text.split())
-    if bare in _NOT_SUBJECTS or many > 9 or _UNCLEAR.search(text) or _FINITE.search(text):
+    if bare in _NOT_SUBJECTS or many > 9 or _RANGE.search(text) or _UNCLEAR.search(text) or _FINITE.search(text):
         return None
     if "," in text or ";" in text or ":" in text or text.count("(") != text.count(")"):
         return None

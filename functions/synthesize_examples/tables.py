@@ -14,6 +14,8 @@ Cell = tuple[str, str]
 """Column and value."""
 
 _PAIR = re.compile(r"(?:^|;\s+)([A-Za-z][\w /()%.&-]{0,40}?):\s+(?=\S)")
+_NO_NOUN = re.compile(r"(?i)(?:is|has|can|where|what|when|who|why|how|says|does|means)\b")
+_PLURAL = re.compile(r"(?<![aeious])s$|(?:[^s]|ss)es$")
 _BAR = " | "
 _MAX_VALUE = 200
 
@@ -59,13 +61,14 @@ class Tables:
 
     def pairs(self, row: Row) -> list[tuple[str, str]]:
         """Return question and answer for each cell beside the one that names the row; none where nothing names it."""
-        key = next((cell for cell in row.cells if _names_row(cell) and self._values[cell] == 1), None)
+        keys = [row.cells[0], *filter(_identifies, row.cells[1:])]
+        key = next((cell for cell in keys if _names_row(cell) and self._values[cell] == 1), None)
         if key is None:
             return []
         column, value = key
         of = value if re.search(r"name|title", column, re.IGNORECASE) else f"{_words(column)} {value}"
         return [
-            (f"What is the {_words(name)} of {of}?", answer)
+            (f"What {'are' if _PLURAL.search(name) else 'is'} the {_words(name)} of {of}?", answer)
             for name, answer in row.cells
             if (name, answer) != key and _tells(name, answer)
         ]
@@ -91,17 +94,22 @@ def _under(header: Sequence[str], text: str) -> list[Cell]:
     return list(zip(header, values, strict=True)) if len(values) == len(header) else []
 
 
+def _identifies(cell: Cell) -> bool:
+    return re.search(r"(?i)\b(?:id|no|number|nr|code|key|sku|name|title)\b", _words(cell[0])) is not None
+
+
 def _names_row(cell: Cell) -> bool:
     """Return whether a cell may name its row: letters or an identifier, no date, no sentence."""
-    column, value = cell
-    identifies = re.search(r"(?i)\b(?:id|no|number|nr|code|key|sku)\b", _words(column)) is not None
-    named = any(map(str.isalpha, value)) and not value[:1].isdigit()
-    return 1 < len(value) <= 60 and len(value.split()) <= 8 and (identifies or named)
+    value = cell[1]
+    if _NO_NOUN.match(_words(cell[0])):
+        return False
+    named = _identifies(cell) or (any(map(str.isalpha, value)) and not value[:1].isdigit())
+    return named and 1 < len(value) <= 60 and len(value.split()) <= 8 and value[-1] not in ".!?:"
 
 
 def _tells(column: str, value: str) -> bool:
-    known = value.lower() not in ("", "-", "–", "n/a", "na", "none", "null", "nan")
-    return known and len(value) <= _MAX_VALUE and not re.match(r"(?i)(?:is|has|can)\b", _words(column))
+    known = any(map(str.isalnum, value)) and value.lower() not in ("n/a", "na", "none", "null", "nan")
+    return known and len(value) <= _MAX_VALUE and not _NO_NOUN.match(_words(column))
 
 
 def _words(column: str) -> str:

@@ -101,6 +101,11 @@ def test_a_sentence_without_a_rule_becomes_a_blank_over_its_name_or_number() -> 
     assert asked(said) == [(question, "Mount Pilatus")]
 
 
+def test_a_sentence_without_names_and_numbers_is_asked_for_as_a_whole() -> None:
+    said = "The service lift is not usable for heavy or bulky furniture."
+    assert asked(said) == [('What does "Rules of the house" say about the service lift?', said)]
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
