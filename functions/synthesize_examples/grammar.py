@@ -59,7 +59,7 @@ _NOT_SUBJECTS = _set(
 )
 _UNCLEAR = re.compile(
     r"\b(?:it|they|them|he|she|him|this|these|those|that|we|us|our|i|my|such|above|below|following|herein|hereby|"
-    r"hereunder|thereof|therein|former|latter|aforementioned|who|which|whom|whose|where|there|said|same)\b",
+    r"hereunder|thereof|therein|former|latter|aforementioned|who|which|whom|whose|where|when|if|whether|there|said|same)\b",
     re.IGNORECASE,
 )
 _BAD_QUESTION = re.compile(
