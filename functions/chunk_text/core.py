@@ -10,6 +10,8 @@ from contracts.corpus import Chunk, Chunks, Span, Text, plain_text
 from contracts.envelope import derived_id
 from functions.chunk_text.pieces import Count, Piece, Source, parts, sentences, whole
 
+NAMED_CELLS = frozenset({"csv", "json", "jsonl"})
+"""Formats whose rows name their cells, so that no row stands for the columns."""
 HEADING_CHARACTERS = 200
 """Of one heading in a chunk's path; a longer one is a paragraph that was taken for a heading."""
 MAX_LEVEL = 9
@@ -47,7 +49,8 @@ def chunk(text: Text, count: Count, size: int, overlap: int) -> Chunks:
     A chunk goes on behind a heading of the same or a higher level only where all sections before it in the chunk, or
     the one that begins, are tiny. It keeps tables, list items and paragraphs whole where they fit: beside a heading
     that would stand alone otherwise, too. It begins with whole sentences of the chunk before it, at most `overlap`
-    tokens of them, where it goes on in the same section; a table that goes on repeats its first row instead.
+    tokens of them, where it goes on in the same section; a table that goes on repeats its first row instead,
+    unless its rows name their cells.
     Raises ValueError when `overlap` leaves no room in `size`.
     """
     if not 0 <= overlap < size:
@@ -57,9 +60,10 @@ def chunk(text: Text, count: Count, size: int, overlap: int) -> Chunks:
     uncut = [whole(source, count) for source in sources]
     sections = _sections(paths, levels, sources, uncut)
     packer = _Packer(pages, sections, count, size, overlap)
+    has_headers = text.format not in NAMED_CELLS
     for source, pieces in zip(sources, uncut, strict=True):
         if pieces:
-            packer.place(source, pieces)
+            packer.place(source, pieces, has_headers and source.kind == "table")
     packer.end()
     return _chunks(text, sections, packer.made)
 
@@ -80,8 +84,20 @@ def _sources(text: Text, pages: dict[int, str]) -> tuple[list[Source], list[tupl
             above.append((level, title[:HEADING_CHARACTERS]))
             paths.append(tuple(title for _, title in above))
             levels.append(level)
-        sources.append(Source(page, span.page, span.start, span.end, element.kind, len(levels) - 1, number))
+        before = sources[-1] if sources else None
+        if before and before.kind == element.kind == "table" and _is_next_row(before, span):
+            sources[-1] = replace(before, end=span.end)
+        else:
+            sources.append(Source(page, span.page, span.start, span.end, element.kind, len(levels) - 1, number))
     return sources, paths, levels
+
+
+def _is_next_row(before: Source, span: Span) -> bool:
+    """Return whether nothing but a line's end parts a row from the table before it."""
+    if span.page != before.page or span.start < before.end:
+        return False
+    between = before.text[before.end : span.start]
+    return not between.strip() and between.count("\n") <= 1
 
 
 def _sections(
@@ -120,14 +136,14 @@ class _Packer:
         self._tokens = 0
         """`_joined` of the open pieces."""
         self._header: Piece | None = None
-        """The first row of the last table."""
+        """Of the last element: the row that names its columns."""
         self.made: list[_Cut] = []
 
-    def place(self, source: Source, uncut: list[Piece]) -> None:
-        """Add an element: whole where it fits, otherwise cut."""
+    def place(self, source: Source, uncut: list[Piece], has_header: bool) -> None:
+        """Add an element: whole where it fits, otherwise cut; `has_header`: its first row names the columns."""
         if self._open and self._open[-1].section != source.section and not self._may_cross(source.section):
             self._seal(None)
-        self._header = uncut[0] if source.kind == "table" else None
+        self._header = uncut[0] if has_header else None
         needed = _joined(uncut)
         if self._fits(needed):
             self._add(uncut)

@@ -47,6 +47,16 @@ def document(*pages: Sequence[Part]) -> Text:
     )
 
 
+def table(rows: Sequence[str], before: str = "") -> Text:
+    """Return a document with a table each row of which is an element, under the heading `Leave`."""
+    made = document([title("Leave"), ("text", None, before)])
+    text, elements = made.pages[0].text, list(made.elements)
+    for row in rows:
+        elements.append(Element(kind="table", span=Span(page=1, start=len(text), end=len(text) + len(row))))
+        text += row + "\n"
+    return made.model_copy(update={"pages": (Page(number=1, text=text),), "elements": tuple(elements)})
+
+
 def title(text: str, level: int = 1) -> Part:
     return ("title", level, text)
 
@@ -136,14 +146,29 @@ def test_a_long_sentence_is_cut_between_words_and_a_long_word_within() -> None:
     assert all(each.tokens <= 64 for each in made.chunks)
 
 
-def test_a_long_table_goes_on_under_its_first_row() -> None:
-    rows = ["name days note", *(f"row{n} {n} text{n}" for n in range(30))]
-    made = chunk(document([title("Leave"), ("table", None, "\n".join(rows))]), words, 32, 8)
-    lines = [each.text.splitlines() for each in made.chunks]
+ROWS = ["name days note", *(f"row{n} {n} text{n}" for n in range(30))]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_long_table_goes_on_under_its_first_row(apart: bool) -> None:
+    text = table(ROWS) if apart else document([title("Leave"), ("table", None, "\n".join(ROWS))])
+    lines = [each.text.splitlines() for each in chunk(text, words, 32, 8).chunks]
     assert len(lines) > 2
-    assert lines[0][:2] == ["Leave", rows[0]]
-    assert all(each[0] == rows[0] for each in lines[1:])
-    assert [row for each in lines for row in each if row.startswith("row")] == rows[1:]
+    assert lines[0][:2] == ["Leave", ROWS[0]]
+    assert all(each[0] == ROWS[0] for each in lines[1:])
+    assert [row for each in lines for row in each if row.startswith("row")] == ROWS[1:]
+
+
+def test_a_table_whose_rows_name_their_cells_repeats_as_text_does() -> None:
+    text = table(ROWS).model_copy(update={"format": "csv"})
+    lines = [each.text.splitlines() for each in chunk(text, words, 32, 4).chunks]
+    assert all(later[0] == earlier[-1] for earlier, later in itertools.pairwise(lines))
+
+
+def test_rows_that_are_elements_of_their_own_are_one_table_that_is_kept_whole() -> None:
+    before = prose(3)
+    text = table(ROWS[:7], before)
+    assert texts(chunk(text, words, 32, 0)) == [f"Leave\n{before}", "\n".join(ROWS[:7])]
 
 
 def test_a_chunk_repeats_whole_sentences_of_the_one_before_in_its_section_alone() -> None:
