@@ -6,7 +6,6 @@ Left alone, unstructured pings its maker on import, downloads a spaCy model at t
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,11 +18,6 @@ _HEAVY = ("torch", "tensorflow", "mxnet", "cupy")
 """What spaCy imports when it is there, and needs for nothing here."""
 _DROPPED = frozenset({"Header", "Footer", "PageBreak", "PageNumber"})
 _ANY_LANGUAGE = [""]
-_VERB = re.compile(
-    r"am|is|are|was|were|be|been|being|has|have|had|do|does|did|can|could|will|would|shall|should|may|might|must"
-    r"|keeps?|sees?|ran|runs?|went|gave|took|made|held|rose|fell|grew|\w{3,}(?:ed|izes?|ises?|ifies|ates?)",
-    re.IGNORECASE,
-)
 
 
 def partition_text(format: str, text: str) -> Iterator[Piece]:
@@ -45,15 +39,13 @@ def partition_docx(path: Path) -> Iterator[Piece]:
 
 
 def _pieces(elements: Sequence[Any]) -> Iterator[Piece]:
-    # Where headings are marked as such, a short line that only looks like one is none.
-    marked = any(element.category == "Title" and element.metadata.category_depth is not None for element in elements)
     for element in elements:
         depth = element.metadata.category_depth
         if element.category in _DROPPED:
             continue
         if element.category == "Table":
             yield from _rows(element)
-        elif element.category == "Title" and (depth is not None or not marked):
+        elif element.category == "Title":
             yield Piece("title", element.text, None if depth is None else depth + 1)
         else:
             yield Piece("list" if element.category == "ListItem" else "text", element.text)
@@ -68,7 +60,7 @@ def _rows(table: Any) -> Iterator[Piece]:
     for row in html.fragment_fromstring(table.metadata.text_as_html).iter("tr"):
         cells = [" ".join(cell.text_content().split()) for cell in row.iter("td", "th")]
         if any(cells):
-            yield Piece("table", " | ".join(cells))
+            yield Piece("table", " | ".join(cells).rstrip(" |"))
 
 
 def _work_offline() -> None:
@@ -87,27 +79,13 @@ def _work_offline() -> None:
 
 
 def _rules() -> Any:
-    """Return a pipeline that finds sentences and guesses verbs: all that unstructured asks of a model.
+    """Return a pipeline that finds words and sentences, all that is needed here.
 
-    98 % of paragraphs get the category that the real model gives them. Without verbs sentences become titles.
+    Its verbs would tell a narrative from other text, which is one kind to us: headings, lists and tables are marked
+    as such in these formats.
     """
     import spacy
-    from spacy.language import Language
 
-    if not Language.has_factory("guess_verbs"):
-        Language.component("guess_verbs", func=_guess_verbs)
     pipeline = spacy.blank("en")
     pipeline.add_pipe("sentencizer")
-    pipeline.add_pipe("guess_verbs")
     return pipeline
-
-
-def _guess_verbs(doc: Any) -> Any:
-    words = [token for token in doc if token.is_alpha]
-    if len(words) >= 3 and doc[-1].text in ".!?":
-        words[0].tag_ = "VB"  # a full stop makes it a sentence
-    for place, token in enumerate(doc):
-        third_person = token.is_lower and len(token.text) > 4 and token.text.endswith("s") and token.text[-2] != "s"
-        if place and (_VERB.fullmatch(token.text) or (third_person and len(words) >= 8)):
-            token.tag_ = "VBZ"
-    return doc

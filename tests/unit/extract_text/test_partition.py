@@ -1,0 +1,111 @@
+"""HTML, Markdown and Word through unstructured, offline; and whether the patching is still needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from functions.extract_text.docx import read_docx
+from functions.extract_text.draft import Piece
+from functions.extract_text.partition import partition_text
+from tests.unit.extract_text.documents import word
+
+WATCHED = """
+import json, sys
+hosts = []
+def watch(event, arguments):
+    if event == "socket.getaddrinfo":
+        hosts.append(arguments[0])
+        raise PermissionError("no network in tests")
+sys.addaudithook(watch)
+error = ""
+{imports}
+try:
+    {read}
+except Exception as raised:
+    error = type(raised).__name__
+print(json.dumps({{"hosts": hosts, "torch": "torch" in sys.modules, "error": error}}))
+"""
+
+
+def watched(imports: str, read: str) -> dict[str, Any]:
+    """Return what a fresh process asked of the network, whether it loaded torch, and its error."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    code = WATCHED.format(imports=imports, read=read)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True, timeout=120)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_the_adapter_asks_nobody_and_loads_no_torch() -> None:
+    found = watched(
+        "from functions.extract_text.partition import partition_text",
+        "assert list(partition_text('html', '<p>The device keeps a record.</p>'))",
+    )
+    assert found == {"hosts": [], "torch": False, "error": ""}
+
+
+def test_unstructured_left_alone_still_needs_the_patching() -> None:
+    """When this fails, drop from partition.py whatever is no longer needed: a ping, a download, torch."""
+    found = watched(
+        "from unstructured.partition.text import element_from_text",
+        "element_from_text('The device keeps a record.')",
+    )
+    assert len(found["hosts"]) == 2, "the ping on import or the download of a model is gone"
+    assert found["error"], "it has a model without a download"
+    assert found["torch"], "spaCy no longer imports torch"
+
+
+def test_markdown_has_headings_lists_code_and_rows() -> None:
+    text = (
+        "# Handbook\n\nThe *device* keeps a record.\n\n## Safety\n\n- disconnect it\n- wait\n\n"
+        "| Model | Price |\n|---|---|\n| A1 | 100 EUR |\n\n```\nx = 1\ny = 2\n```\n"
+    )
+    assert list(partition_text("md", text)) == [
+        Piece("title", "Handbook", 1),
+        Piece("text", "The device keeps a record."),
+        Piece("title", "Safety", 2),
+        Piece("list", "disconnect it"),
+        Piece("list", "wait"),
+        Piece("table", "Model | Price"),
+        Piece("table", "A1 | 100 EUR"),
+        Piece("text", "x = 1\ny = 2"),
+    ]
+
+
+def test_a_page_has_its_content_without_scripts_and_navigation() -> None:
+    html = (
+        "<html><head><title>T</title><script>evil()</script><style>p{}</style></head><body><nav><a>About</a></nav>"
+        "<h1>Handbook</h1><p>The device <b>keeps</b> a record.</p><h3>Safety</h3><ol><li>Wait</li></ol>"
+        "<table><tr><th>Model</th><th>Price &lt; 1</th></tr><tr><td>A<br>1</td><td></td></tr></table></body></html>"
+    )
+    assert list(partition_text("html", html)) == [
+        Piece("title", "Handbook", 1),
+        Piece("text", "The device keeps a record."),
+        Piece("title", "Safety", 3),
+        Piece("list", "Wait"),
+        Piece("table", "Model | Price < 1"),
+        Piece("table", "A 1"),
+    ]
+
+
+def test_a_word_document_has_its_styles_and_no_headers(tmp_path: Path) -> None:
+    path = tmp_path / "document"
+    path.write_bytes(word())
+    found = read_docx(path)
+    text = found.pages[0].text
+    assert [(each.kind, each.level, text[each.span.start : each.span.end]) for each in found.elements] == [
+        ("title", 1, "Handbook"),
+        ("text", None, "The device keeps a record of every reading."),
+        ("title", 2, "Safety"),
+        ("list", None, "Disconnect the power"),
+        ("list", None, "1. Wait for a minute"),
+        ("table", None, "Model | Price"),
+        ("table", None, "A1 | 100 EUR"),
+    ]
+    assert "confidential" not in text
+    assert "paper" not in text
