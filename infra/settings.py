@@ -55,6 +55,22 @@ class Settings(BaseSettings):
     health_port: int | None = None
     """Port on which a worker or trainer answers `GET /healthz`; `temper up` chooses it."""
 
+    target_model: str = "temper-demo-1m"
+    """The base model in whose tokens documents are cut into chunks."""
+    chunk_tokens: int = 256
+    """Longest chunk of a document."""
+    chunk_overlap: int = 32
+    """Tokens that a chunk repeats of the one before it."""
+    held_out: float = 0.1
+    """Share of an archive's documents or sections that training never sees."""
+    rows_per_chunk: int = 3
+    """Questions asked of a chunk of usual length."""
+    generator_url: str | None = None
+    """`http(s)://host[:port]/v1` of the OpenAI-compatible endpoint that writes questions; none: rules write them."""
+    generator_model: str = ""
+    """The model that the endpoint is asked for."""
+    generator_key: SecretStr | None = None
+    """The endpoint's API key."""
     file_wait_seconds: float = 300.0
     """How long a job waits for a file or a base model that nobody has heard of, before it fails."""
 

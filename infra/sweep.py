@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,8 +24,13 @@ AFTER_LOSS_SECONDS = 30.0
 """Leases from before a loss of MongoDB have run out after this."""
 UNFINISHED = ("validating_files", "queued", "running", "paused")
 
+LOOK_SECONDS = 20.0
+"""An archive of thousands of documents is not looked at more often than this."""
+
 Reconsider = Callable[[str], Awaitable[None]]
 """Looks at one job in `validating_files` again: prepare_job's own handler."""
+ReconsiderArchive = Callable[[View], Awaitable[None]]
+"""Takes the steps that an archive's state allows again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,9 @@ class Sweeper:
     emit: Emit
     reconsider: Reconsider
     now: Callable[[], int]
+    reconsider_archive: ReconsiderArchive | None = None
+    looked: dict[str, int] = field(default_factory=dict)
+    """Archive → when it was looked at last, in milliseconds."""
 
     async def sweep(self) -> int:
         """Do one round; returns how many things had to be taken up."""
@@ -46,11 +54,23 @@ class Sweeper:
             await publish_recorded(control, self.controls, self.emit, self.documents)
             taken += 1
         settled = {"created_at": {"$lt": self.now() - int(SETTLED_SECONDS * 1000)}}
-        for file in await self.documents.find("files", {"status": "uploaded", "deleted": False, **settled}):
+        rows = {"status": "uploaded", "deleted": False, "archive": False}
+        for file in await self.documents.find("files", {**rows, **settled}):
             taken += await self._file(file)
+        await self._archives()
         for job in await self.documents.find("jobs", {"status": {"$in": list(UNFINISHED)}, **settled}):
             taken += await self._job(job)
         return taken
+
+    async def _archives(self) -> None:
+        """Look at archives that have no data set yet, each after a while and then now and again."""
+        open_ones = {"assembled": None, "failed": None, "deleted": False}
+        if self.reconsider_archive is None:
+            return
+        for archive in await self.documents.find("archives", open_ones):
+            if self.now() - int(self.looked.get(archive["id"]) or archive["created_at"]) >= LOOK_SECONDS * 1000:
+                self.looked[archive["id"]] = self.now()
+                await self.reconsider_archive(archive)
 
     async def _file(self, file: View) -> bool:
         control = await self.controls.get(file["id"])
@@ -87,7 +107,7 @@ class Sweeper:
     async def restore(self) -> int:
         """Derive every control document from the read models after MongoDB was lost; returns how many were missing."""
         restored = 0
-        for file in await self.documents.find("files", {"deleted": False}):
+        for file in await self.documents.find("files", {"deleted": False, "archive": False}):
             ended = file["status"] != "uploaded"
             restored += await self.controls.restore(
                 derived(file["id"], file["tenant"], "validate", validate_inputs(file), ended=ended)

@@ -14,6 +14,7 @@ from functions.prepare_job import handler as prepare
 from functions.prepare_job import work as plan
 from functions.validate_file import work as validate
 from functions.validate_file.handler import on_file_uploaded
+from infra import corpus
 from infra.adapters.child import ProcessChild
 from infra.adapters.kafka import Subscription
 from infra.adapters.kafka.reliable import dead_letter
@@ -73,11 +74,12 @@ async def run_worker(settings: Settings) -> None:
         )
         runners = [
             Runner(stage, me, here.controls, here.emit, here.documents, bells)
-            for stage in (*[validation] * VALIDATORS, preparation)
+            for stage in (*[validation] * VALIDATORS, preparation, *corpus.stages(here, child, scratch, settings))
         ]
         building = MongoDocuments(here.db, building=True)
         reconsider = partial(prepare.reconsider, deps=deps)
-        sweeper = Sweeper(here.documents, here.controls, here.emit, reconsider, now_ms)
+        archives = partial(corpus.reconsider, here=here, bell=bells)
+        sweeper = Sweeper(here.documents, here.controls, here.emit, reconsider, now_ms, archives)
         restorer = Sweeper(building, here.controls, here.emit, reconsider, now_ms)
         projector = Projector(
             needed(settings.kafka_bootstrap, "kafka_bootstrap"),
@@ -87,7 +89,7 @@ async def run_worker(settings: Settings) -> None:
             here.read,
             partial(_bury, here, "project_documents"),
         )
-        delivery = deliveries(here, subscriptions)
+        delivery = deliveries(here, (*subscriptions, *corpus.subscriptions(here, bells)))
 
         def trouble() -> str | None:
             state = delivery.status()

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from contracts import formats
 from contracts.blobs import BlobRef
+from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import Auto, Hyperparameters, JobCreated, Tuning
+from contracts.formats import HEAD
 from contracts.wire import openai
 from functions.edge.fields import Fields, check_strings, invalid_value
 from functions.edge.refusals import ApiError, missing, no_file, unsupported
@@ -18,8 +21,7 @@ View = Mapping[str, Any]
 Filter = dict[str, Any]
 
 MAX_FILE = 512 * 2**20
-HEAD = 4096
-"""Bytes of a file that are enough to tell its format."""
+ROWS = ("jsonl", "json", "csv", "unknown")
 PURPOSES = ("fine-tune", "embedding", "ingestion")
 """The last two are stored for other tools: no job takes them."""
 OTHER_PURPOSES = ("assistants", "batch", "vision", "user_data", "evals")
@@ -39,23 +41,29 @@ def check_purpose(purpose: str) -> None:
         raise invalid_value("purpose", purpose, PURPOSES)
 
 
-def sniff(head: bytes, filename: str) -> Literal["jsonl", "json", "csv", "unknown"]:
-    """Return the format of a file of rows from its first bytes; validation decides later.
+def sniff(head: bytes, filename: str) -> str:
+    """Return what a file is by its first bytes: jsonl, json, csv or unknown rows, a zip, or a document's format.
 
-    Raises ApiError for what is no file of rows: nothing at all, an archive, a document.
+    Validation and extraction decide later. Raises ApiError for what is neither rows nor a document.
     """
     if not head:
         raise ApiError("The file is empty. Upload a file with at least 10 rows.", param="file", code="empty_file")
-    if head.startswith(b"PK"):
-        raise unsupported("ZIP archives and Office documents are", "file")
+    if head.startswith(b"PK"):  # the first names in it tell
+        return "docx" if any(name in head for name in (b"[Content_Types].xml", b"word/", b"_rels/.rels")) else "zip"
     if head.startswith(b"%PDF"):
-        raise unsupported("PDF documents are", "file")
+        return "pdf"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"{"):
         return "jsonl"
     if text.startswith(b"["):
         return "json"
-    if filename.lower().endswith(".csv") or b"," in text.split(b"\n", 1)[0]:
+    suffix = filename.lower().rpartition(".")[2]
+    if suffix not in ROWS and suffix in ("txt", "md", "markdown", "html", "htm", "docx", "pdf"):
+        found = formats.sniff(head, len(head) + (len(head) == HEAD))
+        if isinstance(found, formats.Skip):
+            raise ApiError(f"The file cannot be read: {found.message}", param="file", code="unsupported_file")
+        return "txt" if found in ROWS else found
+    if suffix == "csv" or b"," in text.split(b"\n", 1)[0]:
         return "csv"
     return "unknown"
 
@@ -66,18 +74,20 @@ def clean_filename(raw: bytes | None) -> str:
     return name[:MAX_FILENAME] or "upload"
 
 
-def uploaded(form: Mapping[str, str], filename: str, head: bytes, blob: BlobRef) -> FileUploaded:
-    """Return the event of an upload whose bytes are stored."""
+Uploaded = FileUploaded | ZipUploaded | DocumentUploaded
+
+
+def uploaded(form: Mapping[str, str], filename: str, head: bytes, blob: BlobRef) -> Uploaded:
+    """Return the event of an upload whose bytes are stored: of rows, of an archive or of a document."""
     if "purpose" not in form:
         raise missing("purpose")
     check_purpose(form["purpose"])
-    return FileUploaded(
-        blob=blob,
-        filename=filename,
-        purpose=form["purpose"],
-        format=sniff(head, filename),
-        expires_after=_expires_after(form),
-    )
+    found = sniff(head, filename)
+    said: dict[str, Any] = {"blob": blob, "filename": filename, "purpose": form["purpose"]}
+    said["expires_after"] = _expires_after(form)
+    if found == "zip":
+        return ZipUploaded(**said)
+    return FileUploaded(**said, format=found) if found in ROWS else DocumentUploaded(**said, format=found)
 
 
 def _expires_after(form: Mapping[str, str]) -> int | None:
@@ -94,7 +104,7 @@ def _expires_after(form: Mapping[str, str]) -> int | None:
     return found
 
 
-def same_upload(data: FileUploaded) -> dict[str, Any]:
+def same_upload(data: Uploaded) -> dict[str, Any]:
     """Return what makes two uploads the same: content, purpose, name; not the key that the bytes lie under."""
     return {"sha256": data.blob.sha256, **data.model_dump(mode="json", exclude={"blob"})}
 

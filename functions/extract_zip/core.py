@@ -11,6 +11,7 @@ from typing import Literal
 
 from contracts.blobs import BlobRef
 from contracts.events.files import FileRejected
+from contracts.formats import Skip
 
 MAX_ENTRIES = 10_000
 """Entries of an archive and of those within it."""
@@ -38,14 +39,6 @@ class ArchiveError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class Skip:
-    """Why nothing is made of a member."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,20 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from contracts.formats import HEAD, Format, Skip, container, sniff
 from functions.extract_zip.core import (
     MAX_ENTRIES,
     MAX_LEVEL,
     ArchiveError,
     Budget,
     Entry,
-    Skip,
     label,
     nothing_usable,
     unique,
     unread,
 )
 from functions.extract_zip.directory import MemberError, inflate, read_directory
-from functions.extract_zip.formats import HEAD, Format, container, sniff
 
 TOO_COMPLEX = 3
 """Exit status when memory runs out."""

@@ -89,6 +89,30 @@ async def test_an_upload_is_stored_published_and_shown_at_once(world: World, api
     assert event.data.blob.key == f"local/{made['id']}/content"
 
 
+@pytest.mark.parametrize(
+    ("content", "name", "topic", "format"),
+    [
+        (b"PK\x03\x04" + bytes(26) + b"manual.pdf", "a.jsonl", "zip.uploaded", None),
+        (b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml", "a.zip", "document.uploaded", "docx"),
+        (b"%PDF-1.7", "a", "document.uploaded", "pdf"),
+        (b"# Pumps\n\nThe pump weighs 3 kg.\n", "a.md", "document.uploaded", "md"),
+        (b"<html><body>The pump weighs 3 kg.</body></html>", "a.htm", "document.uploaded", "html"),
+        (b"The pump, as we know, weighs 3 kg.", "a.txt", "document.uploaded", "txt"),
+    ],
+)
+async def test_archives_and_documents_are_said_under_their_own_names(
+    world: World, api: httpx.AsyncClient, content: bytes, name: str, topic: str, format: str | None
+) -> None:
+    made = (await upload(api, content, name)).json()
+    assert (made["status"], made["bytes"], made["validation"]["is_generated_dataset"]) == (
+        "uploaded",
+        len(content),
+        False,
+    )
+    event = world.emit.events[-1]
+    assert (event.type, event.subject, getattr(event.data, "format", None)) == (topic, made["id"], format)
+
+
 @pytest.mark.parametrize("order", [("purpose", "file"), ("file", "purpose")])
 async def test_the_order_of_parts_does_not_matter(world: World, api: httpx.AsyncClient, order: tuple[str, str]) -> None:
     named = {"purpose": ('purpose"', b"fine-tune"), "file": ('file"; filename="r.jsonl"', ROWS)}
@@ -112,14 +136,13 @@ async def test_a_body_that_comes_byte_by_byte_is_the_same_upload(world: World, a
 @pytest.mark.parametrize(
     ("content", "name", "purpose", "code", "param"),
     [
-        (b"PK\x03\x04rest", "a.zip", "fine-tune", "unsupported", "file"),
-        (b"%PDF-1.7", "a.pdf", "fine-tune", "unsupported", "file"),
+        (b"\x89PNG\r\n\x1a\n", "a.txt", "fine-tune", "unsupported_file", "file"),
         (b"", "a.jsonl", "fine-tune", "empty_file", "file"),
         (ROWS, "a.jsonl", "batch", "unsupported", "purpose"),
         (ROWS, "a.jsonl", "tuning", "invalid_value", "purpose"),
     ],
 )
-async def test_what_is_no_file_of_rows_is_refused(
+async def test_what_nothing_can_be_made_of_is_refused(
     world: World, api: httpx.AsyncClient, content: bytes, name: str, purpose: str, code: str, param: str
 ) -> None:
     found = error(await upload(api, content, name, purpose))

@@ -15,7 +15,8 @@ from starlette.routing import Route
 
 from contracts.blobs import BlobRef
 from contracts.envelope import derived_id, make
-from contracts.events.files import FileDeleted, FileUploaded
+from contracts.events.files import FileDeleted
+from contracts.formats import HEAD
 from contracts.ports import BlobNotFoundError, UnavailableError
 from contracts.wire import openai
 from functions.edge import core
@@ -63,7 +64,7 @@ async def create_file(request: Request) -> Response:
     return await reply_reserved(request, reservation, openai.file(view))
 
 
-async def _store(request: Request, id: str) -> FileUploaded:
+async def _store(request: Request, id: str) -> core.Uploaded:
     """Stream the upload into the store and return the event that will say so."""
     form = Form(request.headers.get("content-type"))
     body = incoming(request)
@@ -80,13 +81,13 @@ async def _store(request: Request, id: str) -> FileUploaded:
     head = await _head(form, body)
     core.sniff(head, filename)
     blob = await deps(request).blobs.put(_key(request, id), _content(form, head, body))
-    return core.uploaded(form.fields, filename, head[: core.HEAD], blob)
+    return core.uploaded(form.fields, filename, head[:HEAD], blob)
 
 
 async def _head(form: Form, body: AsyncIterator[bytes]) -> bytes:
     """Return the file's first bytes, enough to tell its format."""
     head = b"".join(form.take())
-    while len(head) < core.HEAD and not form.file_ended:
+    while len(head) < HEAD and not form.file_ended:
         form.feed(await _next(body))
         head += b"".join(form.take())
     return head
@@ -115,7 +116,7 @@ async def _next(body: AsyncIterator[bytes]) -> bytes:
     return chunk
 
 
-async def _adopt(request: Request, id: str, data: FileUploaded) -> FileUploaded:
+async def _adopt(request: Request, id: str, data: core.Uploaded) -> core.Uploaded:
     """Return the same upload under an earlier attempt's id, whose bytes may be gone with that attempt."""
     blobs = deps(request).blobs
     key = _key(request, id)

@@ -7,9 +7,17 @@ import csv
 import json
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Literal
 
-from functions.extract_zip.core import Skip
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Why nothing is made of a document."""
+
+    code: str
+    message: str
+
 
 Format = Literal["pdf", "docx", "html", "md", "txt", "csv", "json", "jsonl", "zip"]
 

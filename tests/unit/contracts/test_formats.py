@@ -8,9 +8,8 @@ import pytest
 from docx import Document
 from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
 
-from functions.extract_zip.core import Skip
+from contracts.formats import HEAD, Skip, container, sniff
 from functions.extract_zip.directory import read_directory
-from functions.extract_zip.formats import HEAD, container, sniff
 from tests.unit.extract_zip.archives import packed
 
 PROSE = "Visitors, contractors and suppliers sign in at the desk.\nThey wear a badge, which they return.\n"

@@ -1,0 +1,143 @@
+"""The functions between documents and a data set, put together: subscriptions, stages, and what a sweep looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from contracts import topics
+from contracts.blobs import BlobRef
+from contracts.documents import View
+from contracts.documents.models import PUBLIC, model_id
+from contracts.envelope import Event, derived_id, make
+from contracts.manifest import Manifest
+from contracts.ports import Bell, Child, Lease, UnavailableError
+from functions.assemble_dataset import handler as assembly
+from functions.assemble_dataset import work as assemble
+from functions.chunk_text import handler as chunking
+from functions.chunk_text import work as chunk
+from functions.extract_text import handler as extraction
+from functions.extract_text import work as extract
+from functions.extract_zip import handler as unpacking
+from functions.extract_zip import work as unpack
+from functions.plan_corpus import handler as planning
+from functions.plan_corpus import work as plan
+from functions.synthesize_examples import handler as synthesis
+from functions.synthesize_examples import work as synthesize
+from infra.adapters.generator import HttpGenerate
+from infra.adapters.kafka import Subscription
+from infra.settings import Settings
+from infra.work import Stage
+from infra.world import World
+
+DOCUMENTS_AT_ONCE = 2
+"""Documents read, cut or asked about at the same time by one worker."""
+_PER_DOCUMENT = frozenset({extraction.STAGE, chunking.STAGE, synthesis.STAGE})
+
+
+def subscriptions(here: World, bell: Bell) -> tuple[Subscription, ...]:
+    """Return who reacts to what."""
+    documents, controls, blobs = here.documents, here.controls, here.blobs
+
+    async def read(event: Event) -> None:
+        if event.type == "document.uploaded":
+            await extraction.on_document_uploaded(event, controls, bell)
+        else:
+            await extraction.on_zip_extracted(event, blobs, controls, bell)
+
+    join_cut = partial(planning.on_document_ended, documents=documents, controls=controls, bell=bell)
+    join_made = partial(assembly.on_examples_ended, documents=documents, controls=controls, bell=bell)
+    return (
+        Subscription(
+            "extract_zip", ("zip.uploaded",), partial(unpacking.on_zip_uploaded, controls=controls, bell=bell)
+        ),
+        Subscription("extract_text", ("zip.extracted", "document.uploaded"), read),
+        Subscription(
+            "chunk_text", ("document.extracted",), partial(chunking.on_document_extracted, controls=controls, bell=bell)
+        ),
+        Subscription("plan_corpus", planning.TOPICS, join_cut),
+        Subscription(
+            "synthesize_examples",
+            ("corpus.planned",),
+            partial(synthesis.on_corpus_planned, blobs=blobs, controls=controls, bell=bell),
+        ),
+        Subscription("assemble_dataset", assembly.TOPICS, join_made),
+    )
+
+
+def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequence[Stage]:
+    """Return the long work, a stage as often as it may run at the same time."""
+    blobs, generate = here.blobs, generator(settings)
+
+    async def cut(lease: Lease) -> Sequence[Event]:
+        tokenizer = await tokenizer_file(here, settings.target_model, settings.cache)
+        return await chunk.work(lease, blobs, child, scratch, tokenizer, settings.chunk_tokens, settings.chunk_overlap)
+
+    every = (
+        Stage(unpacking.STAGE, lambda lease: unpack.work(lease, blobs, child, scratch), unpack.exhausted, {}),
+        Stage(extraction.STAGE, lambda lease: extract.work(lease, blobs, child, scratch), extract.exhausted, {}),
+        Stage(chunking.STAGE, cut, chunk.exhausted, {}),
+        Stage(
+            planning.STAGE,
+            lambda lease: plan.work(lease, blobs, child, scratch, settings.held_out, settings.rows_per_chunk),
+            plan.exhausted,
+            {},
+        ),
+        Stage(synthesis.STAGE, lambda lease: synthesize.work(lease, blobs, generate), synthesize.exhausted, {}),
+        Stage(assembly.STAGE, lambda lease: assemble.work(lease, blobs, child, scratch), assemble.exhausted, {}),
+    )
+    return [stage for stage in every for _ in range(DOCUMENTS_AT_ONCE if stage.name in _PER_DOCUMENT else 1)]
+
+
+def generator(settings: Settings) -> HttpGenerate | None:
+    """Return the endpoint that writes questions, or None where rules do it."""
+    if settings.generator_url is None:
+        return None
+    key = settings.generator_key.get_secret_value() if settings.generator_key else ""
+    return HttpGenerate(settings.generator_url, settings.generator_model, key)
+
+
+async def tokenizer_file(here: World, model: str, cache: Path) -> Path:
+    """Return the tokenizer.json of a registered base model, by hash; raises UnavailableError until there is one."""
+    found = await here.documents.get("models", model_id(PUBLIC, model))
+    if found is None or found["deleted"]:
+        raise UnavailableError("model", f"the target model {model} is not registered; add it or set another one")
+    manifest = Manifest.model_validate_json(await here.blobs.get(found["manifest"]["key"]))
+    file = next(each for each in manifest.files if each.path == "tokenizer.json")
+    path = cache / "tokenizers" / f"{file.sha256}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        await here.blobs.fetch(BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes), path)
+    return path
+
+
+async def reconsider(archive: View, here: World, bell: Bell) -> None:
+    """Take every step that the state of an archive allows, once more; steps that were taken stay as they are."""
+    documents, controls, blobs = here.documents, here.controls, here.blobs
+    said = partial(_again, archive)
+    if archive["planned"]:
+        await synthesis.on_corpus_planned(said("corpus.planned", archive["planned"]), blobs, controls, bell)
+        await assembly.settle(archive["id"], documents, controls, bell)
+        return
+    if archive["single"]:
+        await extraction.on_document_uploaded(said("document.uploaded", archive["uploaded"]), controls, bell)
+    elif archive["extracted"]:
+        await extraction.on_zip_extracted(said("zip.extracted", archive["extracted"]), blobs, controls, bell)
+    else:
+        await unpacking.on_zip_uploaded(said("zip.uploaded", archive["uploaded"]), controls, bell)
+    for document in await documents.find("documents", {"archive": archive["id"], "cut": False}):
+        if document["extracted"]:
+            await chunking.on_document_extracted(
+                _again(document, "document.extracted", document["extracted"]), controls, bell
+            )
+    await planning.settle(archive["id"], documents, controls, bell)
+
+
+def _again(view: View, topic: str, data: Mapping[str, Any]) -> Event:
+    """Return what was said of an archive or document once more, from its read model."""
+    found = topics.named(topic)
+    assert found is not None
+    payload = found.payload.model_validate(data)
+    return make(payload, subject=view["id"], tenant=view["tenant"], id=derived_id(view["id"], topic))
