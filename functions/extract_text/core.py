@@ -68,10 +68,9 @@ def settled(extracted: Extracted) -> Extracted:
 def _no_text(extracted: Extracted) -> RefusedError:
     if not extracted.problems:
         return RefusedError("no_text", "The document has no text. Remove it, or put one with text in its place.")
-    first = extracted.problems[0]
-    count, all_pages = len({problem.page for problem in extracted.problems}), len(extracted.pages)
-    message = f"None of the document's pages has text that can be read; {count} of {all_pages} have a problem."
-    return RefusedError("no_text", f"{message} The first: {first.message}", first.page)
+    first, count = extracted.problems[0], len(extracted.problems)
+    message = f"The document has no text that can be read, and {count} problems. The first: {first.message}"
+    return RefusedError("no_text", message, first.page)
 
 
 def content_key(tenant: str, archive: str, document: str) -> str:

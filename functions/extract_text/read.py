@@ -22,6 +22,7 @@ OCR_SECONDS = 1800
 """Where pages are scanned."""
 TOO_COMPLEX = 3
 """Exit status when memory runs out."""
+_TEXT_FORMATS = ("html", "md", "txt", "csv", "json", "jsonl")
 _MAX_TEXT_BYTES = 4 * MAX_CHARACTERS
 
 
@@ -38,6 +39,8 @@ def read(path: Path, format: str, ocr: bool = True) -> Extracted:
         from functions.extract_text.docx import read_docx
 
         return read_docx(path)
+    if format not in _TEXT_FORMATS:  # an outside publisher may say anything
+        raise RefusedError("unsupported_format", f"Documents are of pdf, docx, {', '.join(_TEXT_FORMATS)}. Convert it.")
     if path.stat().st_size > _MAX_TEXT_BYTES:
         raise too_complex(f"{_MAX_TEXT_BYTES // 10**6} MB of {format}")
     data = path.read_bytes()

@@ -31,10 +31,10 @@ async def work(lease: Lease, blobs: Blobs, child: Child, scratch: Path) -> list[
     `blob` (a BlobRef of its bytes) and `event_id` (what led here).
     """
     control = lease.claim.control
-    folder = (scratch / f"{control.subject}-{lease.claim.fence}").resolve()  # the child works in another folder
-    folder.mkdir(parents=True, exist_ok=True)
     # Another machine may have other programs: whoever reads this document again must see the same.
     ocr = await lease.record("ocr", shutil.which("tesseract") is not None)
+    folder = (scratch / f"{control.subject}-{lease.claim.fence}").resolve()  # the child works in another folder
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         return [_event(control, await _read(control, blobs, child, folder, ocr))]
     except RefusedError as refusal:

@@ -148,10 +148,12 @@ HOSTILE = {
     "long": ("txt", b"word " * (5 * 10**6), {"document_too_complex"}),
     "rows": ("csv", b"a\n" + b"b\n" * 300_000, {"document_too_complex"}),
     "binary": ("txt", bytes(range(256)) * 10, {"broken_document"}),
+    "format": ("exe", b"MZ", {"unsupported_format"}),
     "blank": ("txt", b" \n" * 10, {"no_text"}),
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_document_is_rejected_with_a_code_in_time(name: str, tmp_path: Path) -> None:
     format, data, codes = HOSTILE[name]
@@ -165,6 +167,7 @@ async def test_a_hostile_document_is_rejected_with_a_code_in_time(name: str, tmp
     assert extraction.MEMORY_BYTES <= 2**30  # of address space, so of memory, too
 
 
+@pytest.mark.slow
 async def test_a_word_document_that_unpacks_to_too_much_is_rejected_unread(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
     found = await extract(blobs, await stored(blobs, word_bomb()), "docx", tmp_path)

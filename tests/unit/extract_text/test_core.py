@@ -22,7 +22,7 @@ def test_a_document_without_text_is_refused() -> None:
 def test_a_scan_is_refused_with_the_first_page_and_what_to_do() -> None:
     problems = tuple(Problem(page=page, code="scanned_page", message=f"Page {page}: install it.") for page in (2, 3))
     pages = tuple(Page(number=number, text="") for number in (1, 2, 3))
-    with pytest.raises(RefusedError, match=r"2 of 3 have a problem. The first: Page 2: install it.") as refused:
+    with pytest.raises(RefusedError, match=r"2 problems. The first: Page 2: install it.") as refused:
         core.settled(Extracted(pages, (), True, problems))
     assert (refused.value.code, refused.value.page) == ("no_text", 2)
 

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from functions.extract_text.docx import read_docx
 from functions.extract_text.draft import Piece
 from functions.extract_text.partition import partition_text
@@ -49,6 +51,7 @@ def test_the_adapter_asks_nobody_and_loads_no_torch() -> None:
     assert found == {"hosts": [], "torch": False, "error": ""}
 
 
+@pytest.mark.slow
 def test_unstructured_left_alone_still_needs_the_patching() -> None:
     """When this fails, drop from partition.py whatever is no longer needed: a ping, a download, torch."""
     found = watched(

@@ -138,6 +138,13 @@ def test_ocr_that_fails_is_a_problem_of_the_page(tmp_path: Path) -> None:
     assert found.problems[0].message.endswith("OCR failed: it is broken.")
 
 
+def test_ocr_ends_at_its_limit_of_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdf, "MAX_OCR_PAGES", 0)
+    found = read(tmp_path, scanned_pdf("Hello", "The second page has text."), lambda *_: "never asked")
+    assert found.pages[0].text == ""
+    assert [(problem.page, problem.code) for problem in found.problems] == [(1, "scanned_page")]
+
+
 def test_a_blank_page_is_no_problem(tmp_path: Path) -> None:
     found = read(tmp_path, lines_pdf(["The first page has text."], []))
     assert [page.text for page in found.pages] == ["The first page has text.", ""]
