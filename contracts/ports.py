@@ -105,6 +105,10 @@ class Documents(Protocol):
         """Return how many views match a MongoDB filter."""
         ...
 
+    async def total(self, model: str, field: str, where: Mapping[str, Any]) -> int:
+        """Return the sum of a field, by its dotted path, over the views that match a MongoDB filter."""
+        ...
+
 
 class Controls(Protocol):
     """Control documents, one per running thing (a file being validated, a job): leases, desires, outcomes.

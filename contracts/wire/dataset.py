@@ -1,4 +1,4 @@
-"""Data sets as served: where a row comes from, and what a page led to. Pure functions from what lies in the blobs."""
+"""Data sets as served: how far they are, where a row comes from, what a page led to. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from contracts.corpus import Chunk, Chunks, RowOrigin, Span, Split
+from contracts.wire.openai import TRAINING
 
 Object = dict[str, Any]
+View = Mapping[str, Any]
+
+SPLITS: tuple[Split, ...] = ("train", "held_out")
+REJECTED = ("code", "message", "page")
+COUNTED = ("extracted", "rejected", "chunked")
 
 
 def row_id(origin: RowOrigin, split: Split = "train") -> str:
@@ -45,6 +51,15 @@ def row(origin: RowOrigin, messages: Sequence[Mapping[str, Any]], split: Split =
     }
 
 
+def blobs(assembled: View) -> dict[Split, tuple[str, str]]:
+    """Return split → the keys of its rows and of their lineage, from what `dataset.assembled` said."""
+    found: dict[Split, tuple[str, str]] = {"train": (assembled["blob"]["key"], assembled["lineage"]["key"])}
+    if assembled["held_out"] is not None:
+        key: str = assembled["held_out"]["key"]
+        found["held_out"] = (key, key.removesuffix(".jsonl") + ".lineage.jsonl")
+    return found
+
+
 def kind(origin: RowOrigin) -> str:
     """Return `answered`, `absent` (the right answer is a refusal) or `general` (no document is behind it)."""
     if not origin.document:
@@ -58,27 +73,102 @@ def lineage(
     origins: Mapping[Split, Iterable[RowOrigin]],
     jobs: Sequence[Mapping[str, Any]] = (),
 ) -> Object:
-    """Return what became of a document's page (None: of all pages): its chunks, their rows, then `jobs` as given.
+    """Return what became of a document's page (None: of all pages): its chunks, their rows, then the jobs.
 
-    `origins` are the data set's lineage, which is read once. A row stands under the chunk that its question is about
-    (`answered`; `absent`, where that chunk was left out) and under those that it shows beside (`distractor`).
+    `jobs` are those on the data set, shown where one of these rows is trained on. `origins` are the data set's lineage,
+    which is read once. A row stands under the chunk that its question is about (`answered`; `absent`, where that chunk
+    was left out) and under those that it shows beside (`distractor`).
     """
-    shown = [chunk for chunk in chunks.chunks if page is None or any(span.page == page for span in chunk.spans)]
+    shown = on_page(chunks, page)
     rows: dict[str, list[Object]] = {chunk.id: [] for chunk in shown}
     for split, lines in origins.items():
         for origin in lines:
             for chunk, role in ((origin.chunk, kind(origin)), *((other, "distractor") for other in origin.distractors)):
                 if chunk in rows:
                     rows[chunk].append(_mention(origin, split, role))
+    trained = any(mention["split"] == "train" for mentions in rows.values() for mention in mentions)
     return {
+        "id": chunks.document,
         "object": "lineage",
         "document": chunks.document,
         "path": chunks.path,
         "sha256": chunks.sha256,
         "page": page,
         "chunks": [_chunk(chunk, rows[chunk.id]) for chunk in shown],
-        "jobs": [dict(job) for job in jobs],
+        "jobs": [dict(job) for job in jobs] if trained else [],
+        "rejected": None,
     }
+
+
+def on_page(chunks: Chunks, page: int | None) -> list[Chunk]:
+    """Return a document's chunks that stand on a page, at least in part; all of them where none is named."""
+    return [chunk for chunk in chunks.chunks if page is None or any(span.page == page for span in chunk.spans)]
+
+
+def uncut(document: View, page: int | None) -> Object:
+    """Return the lineage of a document that has no chunks (yet); `rejected` says why it never will."""
+    return {
+        "id": document["id"],
+        "object": "lineage",
+        "document": document["id"],
+        "path": document["path"],
+        "sha256": None,
+        "page": page,
+        "chunks": [],
+        "jobs": [],
+        "rejected": document["rejected"] and {name: document["rejected"][name] for name in REJECTED},
+    }
+
+
+def using(job: View, file: str, models: Sequence[View]) -> Object:
+    """Return a job on a file, and what it made: the tuned model and its checkpoints."""
+    return {
+        "id": job["id"],
+        "object": "fine_tuning.job",
+        "status": job["status"],
+        "model": job["created"]["model"],
+        "used_as": "training_file" if job["created"]["training_file"] == file else "validation_file",
+        "fine_tuned_model": job["succeeded"]["fine_tuned_model"] if job["succeeded"] else None,
+        "models": [{"id": model["id"], "deleted": model["deleted"]} for model in models],
+    }
+
+
+def seen_by(jobs: Iterable[View]) -> list[Object]:
+    """Return the models of `jobs` (as `using` shows them), each with its job: what a deletion does not take back."""
+    return [{**model, "job": job["id"], "used_as": job["used_as"]} for job in jobs for model in job["models"]]
+
+
+def progress(archive: View, counts: Mapping[str, int]) -> Object:
+    """Return how far an archive is; `counts` are documents extracted, rejected, chunked, cut and made, and rows kept.
+
+    `rows_made` are questions before assembly, which makes several rows of one; `rows` are those of the data set.
+    """
+    assembled = archive["assembled"]
+    known = assembled or {}
+    return {
+        "object": "dataset",
+        "stage": stage(archive, counts),
+        "documents": {"total": archive["documents"], **{name: counts[name] for name in COUNTED}},
+        "rows_made": counts["kept"],
+        **{name: known.get(name) for name in ("rows", "held_out_rows", "generator", "version")},
+        "coverage": (assembled or archive["failed"] or {}).get("coverage"),
+    }
+
+
+def stage(archive: View, counts: Mapping[str, int]) -> str:
+    """Return the step that an archive is at, in words."""
+    planned, total = archive["planned"], archive["documents"]
+    if archive["failed"]:
+        return "failed"
+    if archive["assembled"]:
+        return "ready"
+    if archive["uploaded"]["purpose"] != TRAINING:
+        return "stored"
+    if planned:
+        return "making rows" if counts["made"] < planned["documents"] else "assembling"
+    if total is None:
+        return "unpacking"
+    return "reading documents" if counts["cut"] < total else "planning"
 
 
 def _source(origin: RowOrigin) -> Object:

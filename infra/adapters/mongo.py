@@ -155,6 +155,15 @@ class MongoDocuments:
         await self._whole()
         return found
 
+    async def total(self, model: str, field: str, where: Mapping[str, Any]) -> int:
+        """Return the sum of a field, by its dotted path, over the views that match a MongoDB filter."""
+        summed = {"_id": None, "total": {"$sum": f"$view.{field}"}}
+        with weather():
+            cursor = await self._db[model].aggregate([{"$match": _prefixed(where)}, {"$group": summed}])
+            found = await cursor.to_list()
+        await self._whole()
+        return int(found[0]["total"]) if found else 0
+
     async def apply(self, event: Event, *models: str) -> None:
         """Fold `event` into each document that it touches (of `models` only, if given)."""
         await self._whole()

@@ -109,6 +109,9 @@ class DictDocuments:
     async def count(self, model: str, where: Mapping[str, Any]) -> int:
         return len(await self.find(model, where))
 
+    async def total(self, model: str, field: str, where: Mapping[str, Any]) -> int:
+        return sum(_at(view, field) or 0 for view in await self.find(model, where))
+
     def _answer(self) -> None:
         if self.down is not None:
             raise self.down

@@ -18,8 +18,8 @@ from contracts.envelope import derived_id, make
 from contracts.events.files import FileDeleted
 from contracts.formats import HEAD
 from contracts.ports import BlobNotFoundError, UnavailableError
-from contracts.wire import openai
-from functions.edge import core
+from contracts.wire import dataset, openai
+from functions.edge import core, provenance
 from functions.edge.context import (
     deps,
     find_page,
@@ -162,12 +162,16 @@ async def list_files(request: Request) -> Response:
 
 
 async def retrieve_file(request: Request) -> Response:
-    """GET /files/{id}."""
-    return reply(openai.file(await _file(request)))
+    """GET /files/{id}; of documents it says under `dataset` how far they are."""
+    view = await _file(request)
+    archive = await owned(request, "archives", view["id"]) if view["archive"] else None
+    if archive is None:
+        return reply(openai.file(view))
+    return reply(openai.file(view) | {"dataset": await provenance.progress(deps(request).documents, archive)})
 
 
 async def delete_file(request: Request) -> Response:
-    """DELETE /files/{id}: the id dies first, then the bytes go."""
+    """DELETE /files/{id}: the id dies first, then the bytes and all that was made of them go; names who saw them."""
     id = request.path_params["id"]
     view = await owned(request, "files", id)
     if view is None or (view["deleted"] and not is_retry(request)):
@@ -177,7 +181,8 @@ async def delete_file(request: Request) -> Response:
         event = make(FileDeleted(), subject=id, tenant=tenant(request), id=derived_id(id, "file.deleted"))
         await publish(request, event)
     await deps(request).blobs.delete(_prefix(request, id))
-    return reply(openai.deleted(id, "file"))
+    saw = await provenance.jobs_using(deps(request).documents, tenant(request), id)
+    return reply(openai.deleted(id, "file") | {"models": dataset.seen_by(saw)})
 
 
 async def _check_unused(request: Request, id: str) -> None:

@@ -1,0 +1,54 @@
+"""What the read models and the blobs know of where things came from and what they led to; for the API and the CLI."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from contracts.corpus import Chunks, RowOrigin, Split
+from contracts.ports import Blobs, Documents
+from contracts.wire import dataset
+from functions.edge import lines
+
+View = dict[str, Any]
+
+
+async def jobs_using(documents: Documents, tenant: str, file: str) -> list[View]:
+    """Return the tenant's jobs on a file with the models that they made, oldest first."""
+    using = {"tenant": tenant, "$or": [{"created.training_file": file}, {"created.validation_file": file}]}
+    jobs = await documents.find("jobs", using, [("created_at", 1), ("id", 1)])
+    made = {"tenant": tenant, "job": {"$in": [job["id"] for job in jobs]}}
+    models = await documents.find("models", made, [("step", 1), ("id", 1)]) if jobs else []
+    return [dataset.using(job, file, [model for model in models if model["job"] == job["id"]]) for job in jobs]
+
+
+async def progress(documents: Documents, archive: View) -> View:
+    """Return how far an archive is on its way to a data set."""
+    of_it = {"archive": archive["id"]}
+    names = ("extracted", "rejected", "chunked")
+    counts = await asyncio.gather(
+        *(documents.count("documents", {**of_it, name: {"$ne": None}}) for name in names),
+        documents.count("documents", {**of_it, "cut": True}),
+        documents.count("documents", {**of_it, "made": True}),
+        documents.total("documents", "examples.kept", of_it),
+    )
+    return dataset.progress(archive, dict(zip((*names, "cut", "made", "kept"), counts, strict=True)))
+
+
+async def chunks_of(blobs: Blobs, document: View) -> Chunks | None:
+    """Return a document's chunks, or None where it was not cut; raises BlobNotFoundError."""
+    if document["chunked"] is None:
+        return None
+    stored = await blobs.get(document["chunked"]["chunks"]["key"])
+    return await asyncio.to_thread(Chunks.model_validate_json, stored)
+
+
+async def origins_naming(
+    blobs: Blobs, assembled: Mapping[str, Any], names: Collection[str]
+) -> dict[Split, list[RowOrigin]]:
+    """Return the lineage of those rows of a data set that name one of these chunks or examples."""
+    found: dict[Split, list[RowOrigin]] = {}
+    for split, (_, key) in dataset.blobs(assembled).items():
+        found[split] = [RowOrigin.model_validate_json(line) async for line in lines.naming(blobs, key, names)]
+    return found

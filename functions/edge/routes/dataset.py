@@ -1,0 +1,141 @@
+"""/v1/files/{id}/rows and /report, /v1/lineage: what was made of documents, and where each row comes from."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from contracts.corpus import RowOrigin, Split
+from contracts.ports import BlobNotFoundError
+from contracts.wire import dataset, openai
+from functions.edge import core, lines, provenance
+from functions.edge.context import deps, owned, reply, tenant
+from functions.edge.fields import Fields, check_strings
+from functions.edge.refusals import ApiError, missing, no_file, unsupported
+
+
+async def list_rows(request: Request) -> Response:
+    """GET /files/{id}/rows?after&limit&split: rows in the order of the data set, each with where it comes from."""
+    assembled = await _assembled(request)
+    asked, split = _rows_asked(request)
+    total = assembled["rows"] if split == "train" else assembled["held_out_rows"]
+    first = 1 if asked.after is None else _line(asked.after, split, total) + 1
+    keys = dataset.blobs(assembled).get(split)
+    if keys is None or first > total:
+        return reply(openai.page([], False))
+    rows, origins = await asyncio.gather(
+        *(lines.numbered(deps(request).blobs, key, first, asked.limit) for key in keys)
+    )
+    shown = [_row(row, origin, split) for row, origin in zip(rows, origins, strict=True)]
+    return reply(openai.page(shown, first + len(shown) <= total))
+
+
+def _rows_asked(request: Request) -> tuple[core.Window, Split]:
+    query = request.query_params
+    asked = core.window(query, default=20, most=100)
+    if query.get("order") == "desc":
+        raise unsupported("Rows in descending order are", "order")
+    named = Fields({"split": query.get("split")}).choice("split", dataset.SPLITS)
+    if named is None and asked.after is not None:  # ids of rows say their split
+        named = asked.after.rpartition("-")[0]
+    return asked, "held_out" if named == "held_out" else "train"
+
+
+def _line(after: str, split: Split, total: int) -> int:
+    """Return the line of the row that a page comes after; raises ApiError."""
+    try:
+        line = dataset.line_of(after, split)
+    except ValueError as error:
+        raise ApiError(f"{error}.", param="after", code="invalid_value") from None
+    if not 1 <= line <= total:
+        raise core.unknown_after(after)
+    return line
+
+
+def _row(row: bytes, origin: bytes, split: Split) -> dict[str, Any]:
+    messages = msgspec.json.decode(row)["messages"]
+    return dataset.row(RowOrigin.model_validate_json(origin), messages, split)
+
+
+async def _assembled(request: Request) -> dict[str, Any]:
+    """Return what was said of the data set of the path's file; raises ApiError where there is none."""
+    id = request.path_params["id"]
+    view = await owned(request, "files", id)
+    if view is None or view["deleted"]:
+        raise no_file(id)
+    if not view["archive"]:
+        sentence = f"The file {id} holds rows, so no data set was made of it. Its rows are at /files/{id}/content."
+        raise ApiError(sentence, param="id", code="no_dataset")
+    if view["rejected"] is not None:
+        raise ApiError(view["rejected"]["message"], param="id", code=view["rejected"]["code"])
+    if view["validated"] is None:
+        sentence = f"The data set of {id} is not ready yet. Ask again when GET /files/{id} says `dataset.stage: ready`."
+        raise ApiError(sentence, param="id", code="dataset_not_ready")
+    assembled: dict[str, Any] = view["validated"]
+    return assembled
+
+
+async def report(request: Request) -> Response:
+    """GET /files/{id}/report: coverage per document, page and chunk, what was dropped and why, lengths, samples."""
+    key = (await _assembled(request))["report"]["key"]
+    blobs = deps(request).blobs
+    stat = await blobs.stat(key)
+    if stat is None:
+        raise BlobNotFoundError(key)
+    headers = {"content-length": str(stat.bytes)}
+    return StreamingResponse(blobs.stream(key), headers=headers, media_type="application/json")
+
+
+async def lineage(request: Request) -> Response:
+    """GET /lineage?file&page&document&after&limit: page → chunks → rows → jobs → models, a document at a time."""
+    query, ports = request.query_params, deps(request)
+    file = query.get("file")
+    if not file:
+        raise missing("file")
+    view = await owned(request, "files", file)
+    if view is None or view["deleted"]:
+        raise no_file(file)
+    asked, page = core.window(query, default=20, most=100), _page(request)
+    found = await ports.documents.find("documents", _of(request, file, page, asked.after), [("id", 1)], asked.limit + 1)
+    shown = found[: asked.limit]
+    cut = {each["id"]: await provenance.chunks_of(ports.blobs, each) for each in shown}
+    names = {chunk.id for chunks in cut.values() if chunks for chunk in dataset.on_page(chunks, page)}
+    assembled = view["validated"] if view["archive"] else None
+    origins = await provenance.origins_naming(ports.blobs, assembled, names) if assembled else {}
+    jobs = await provenance.jobs_using(ports.documents, tenant(request), file)
+    traced = [
+        dataset.lineage(chunks, page, origins, jobs) if (chunks := cut[each["id"]]) else dataset.uncut(each, page)
+        for each in shown
+    ]
+    return reply(openai.page(traced, len(found) > asked.limit))
+
+
+def _page(request: Request) -> int | None:
+    page: Any = request.query_params.get("page")
+    if page is not None and re.fullmatch(r"-?[0-9]{1,9}", page):
+        page = int(page)
+    return Fields({"page": page}).whole("page", 1, 10**9)
+
+
+def _of(request: Request, file: str, page: int | None, after: str | None) -> core.Filter:
+    """Return the filter for the documents asked for: of this archive, that have the page, that come after."""
+    document = request.query_params.get("document")
+    check_strings(document or "", "document")
+    where: core.Filter = {"tenant": tenant(request), "archive": file}
+    named = [{"id": document}] if document else []
+    paged = [{"extracted.pages": {"$gte": page}}] if page is not None else []
+    behind = [{"id": {"$gt": after}}] if after else []
+    return {"$and": [where, *named, *paged, *behind]}
+
+
+ROUTES = [
+    Route("/v1/files/{id}/rows", list_rows, methods=["GET"]),
+    Route("/v1/files/{id}/report", report, methods=["GET"]),
+    Route("/v1/lineage", lineage, methods=["GET"]),
+]
