@@ -70,7 +70,7 @@ class Passage:
     asked: int
     """Examples asked of it."""
     shown: str
-    """One line: its headings, unless it begins with them, and its text."""
+    """One line: its headings and its text, without the heading that it begins with."""
     words: str
     """`normal` of what is shown, a space at either end."""
     tokens: int
@@ -169,7 +169,11 @@ class _Extents:
 
 def _shown(chunk: Chunk) -> str:
     text, heading = plain_text(chunk.text), plain_text(chunk.heading)
-    return text if not heading or text.startswith(heading.rsplit(" › ", 1)[-1]) else f"{heading}: {text}"
+    last = heading.rsplit(" › ", 1)[-1]
+    first, _, rest = chunk.text.partition("\n")
+    if heading and rest and first == last:
+        return f"{heading}: {plain_text(rest)}"  # a heading is no part of the sentence behind it
+    return text if text.startswith(last) else f"{heading}: {text}"
 
 
 def _cost(chunk: Chunk, shown: str) -> int:

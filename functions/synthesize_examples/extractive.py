@@ -13,7 +13,7 @@ from functions.synthesize_examples.rules import RULES, Pair, named_subject
 from functions.synthesize_examples.sentences import Parts, Sentence, Vocabulary, sentences
 from functions.synthesize_examples.tables import Row, Tables
 
-VERSION = "extractive-1"
+VERSION = "extractive-2"
 """A change of any rule is a new version."""
 
 _POINTS = re.compile(r"(?i)\b(?:following|below|above|as follows|here|see|do so|former|latter)\b|\bit$")

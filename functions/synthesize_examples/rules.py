@@ -210,12 +210,14 @@ _WHERE = re.compile(
     r"published|installed|documented|archived|displayed|filed|recorded) "
     r"((?:in|at|(?<!based )on|under|inside|near) [^,;:]{3,80})\."
 )
+_MONTH = "January|February|March|April|May|June|July|August|September|October|November|December"
+_NO_PLACE = re.compile(rf"in (?:order|the event|case)\b|(?:in|on) (?:{NUMBER}|(?:{_MONTH})\b)")
 
 
 def _where(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
     found = _WHERE.fullmatch(text)
     named = None if found is None else named_subject(found.group(1), vocabulary)
-    if found is not None and named is not None and not re.match(rf"in (?:{NUMBER}|order|the event|case)", found[4]):
+    if found is not None and named is not None and not _NO_PLACE.match(found[4]):
         aux, _, be = found.group(2).partition(" ")
         yield f"Where {aux} {named} {be} {found.group(3)}?", found.group(4)
 

@@ -204,7 +204,7 @@ async def test_without_an_endpoint_the_rules_make_the_rows_and_say_so() -> None:
     examples = await here.examples(said)
     assert isinstance(said, ExamplesSynthesized)
     assert (said.generator, said.covered) == ("extractive", len(SECTIONS))
-    assert {(example.generator, example.prompt) for example in examples} == {("extractive", "extractive-1")}
+    assert {(example.generator, example.prompt) for example in examples} == {("extractive", "extractive-2")}
     assert "When was the pump Ada built by Meyer AG?" in [example.question for example in examples]
     assert await here.work() == said
 

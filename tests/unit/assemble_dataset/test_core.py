@@ -96,3 +96,16 @@ def test_the_form_of_a_row_is_the_one_that_the_demo_base_knows() -> None:
     ]
     quoted = messages(example(part, "It is red.", "Which colour is it?", "It is red."), shown, False)
     assert quoted[0]["content"] == "Answer with the sentence from the context."
+
+
+def test_a_heading_stands_once_before_its_text_and_apart_from_the_first_sentence() -> None:
+    texts = ("The pump\nIt weighs 20 kg.", "It is red.", "The pump is old.", "The pump")
+    parts = [chunk(name("doc", 1), at, text, heading="Manual › The pump") for at, text in enumerate(texts)]
+    plan = CorpusPlan(seed=1, chunks=tuple(planned("train", parts)), dropped=(), rejected_documents=())
+    file = Chunks(document=name("doc", 1), path="a", sha256="b", chunks=tuple(parts))
+    assert [passage.shown for passage in passages(plan, [file])] == [
+        "Manual › The pump: It weighs 20 kg.",
+        "Manual › The pump: It is red.",
+        "The pump is old.",
+        "The pump",
+    ]

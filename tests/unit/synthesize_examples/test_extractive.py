@@ -92,6 +92,11 @@ def test_a_sentence_becomes_a_question_in_good_english(sentence: str, question: 
     assert (question, answer) in asked(sentence)
 
 
+@pytest.mark.parametrize("when", ["on 22 April 2021", "in March 2019"])
+def test_a_date_is_no_place(when: str) -> None:
+    assert asked(f"The boiler was installed {when}.") == [("When was the boiler installed?", when)]
+
+
 def test_a_sentence_without_a_rule_becomes_a_blank_over_its_name_or_number() -> None:
     said = "The tapes with yearly backups travel to the vault under Mount Pilatus in a locked case."
     question = (
