@@ -16,6 +16,7 @@ from contracts.manifest import Manifest
 from contracts.ports import Bell, Child, Lease, UnavailableError
 from functions.assemble_dataset import handler as assembly
 from functions.assemble_dataset import work as assemble
+from functions.assemble_dataset.core import Settings as RowSettings
 from functions.chunk_text import handler as chunking
 from functions.chunk_text import work as chunk
 from functions.extract_text import handler as extraction
@@ -69,7 +70,7 @@ def subscriptions(here: World, bell: Bell) -> tuple[Subscription, ...]:
 
 def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequence[Stage]:
     """Return the long work, a stage as often as it may run at the same time."""
-    blobs, generate = here.blobs, generator(settings)
+    blobs, generate, rows = here.blobs, generator(settings), row_settings(settings)
 
     async def cut(lease: Lease) -> Sequence[Event]:
         tokenizer = await tokenizer_file(here, settings.target_model, settings.cache)
@@ -86,7 +87,7 @@ def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequ
             {},
         ),
         Stage(synthesis.STAGE, lambda lease: synthesize.work(lease, blobs, generate), synthesize.exhausted, {}),
-        Stage(assembly.STAGE, lambda lease: assemble.work(lease, blobs, child, scratch), assemble.exhausted, {}),
+        Stage(assembly.STAGE, lambda lease: assemble.work(lease, blobs, child, scratch, rows), assemble.exhausted, {}),
     )
     return [stage for stage in every for _ in range(DOCUMENTS_AT_ONCE if stage.name in _PER_DOCUMENT else 1)]
 
@@ -97,6 +98,19 @@ def generator(settings: Settings) -> HttpGenerate | None:
         return None
     key = settings.generator_key.get_secret_value() if settings.generator_key else ""
     return HttpGenerate(settings.generator_url, settings.generator_model, key)
+
+
+def row_settings(settings: Settings) -> RowSettings:
+    """Return how rows are put together; raises ValidationError for a setting out of its bounds."""
+    return RowSettings(
+        variants=settings.row_variants,
+        hard=settings.hard_distractors,
+        random=settings.random_distractors,
+        context_tokens=settings.context_tokens,
+        headings=settings.shown_headings,
+        absent_share=settings.absent_share,
+        min_coverage=settings.min_coverage,
+    )
 
 
 async def tokenizer_file(here: World, model: str, cache: Path) -> Path:

@@ -65,6 +65,20 @@ class Settings(BaseSettings):
     """Share of an archive's documents or sections that training never sees."""
     rows_per_chunk: int = 3
     """Questions asked of a chunk of usual length."""
+    row_variants: int = 2
+    """Rows of each training example, each among other distractors."""
+    hard_distractors: int = 2
+    """Passages in a row that BM25 finds for its question and that do not answer it."""
+    random_distractors: int = 1
+    """Passages in a row from anywhere else."""
+    context_tokens: int = 1024
+    """The most that a row's passages may have in the target model's tokens."""
+    shown_headings: int = 9
+    """Headings above a passage that are shown with it, the nearest."""
+    absent_share: float = 0.1
+    """Share of rows whose passages do not hold the answer: the right one is that the context does not say."""
+    min_coverage: float = 0.5
+    """Share of the training chunks that need a row, or else there is no data set."""
     generator_url: str | None = None
     """`http(s)://host[:port]/v1` of the OpenAI-compatible endpoint that writes questions; none: rules write them."""
     generator_model: str = ""

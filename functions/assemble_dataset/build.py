@@ -48,7 +48,7 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     # Chunks of other documents than the plan's are not read: the plan alone says what may be shown.
     planned = {chunk.document for chunk in plan.chunks}
     every = (Chunks.model_validate_json(Path(chunks).read_bytes()) for chunks, _ in spec["documents"])
-    shelf = passages(plan, (document for document in every if document.document in planned))
+    shelf = passages(plan, (each for each in every if each.document in planned), settings.headings)
     by_chunk = {passage.chunk.id: passage for passage in shelf}
     selection = select(_examples(spec["documents"]), by_chunk, settings.context_tokens)
     made = drafts(selection, shelf, Miner(shelf), settings, plan.seed)

@@ -47,6 +47,8 @@ class Settings(BaseModel):
     """Distractors from anywhere in the split; they also stand in for hard ones that cannot be found."""
     context_tokens: int = Field(default=1024, ge=16)
     """The most that a row's passages may have in the target model's tokens; question and answer come on top."""
+    headings: int = Field(default=9, ge=0, le=9)
+    """Headings above a passage that are shown with it, the nearest; no chunk is under more than 9."""
     absent_share: float = Field(default=0.1, ge=0, le=0.5)
     """Share of the rows about documents whose passages do not hold the answer."""
     min_coverage: float = Field(default=0.5, ge=0, le=1)
@@ -115,9 +117,10 @@ def draw(*key: str | int) -> int:
     return int.from_bytes(hashlib.sha256("\n".join(map(str, key)).encode()).digest()[:8], "big")
 
 
-def passages(plan: CorpusPlan, documents: Iterable[Chunks]) -> list[Passage]:
+def passages(plan: CorpusPlan, documents: Iterable[Chunks], headings: int = 9) -> list[Passage]:
     """Return the planned chunks sorted by path, document and place, so that neighbours are likely confounders.
 
+    Each is shown with the nearest of its headings, at most `headings`.
     Raises ValueError when the plan names a chunk that no document has.
     """
     planned = {chunk.chunk: chunk for chunk in plan.chunks}
@@ -127,7 +130,7 @@ def passages(plan: CorpusPlan, documents: Iterable[Chunks]) -> list[Passage]:
         secret = _Extents(span for chunk in chunks if planned[chunk.id].split == "held_out" for span in chunk.spans)
         for chunk in chunks:
             plans = planned.pop(chunk.id)
-            shown = _shown(chunk)
+            shown = _shown(chunk, headings)
             found.append(
                 Passage(
                     chunk=chunk,
@@ -167,13 +170,15 @@ class _Extents:
         return at < len(ends) and self._starts[span.page][at] < span.end
 
 
-def _shown(chunk: Chunk) -> str:
-    text, heading = plain_text(chunk.text), plain_text(chunk.heading)
-    last = heading.rsplit(" › ", 1)[-1]
+def _shown(chunk: Chunk, headings: int) -> str:
     first, _, rest = chunk.text.partition("\n")
-    if heading and rest and first == last:
-        return f"{heading}: {plain_text(rest)}"  # a heading is no part of the sentence behind it
-    return text if text.startswith(last) else f"{heading}: {text}"
+    text, path = plain_text(chunk.text), plain_text(chunk.heading).split(" › ")
+    if rest and first == path[-1]:
+        text = plain_text(rest)  # a heading is no part of the sentence behind it
+    elif text.startswith(path[-1]):
+        return text
+    heading = " › ".join(path[max(0, len(path) - headings) :])
+    return f"{heading}: {text}" if heading else text
 
 
 def _cost(chunk: Chunk, shown: str) -> int:

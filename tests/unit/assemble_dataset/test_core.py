@@ -109,3 +109,8 @@ def test_a_heading_stands_once_before_its_text_and_apart_from_the_first_sentence
         "The pump is old.",
         "The pump",
     ]
+    assert [passage.shown for passage in passages(plan, [file], headings=1)][:2] == [
+        "The pump: It weighs 20 kg.",
+        "The pump: It is red.",
+    ]
+    assert [passage.shown for passage in passages(plan, [file], headings=0)][:2] == ["It weighs 20 kg.", "It is red."]

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from functions.assemble_dataset.core import Settings as RowSettings
+from infra.corpus import row_settings
 from infra.local.files import write_json
 from infra.local.record import Stack, born, write_stack
 from infra.local.roles import ROLES, plain_env, role_env
@@ -85,3 +87,25 @@ def test_each_role_is_told_its_port() -> None:
 def test_secrets_are_readable_by_their_owner_alone(tmp_path: Path) -> None:
     record(tmp_path, "ready")
     assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_how_rows_are_put_together_reaches_the_worker_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {
+        "ROW_VARIANTS": 1,
+        "HARD_DISTRACTORS": 3,
+        "RANDOM_DISTRACTORS": 0,
+        "CONTEXT_TOKENS": 99,
+        "SHOWN_HEADINGS": 2,
+    }
+    shares = {"ABSENT_SHARE": 0.25, "MIN_COVERAGE": 0.75}
+    for name, value in {**given, **shares}.items():
+        monkeypatch.setenv(f"TEMPER_{name}", str(value))
+    for name, text in role_env(ROLES["worker"], AskedSettings(), 9).items():
+        monkeypatch.setenv(name, text)
+    assert row_settings(AskedSettings()) == RowSettings(
+        variants=1, hard=3, random=0, context_tokens=99, headings=2, absent_share=0.25, min_coverage=0.75
+    )
+
+
+def test_rows_are_put_together_as_the_function_would_by_itself_where_nothing_is_set() -> None:
+    assert row_settings(AskedSettings()) == RowSettings()
