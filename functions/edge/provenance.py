@@ -11,10 +11,11 @@ from contracts.ports import Blobs, Documents
 from contracts.wire import dataset
 from functions.edge import lines
 
-View = dict[str, Any]
+Object = dict[str, Any]
+View = Mapping[str, Any]
 
 
-async def jobs_using(documents: Documents, tenant: str, file: str) -> list[View]:
+async def jobs_using(documents: Documents, tenant: str, file: str) -> list[Object]:
     """Return the tenant's jobs on a file with the models that they made, oldest first."""
     using = {"tenant": tenant, "$or": [{"created.training_file": file}, {"created.validation_file": file}]}
     jobs = await documents.find("jobs", using, [("created_at", 1), ("id", 1)])
@@ -23,7 +24,7 @@ async def jobs_using(documents: Documents, tenant: str, file: str) -> list[View]
     return [dataset.using(job, file, [model for model in models if model["job"] == job["id"]]) for job in jobs]
 
 
-async def progress(documents: Documents, archive: View) -> View:
+async def progress(documents: Documents, archive: View) -> Object:
     """Return how far an archive is on its way to a data set."""
     of_it = {"archive": archive["id"]}
     names = ("extracted", "rejected", "chunked")
@@ -44,9 +45,7 @@ async def chunks_of(blobs: Blobs, document: View) -> Chunks | None:
     return await asyncio.to_thread(Chunks.model_validate_json, stored)
 
 
-async def origins_naming(
-    blobs: Blobs, assembled: Mapping[str, Any], names: Collection[str]
-) -> dict[Split, list[RowOrigin]]:
+async def origins_naming(blobs: Blobs, assembled: View, names: Collection[str]) -> dict[Split, list[RowOrigin]]:
     """Return the lineage of those rows of a data set that name one of these chunks or examples."""
     found: dict[Split, list[RowOrigin]] = {}
     for split, (_, key) in dataset.blobs(assembled).items():

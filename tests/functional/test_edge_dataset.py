@@ -10,29 +10,27 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from contracts.blobs import BlobRef
 from contracts.canonical import sha256
-from contracts.corpus import Chunk, RowOrigin
-from contracts.events.corpus import (
-    CorpusPlanned,
-    DatasetAssembled,
-    DatasetFailed,
-    DocumentChunked,
-    DocumentExtracted,
-    DocumentRejected,
-    ExamplesSynthesized,
-    ZipExtracted,
-    ZipUploaded,
+from contracts.corpus import RowOrigin
+from contracts.events.corpus import DatasetAssembled, DatasetFailed
+from contracts.events.jobs import JobCancelled
+from tests.functional.dataset import (
+    BROKEN,
+    MADE,
+    MODEL,
+    Assembled,
+    asked,
+    assemble_made,
+    conclude,
+    job,
+    part,
+    planned,
+    read,
+    uploaded,
+    whole_way,
 )
-from contracts.events.jobs import JobCancelled, JobCreated
-from infra.adapters.memory import MemoryBlobs
 from tests.functional.edge import BASE, World
-from tests.functional.test_assemble_dataset import ARCHIVE, PREFIX, assemble
-from tests.unit.assemble_dataset.archive import archive
-
-BROKEN = "doc-" + "f" * 32
-MADE = archive(documents=4, chunks=6, held_out=1)
-MODEL = f"ft:{BASE}:acme:pumps:abcdefgh"
+from tests.functional.test_assemble_dataset import ARCHIVE, PREFIX
 
 
 @pytest.fixture
@@ -52,72 +50,14 @@ async def other(world: World) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def blob(world: World, name: str) -> BlobRef:
-    return await world.blobs.put(f"{PREFIX}/{name}", b"bytes of the thing")
-
-
-async def uploaded(world: World) -> None:
-    data = ZipUploaded(blob=await blob(world, "content"), filename="a.zip", purpose="fine-tune")
-    await world.say(data, ARCHIVE, "acme")
-
-
-async def read(world: World) -> None:
-    """Four documents are cut, the fifth cannot be read."""
-    await world.say(ZipExtracted(manifest=await blob(world, "members.json"), taken=5, skipped=1), ARCHIVE, "acme")
-    rejected = DocumentRejected(archive=ARCHIVE, path="broken.pdf", code="encrypted", message="It is encrypted.")
-    await world.say(rejected, BROKEN, "acme")
-    for document in MADE.documents:
-        folder = f"documents/{document.document}"
-        text = await blob(world, f"{folder}/text.json")
-        extracted = DocumentExtracted(archive=ARCHIVE, path=document.path, text=text, pages=2, characters=99)
-        await world.say(extracted, document.document, "acme")
-        chunks = await world.blobs.put(f"{PREFIX}/{folder}/chunks.json", document.model_dump_json().encode())
-        data = DocumentChunked(archive=ARCHIVE, chunks=chunks, n_chunks=6, tokens=99)
-        await world.say(data, document.document, "acme")
-
-
-async def planned(world: World) -> None:
-    plan = await blob(world, "plan.json")
-    data = CorpusPlanned(plan=plan, documents=4, chunks=24, held_out=6, duplicates=0, rows=24)
-    await world.say(data, ARCHIVE, "acme")
-
-
-async def asked(world: World) -> None:
-    for document in MADE.documents:
-        examples = await blob(world, f"documents/{document.document}/examples.jsonl")
-        data = ExamplesSynthesized(
-            archive=ARCHIVE, examples=examples, generator="extractive", kept=6, rejected=1, covered=6
-        )
-        await world.say(data, document.document, "acme")
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def assembled(tmp_path_factory: pytest.TempPathFactory) -> tuple[DatasetAssembled, MemoryBlobs]:
-    """The data set, assembled as in operation, and all its blobs."""
-    blobs = MemoryBlobs()
-    data = (await assemble(MADE, blobs, tmp_path_factory.mktemp("scratch"))).data
-    assert isinstance(data, DatasetAssembled)
-    return data, blobs
+async def assembled(tmp_path_factory: pytest.TempPathFactory) -> Assembled:
+    return await assemble_made(tmp_path_factory.mktemp("scratch"))
 
 
 @pytest.fixture
-async def made(world: World, assembled: tuple[DatasetAssembled, MemoryBlobs]) -> DatasetAssembled:
-    """The whole way to the data set, as told by events."""
-    for step in (uploaded, read, planned, asked):
-        await step(world)
-    await conclude(world, assembled)
-    return assembled[0]
-
-
-async def conclude(world: World, assembled: tuple[DatasetAssembled, MemoryBlobs]) -> None:
-    data, blobs = assembled
-    for key in await blobs.list(f"{PREFIX}/dataset/"):
-        await world.blobs.put(key, await blobs.get(key))
-    await world.say(data, ARCHIVE, "acme")
-
-
-async def job(world: World, id: str = "ftjob-1", file: str = ARCHIVE) -> None:
-    await world.say(JobCreated(model=BASE, training_file=file), id, "acme")
+async def made(world: World, assembled: Assembled) -> DatasetAssembled:
+    return await whole_way(world, assembled)
 
 
 async def every_row(api: httpx.AsyncClient, query: str) -> list[dict[str, Any]]:
@@ -137,10 +77,6 @@ def refused(response: httpx.Response, status: int) -> tuple[str, str]:
     error = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
     return error["code"], error["param"]
-
-
-def part(id: str) -> Chunk:
-    return next(each for document in MADE.documents for each in document.chunks if each.id == id)
 
 
 @pytest.mark.parametrize("split", ["train", "held_out"])
@@ -264,9 +200,7 @@ async def test_a_file_of_another_tenant_is_not_there(other: httpx.AsyncClient, m
     assert (await other.delete(f"/v1/files/{ARCHIVE}")).status_code == 404
 
 
-async def test_an_archive_says_how_far_it_is(
-    world: World, api: httpx.AsyncClient, assembled: tuple[DatasetAssembled, MemoryBlobs]
-) -> None:
+async def test_an_archive_says_how_far_it_is(world: World, api: httpx.AsyncClient, assembled: Assembled) -> None:
     async def shown() -> Any:
         return (await api.get(f"/v1/files/{ARCHIVE}")).json()["dataset"]
 
