@@ -54,7 +54,10 @@ MADE = event(
 FAILED = event(ExamplesFailed(archive=ARCHIVE, code="no_examples", message="m"), "doc-2")
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations([EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED])))
+ENDED = [EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(ENDED)))
 async def test_the_last_document_to_end_opens_the_plan(order: tuple[Event, ...]) -> None:
     documents, controls, rung = DictDocuments(), DictControls(), list[str]()
     await documents.apply(UPLOADED)
