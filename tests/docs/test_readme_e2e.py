@@ -16,6 +16,7 @@ import pytest
 from openai import OpenAI
 
 from tests.docs.readme import blocks, snippet
+from tests.e2e.test_documents import archive
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -36,16 +37,27 @@ def rows(tmp_path: Path) -> Path:
 def test_the_readmes_client_tunes_a_model_that_answers(stack: Stack, rows: Path) -> None:
     code = snippet("client").replace('{"n_epochs": 9}', json.dumps({"n_epochs": N_EPOCHS}))
     assert code != snippet("client")
-    env = {"OPENAI_BASE_URL": stack.base_url, "OPENAI_API_KEY": stack.api_key, "PATH": os.environ["PATH"]}
     client = OpenAI(base_url=stack.base_url, api_key=stack.api_key)
     before = {job.id for job in client.fine_tuning.jobs.list()}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=rows.parent, env=env, capture_output=True, text=True, timeout=280, check=False
-    )
+    done = run(stack, code, rows.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("\n")
     mine = [job for job in client.fine_tuning.jobs.list() if job.id not in before]
     assert [(job.status, job.hyperparameters.n_epochs) for job in mine] == [("succeeded", N_EPOCHS)]
+
+
+def test_the_readmes_documents_become_rows_that_name_their_place(stack: Stack, tmp_path: Path) -> None:
+    (tmp_path / "handbook.zip").write_bytes(archive(11))
+    client = OpenAI(base_url=stack.base_url, api_key=stack.api_key)
+    before = {job.id for job in client.fine_tuning.jobs.list()}
+    done = run(stack, snippet("documents"), tmp_path)
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.splitlines()[-3:]
+    assert [line.split()[0] for line in shown] == ["train-1", "train-2", "train-3"]
+    assert all("'sha256'" in line and "'chunk'" in line for line in shown)
+    (mine,) = [job for job in client.fine_tuning.jobs.list() if job.id not in before]
+    client.fine_tuning.jobs.cancel(mine.id)
+    assert client.files.delete(mine.training_file).deleted
 
 
 def test_the_readmes_publisher_makes_a_job_that_the_api_shows(stack: Stack, rows: Path) -> None:
@@ -59,6 +71,13 @@ def test_the_readmes_publisher_makes_a_job_that_the_api_shows(stack: Stack, rows
     assert (job.training_file, job.user_provided_suffix) == (file.id, "crm")
     if job.status not in ("succeeded", "failed", "cancelled"):
         assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
+
+
+def run(stack: Stack, code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a snippet as a reader does: in a folder with its file, with the two variables of `temper env`."""
+    env = {"OPENAI_BASE_URL": stack.base_url, "OPENAI_API_KEY": stack.api_key, "PATH": os.environ["PATH"]}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=280, check=False)
 
 
 def seen(client: OpenAI, id: str) -> Any:
