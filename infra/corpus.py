@@ -27,6 +27,7 @@ from functions.plan_corpus import handler as planning
 from functions.plan_corpus import work as plan
 from functions.synthesize_examples import handler as synthesis
 from functions.synthesize_examples import work as synthesize
+from infra.adapters.erasure import ErasingBlobs
 from infra.adapters.generator import HttpGenerate
 from infra.adapters.kafka import Subscription
 from infra.settings import Settings
@@ -70,7 +71,7 @@ def subscriptions(here: World, bell: Bell) -> tuple[Subscription, ...]:
 
 def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequence[Stage]:
     """Return the long work, a stage as often as it may run at the same time."""
-    blobs, generate, rows = here.blobs, generator(settings), row_settings(settings)
+    blobs, generate, rows = ErasingBlobs(here.blobs, here.documents), generator(settings), row_settings(settings)
 
     async def cut(lease: Lease) -> Sequence[Event]:
         tokenizer = await tokenizer_file(here, settings.target_model, settings.cache)

@@ -16,6 +16,7 @@ from functions.validate_file import work as validate
 from functions.validate_file.handler import on_file_uploaded
 from infra import corpus
 from infra.adapters.child import ProcessChild
+from infra.adapters.erasure import ErasingBlobs
 from infra.adapters.kafka import Subscription
 from infra.adapters.kafka.reliable import dead_letter
 from infra.adapters.mongo import Builds, MongoDocuments
@@ -61,8 +62,9 @@ async def run_worker(settings: Settings) -> None:
                 ),
             ),
         )
+        files = ErasingBlobs(here.blobs, here.documents)
         validation = Stage(
-            "validate", lambda lease: validate.work(lease, here.blobs, child, scratch), validate.exhausted, {}
+            "validate", lambda lease: validate.work(lease, files, child, scratch), validate.exhausted, {}
         )
         preparation = Stage(
             "prepare",

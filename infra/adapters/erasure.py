@@ -1,0 +1,70 @@
+"""Blobs for work on files: what is written of a file that was deleted meanwhile goes again at once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.blobs import BlobRef
+from contracts.ports import Blobs, BlobStat, Documents, LostLeaseError
+
+
+@dataclass(frozen=True, slots=True)
+class ErasingBlobs:
+    """The `Blobs` port; a write looks afterwards whether its file lives, and erases all of it where it does not.
+
+    A deletion says so before it erases. Whatever the order, one of the two sees what the other one did.
+    """
+
+    blobs: Blobs
+    documents: Documents
+
+    async def put(
+        self,
+        key: str,
+        data: bytes | AsyncIterator[bytes],
+        media_type: str = "application/octet-stream",
+        exclusive: bool = False,
+    ) -> BlobRef:
+        """Store bytes under `key`; raises LostLeaseError when the file was deleted."""
+        ref = await self.blobs.put(key, data, media_type, exclusive)
+        await self._check(key)
+        return ref
+
+    async def store(self, key: str, path: Path, media_type: str = "application/octet-stream") -> BlobRef:
+        """Store a file's bytes; raises LostLeaseError when the file that they belong to was deleted."""
+        ref = await self.blobs.store(key, path, media_type)
+        await self._check(key)
+        return ref
+
+    async def _check(self, key: str) -> None:
+        tenant, subject, _ = key.split("/", 2)
+        file = await self.documents.get("files", subject)
+        if file is not None and file["deleted"] and file["tenant"] == tenant:
+            await self.blobs.delete(f"{tenant}/{subject}/")
+            raise LostLeaseError(f"{subject} was deleted; nothing more is made of it")
+
+    async def get(self, key: str) -> bytes:
+        """Return all bytes; raises BlobNotFoundError."""
+        return await self.blobs.get(key)
+
+    def stream(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the bytes from `offset`, `length` of them at most; raises BlobNotFoundError."""
+        return self.blobs.stream(key, offset, length)
+
+    async def fetch(self, ref: BlobRef, path: Path) -> None:
+        """Write the bytes to `path`; raises BlobNotFoundError or BlobMismatchError."""
+        await self.blobs.fetch(ref, path)
+
+    async def stat(self, key: str) -> BlobStat | None:
+        """Return what is known of a blob, or None."""
+        return await self.blobs.stat(key)
+
+    async def list(self, prefix: str) -> list[str]:
+        """Return the keys that begin with `prefix`, sorted."""
+        return await self.blobs.list(prefix)
+
+    async def delete(self, prefix: str) -> int:
+        """Delete every blob whose key begins with `prefix`; return how many."""
+        return await self.blobs.delete(prefix)
