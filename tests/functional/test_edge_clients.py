@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from contracts import formats
 from contracts.blobs import BlobRef
 from contracts.manifest import ManifestRef
 from tests.functional.edge import BASE, ROWS, CannedReply, World
@@ -87,7 +88,8 @@ async def test_the_official_client_is_content_with_every_answer(served: dict[str
 
 
 HEAD = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n'
-FORM = HEAD + b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + ROWS * 40 + b"\r\n--b--\r\n"
+FORM = HEAD + b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\n' + ROWS * 800 + b"\r\n--b--\r\n"
+"""Half of it is more than the bytes by which a format is told."""
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ async def test_an_upload_that_does_not_come_as_announced_leaves_nothing(
     )
     if leaves:
         await writer.drain()
-        if sent > 5000:
+        if sent > formats.HEAD:
             await asyncio.wait_for(begun.wait(), 10)
         writer.close()
     else:
