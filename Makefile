@@ -55,5 +55,5 @@ test: lint servers ## everything: the gate, then conformance, connected and end-
 	$(BIN)/pytest -q -n 2 --dist loadfile $(FAST)
 	$(BIN)/pytest -q -n 2 --dist loadgroup $(WHOLE)
 
-demo: servers ## a chat file becomes a tuned model that answers, with the figures
+demo: servers ## a ZIP of documents becomes a tuned model that answers, with the figures
 	$(BIN)/python -m infra.demo.run

@@ -170,14 +170,19 @@ def make_sets(seed: int = 0, sizes: Sizes | None = None) -> tuple[DemoSet, DemoS
     readings = [_readings(rng, read, asked, sizes) for asked in _questions(rng, read, sizes.read_questions)]
     strange = [_readings(rng, unseen, asked, sizes) for asked in _questions(rng, unseen, sizes.unseen_questions)]
     return (
-        DemoSet("memorised", "facts asked without a context, as trained", facts * sizes.memorised_copies, facts),
+        DemoSet("memorised", "asked as trained: this is recall", facts * sizes.memorised_copies, facts),
         DemoSet(
             "reread",
-            "trained questions, read again among new distractors",
+            "trained questions among new distractors: this is reading, helped by recall",
             tuple(row for train, _ in readings for row in train),
             tuple(test for _, test in readings),
         ),
-        DemoSet("unseen", "documents that training never saw", (), tuple(test for _, test in strange)),
+        DemoSet(
+            "unseen",
+            "documents that training never saw: this is the one that counts",
+            (),
+            tuple(test for _, test in strange),
+        ),
     )
 
 
