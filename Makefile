@@ -45,8 +45,8 @@ lint: $(STAMP)
 	$(BIN)/mypy $(CODE)
 	$(BIN)/lint-imports
 
-check: lint ## the fast gate: style, types, import rules, the quick unit and functional tests (below a minute)
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" $(FAST)
+check: lint ## the fast gate: style, types, import rules, the quick unit tests (below a minute)
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" tests/unit
 
 docs: $(STAMP) ## generate what is generated: tables in the READMEs, the commands' help, contracts/asyncapi.yaml
 	$(BIN)/python -m infra.docs
