@@ -86,7 +86,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOBS = ReadModel(
     name="jobs",
-    version=1,
+    version=2,
     topics=LIFECYCLE,
     touches=_subject,
     view=view,

@@ -83,6 +83,9 @@ def _queued(job: str, data: Data) -> list[_Line]:
         if count:
             text = f"{count} of {rows} rows are longer than the model's context and were {verb}"
             lines.append(_Line(2, text, "warn", at=BIRTH, key=f"{job} {rank}"))
+    if (taken := plan.get("rows_per_epoch")) is not None and taken < plan["rows"]:
+        text = f"An epoch takes {taken} of {plan['rows']} rows: those that are variants of each other take turns"
+        lines.append(_Line(2, text, at=BIRTH, key=f"{job} 3"))
     return lines
 
 

@@ -45,7 +45,9 @@ class FileValidated(Payload):
     shape: Literal["chat", "prompt_completion"]
     rows: int
     blob: BlobRef
-    """The rows as canonical chat JSONL: `{"messages": […], "tools"?: […], "line": n}`."""
+    """The rows as canonical chat JSONL: `{"messages": […], "tools"?: […], "variant_of"?: text, "line": n}`.
+
+    Rows with the same `variant_of` are variants of one row: an epoch takes one of them."""
     has_tools: bool = False
     """Whether any row carries tools or functions."""
 

@@ -81,6 +81,8 @@ class Plan(BaseModel):
     dropped_rows: int = 0
     """Rows left out because `overlong` is `drop`."""
     truncated_rows: int = 0
+    rows_per_epoch: int | None = None
+    """Rows that an epoch takes: one of those that are variants of each other; None where that is all of them."""
     tokens: int
     """Tokens of all training rows, once."""
     label_tokens: int

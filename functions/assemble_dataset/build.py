@@ -112,7 +112,8 @@ class _Rows:
             generator=example.generator,
             scores=example.scores,
         )
-        return {"messages": messages(example, shown, absent)}, origin
+        group = f"{example.id}/absent" if absent else example.id
+        return {"messages": messages(example, shown, absent), "variant_of": group}, origin
 
 
 def _general(path: str | None, settings: Settings, rows: int, seed: int) -> list[Row]:

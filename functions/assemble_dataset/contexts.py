@@ -103,13 +103,11 @@ class _Maker:
                     yield draft
 
     def absent(self) -> Iterator[Draft]:
-        """Yield rows that no passage shown answers, at most one for each answered one, until they have their share."""
-        share = self._settings.absent_share
+        """Yield rows that no passage shown answers, in as many variants as others have, until they have their share."""
+        share, kept = self._settings.absent_share, self._selection.kept
         wanted = round(share / (1 - share) * self._answered)
-        for extra in range(self._variants):
-            kept = self._selection.kept
-            order = sorted(self._examples, key=lambda at: draw(self._seed, "absent", kept[at].id, extra))
-            for at in order:
+        for at in sorted(self._examples, key=lambda at: draw(self._seed, "absent", kept[at].id)):
+            for extra in range(self._variants):
                 if wanted <= 0:
                     return
                 draft = self._draft(at, self._variants + extra, None, self._allowed(at))

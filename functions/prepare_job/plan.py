@@ -150,7 +150,7 @@ def make_plan(
     """Return the plan; `found` is what tokenising counted and measured (`train`, `valid`, `shape`, `measured`)."""
     train, valid, shape = found["train"], found["valid"], Shape(**found["shape"])
     step_seconds, valid_seconds = found["measured"]["step_seconds"], found["measured"]["valid_seconds"]
-    total_steps = choice.n_epochs * math.ceil(train["rows"] / choice.batch_size)
+    total_steps = choice.n_epochs * math.ceil(train["rows_per_epoch"] / choice.batch_size)
     every = checkpoint_steps(total_steps, step_seconds, shape.trainable)
     saves = total_steps // every + choice.n_epochs
     seconds = total_steps * step_seconds + choice.n_epochs * valid_seconds + saves * checkpoint_seconds(shape.trainable)
@@ -168,6 +168,7 @@ def make_plan(
         template_sha256=base.template_sha256,
         context=base.context,
         rows=train["rows"],
+        rows_per_epoch=train["rows_per_epoch"],
         valid_rows=valid["rows"] if valid else 0,
         dropped_rows=train["dropped"],
         truncated_rows=train["truncated"],

@@ -45,23 +45,33 @@ class Tokens:
     ids: array[int] = field(default_factory=lambda: array("i"))
     mask: bytearray = field(default_factory=bytearray)
     lengths: list[int] = field(default_factory=list)
+    groups: array[int] = field(default_factory=lambda: array("i"))
+    """The group of each row: those with the same number are variants of one row."""
+    named: dict[str, int] = field(default_factory=dict)
+    """`variant_of` → its number."""
     dropped: int = 0
     truncated: int = 0
     probe: dict[str, Any] | None = None
 
-    def add(self, ids: list[int], mask: bytearray) -> None:
+    groups_made: int = 0
+
+    def add(self, ids: list[int], mask: bytearray, variant_of: str | None) -> None:
         """Append a row."""
         self.ids.extend(ids)
         self.mask += mask
         self.lengths.append(len(ids))
+        group = self.groups_made if variant_of is None else self.named.setdefault(variant_of, self.groups_made)
+        self.groups.append(group)
+        self.groups_made += group == self.groups_made
 
     def save(self, path: Path) -> None:
-        """Write the tokens file: `input_ids`, `labels_mask`, `offsets`."""
+        """Write the tokens file: `input_ids`, `labels_mask`, `offsets`, `groups`."""
         offsets = np.concatenate(([0], np.cumsum(self.lengths, dtype=np.int64))).astype(np.int64)
         tensors = {
             "input_ids": np.frombuffer(self.ids, dtype=np.int32),
             "labels_mask": np.frombuffer(self.mask, dtype=np.uint8),
             "offsets": offsets,
+            "groups": np.frombuffer(self.groups, dtype=np.int32),
         }
         save_file(tensors, path)
 
@@ -69,6 +79,7 @@ class Tokens:
         """Return what the plan says of this file."""
         return {
             "rows": len(self.lengths),
+            "rows_per_epoch": self.groups_made,
             "tokens": len(self.ids),
             "label_tokens": sum(self.mask),
             "longest": max(self.lengths),
@@ -154,7 +165,7 @@ class Tokeniser:
                 return
             tokens.truncated += 1
             rendered, ids, offsets = fitted
-        tokens.add(ids, label_mask(ids, offsets, rendered.spans, self.stops))
+        tokens.add(ids, label_mask(ids, offsets, rendered.spans, self.stops), row.get("variant_of"))
         if tokens.probe is None:
             tokens.probe = self._probe(rendered, ids)
 

@@ -14,7 +14,7 @@ Batch = dict[str, Any]
 
 
 class Rows:
-    """Pre-tokenised rows of a tokens file, memory-mapped: ids, label marks and where each row begins."""
+    """Pre-tokenised rows of a tokens file, memory-mapped: ids, label marks, where each row begins, which are variants."""
 
     def __init__(self, path: str, vocabulary: int) -> None:
         tensors = load_file(path)
@@ -22,6 +22,12 @@ class Rows:
         self.offsets = tensors["offsets"].numpy()
         if problem := core.token_file_error(len(self.ids), len(self.marks), self.offsets):
             raise RecipeError("invalid_tokens", problem)
+        self.groups = tensors["groups"].numpy() if "groups" in tensors else np.arange(len(self.offsets) - 1)
+        self.per_epoch = len(np.unique(self.groups))
+        if len(self.groups) != len(self.offsets) - 1 or int(self.groups.max()) + 1 != self.per_epoch:
+            raise RecipeError(
+                "invalid_tokens", "The tokens file does not say of each row which rows it is a variant of."
+            )
         if int(self.ids.max()) >= vocabulary or int(self.ids.min()) < 0:
             raise RecipeError("invalid_tokens", f"A token id of {path} is outside the model's {vocabulary} embeddings.")
         self.lengths = np.diff(self.offsets)

@@ -111,13 +111,29 @@ def shuffled(count: int, seed: int, epoch: int) -> Array:
     return np.argsort(keys ^ (keys >> np.uint64(31)), kind="stable").astype(np.int64)
 
 
-def epoch_batches(lengths: Array, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+def epoch_rows(groups: Array, seed: int, epoch: int) -> Array:
+    """The rows of one epoch: of those that are variants of each other, the next one in each epoch.
+
+    `groups` numbers each row's group from 0; which variant is the first depends on (seed, group) alone.
+    """
+    order = np.argsort(groups, kind="stable")
+    sizes = np.bincount(groups)
+    begins = np.cumsum(sizes) - sizes
+    return order[begins + (shuffled(len(sizes), seed, -2) + epoch) % sizes]
+
+
+def epoch_batches(
+    lengths: Array, batch_size: int, seed: int, epoch: int, picked: Array | None = None
+) -> list[list[int]]:
     """The rows of each step of one epoch: shuffled, rows of like length together, the incomplete batch last.
+
+    `picked` are the rows that the epoch takes, where it does not take all.
 
     Neighbours in length are sought within a shuffled window, lengths are blurred before they are compared, and the
     batches are shuffled again, so that neither the order of lengths nor the company of a row is fixed.
     """
-    order = shuffled(len(lengths), seed, epoch)
+    picked = np.arange(len(lengths)) if picked is None else picked
+    order = picked[shuffled(len(picked), seed, epoch)]
     full = len(order) - len(order) % batch_size
     window = batch_size * GROUPED_BATCHES
     blurred = lengths * (1.0 + LENGTH_BLUR * shuffled(len(lengths), ~seed, epoch) / len(lengths))

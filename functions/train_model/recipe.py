@@ -51,11 +51,12 @@ class EpochSampler:
         self.rows, self.plan, self.state, self.micro, self.step = rows, plan, state, micro, step
 
     def __len__(self) -> int:
-        return core.epoch_passes(len(self.rows), self.plan.batch_size, self.state.num_processes, self.micro)
+        return core.epoch_passes(self.rows.per_epoch, self.plan.batch_size, self.state.num_processes, self.micro)
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch = self.step() // core.steps_per_epoch(len(self.rows), self.plan.batch_size)
-        for batch in core.epoch_batches(self.rows.lengths, self.plan.batch_size, self.plan.seed, epoch):
+        epoch = self.step() // core.steps_per_epoch(self.rows.per_epoch, self.plan.batch_size)
+        picked = core.epoch_rows(self.rows.groups, self.plan.seed, epoch)
+        for batch in core.epoch_batches(self.rows.lengths, self.plan.batch_size, self.plan.seed, epoch, picked):
             yield from core.micro_batches(batch, self.state.process_index, self.state.num_processes, self.micro)
 
 
@@ -87,7 +88,7 @@ class Recipe(SFTTrainer):
     ) -> None:  # fmt: skip
         self.plan, self.rows, self.valid, self.score, self.ranks = plan, rows, valid, score, ranks
         self.micro, self.emit, self.pause = micro, emit, pause
-        self.per_epoch = core.steps_per_epoch(len(rows), plan.batch_size)
+        self.per_epoch = core.steps_per_epoch(rows.per_epoch, plan.batch_size)
         self.tokens, self.labels, self.correct = 0, 0, torch.zeros((), device=ranks.device)
         self.metrics: dict[str, Any] = {}
         super().__init__(

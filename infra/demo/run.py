@@ -25,7 +25,7 @@ from infra.demo.session import DemoError, Stages, follow_data_set, follow_job, r
 from infra.settings import AskedSettings
 
 EPOCHS, BATCH = 9, 8
-DOCUMENT_EPOCHS = 4
+DOCUMENT_EPOCHS = 8
 READABLE = {
     "TEMPER_CHUNK_TOKENS": "40",
     "TEMPER_CHUNK_OVERLAP": "0",

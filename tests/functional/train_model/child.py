@@ -35,14 +35,17 @@ def tiny_model(folder: Path, family: str = "qwen2", **changes: Any) -> Path:
     return folder
 
 
-def tokens_file(path: Path, rows: int = 24, seed: int = 3, lengths: Sequence[int] | None = None) -> Path:
-    """Rows of ragged length whose second half is labelled, as `prepare_job` writes them."""
+def tokens_file(
+    path: Path, rows: int = 24, seed: int = 3, lengths: Sequence[int] | None = None, variants: int = 1
+) -> Path:
+    """Rows of ragged length whose second half is labelled, `variants` of each, as `prepare_job` writes them."""
     random = torch.Generator().manual_seed(seed)
     sizes = list(lengths or torch.randint(6, 40, (rows,), generator=random).tolist())
     ids = torch.randint(0, VOCABULARY, (sum(sizes),), generator=random, dtype=torch.int32)
     marks = torch.cat([(torch.arange(n) >= n // 2).to(torch.uint8) for n in sizes])
     offsets = torch.tensor([0, *sizes]).cumsum(0)
-    save_file({"input_ids": ids, "labels_mask": marks, "offsets": offsets}, path)
+    groups = torch.arange(len(sizes), dtype=torch.int32) // variants
+    save_file({"input_ids": ids, "labels_mask": marks, "offsets": offsets, "groups": groups}, path)
     return path
 
 

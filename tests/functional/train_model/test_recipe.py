@@ -170,6 +170,17 @@ def test_a_resume_from_any_checkpoint_ends_bit_equal(base: Path, unbroken: Messa
     assert hashes(base / name / "step-18") == hashes(base / "run/step-18")
 
 
+def test_an_epoch_takes_one_variant_of_each_row_and_a_resume_takes_the_same(base: Path, tmp_path: Path) -> None:
+    train = str(tokens_file(tmp_path / "train.safetensors", variants=2))
+    whole = trained(write_plan(base, "variants", train=train, n_epochs=2))
+    assert whole[0]["total_steps"] == 6  # 24 rows are 12 rows of two variants
+    tokens = int(load_file(train)["offsets"][-1])
+    assert whole[-1] == {"type": "finished", "step": 6, "trained_tokens": tokens}, "two epochs see both variants"
+    resume_dir = of(whole, "checkpointed")[0]["dir"]
+    again = trained(write_plan(base, "variants-again", train=train, n_epochs=2, resume_dir=resume_dir))
+    assert hashes(Path(of(again, "checkpointed")[-1]["dir"])) == hashes(Path(of(whole, "checkpointed")[-1]["dir"]))
+
+
 def test_another_seed_ends_elsewhere(base: Path) -> None:
     trained(write_plan(base, "seeded", seed=43))
     assert hashes(base / "seeded/step-18") != hashes(base / "run/step-18")

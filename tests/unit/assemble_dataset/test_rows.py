@@ -89,7 +89,8 @@ def test_rows_are_in_the_canonical_form_that_a_checked_file_has(run: Build) -> N
         out = io.BytesIO()
         found = check.verdict(io.BytesIO("\n".join(map(json.dumps, bare)).encode()), out, io.BytesIO())
         assert (found["ok"], found["rows"]) == (True, len(bare))
-        assert out.getvalue() == built.files[f"{file}.jsonl"]
+        assert [{**json.loads(line), "variant_of": row["variant_of"]} for line, row in
+                zip(out.getvalue().splitlines(), built.rows(file), strict=True)] == built.rows(file)  # fmt: skip
     assert built.verdict["version"] == sha256(built.files["rows.jsonl"])
 
 
@@ -233,6 +234,10 @@ def test_a_share_of_rows_is_answered_by_a_refusal_and_by_no_passage(run: Build) 
         absent = [(row, origin) for row, origin in zip(built.rows(file), built.origins(lineage), strict=True)
                   if origin.position is None]  # fmt: skip
         assert len(absent) == answered / 4
+        every = Counter(row["variant_of"] for row in built.rows(file))
+        refused = Counter(row["variant_of"] for row, _ in absent)
+        assert set(refused.values()) == set(every.values()), "an epoch would see another share of refusals"
+        assert all(every[name] == refused[name] for name in refused)
         for row, origin in absent:
             assert row["messages"][2]["content"] == REFUSAL
             assert shown[origin.chunk] not in row["messages"][1]["content"]

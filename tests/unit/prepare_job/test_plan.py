@@ -87,9 +87,10 @@ def test_a_seed_is_derived_from_the_job() -> None:
 
 
 def found() -> dict[str, Any]:
-    counts = {"rows": 18, "tokens": 900, "label_tokens": 90, "longest": 80, "dropped": 2, "truncated": 1}
+    counts = {"rows": 18, "rows_per_epoch": 10, "tokens": 900, "label_tokens": 90, "longest": 80}
+    left = {"dropped": 2, "truncated": 1}
     return {
-        "train": {**counts, "histogram": {"edges": [0, 100], "counts": [18]}},
+        "train": {**counts, **left, "histogram": {"edges": [0, 100], "counts": [18]}},
         "valid": None,
         "shape": {name: getattr(SHAPE, name) for name in SHAPE.__slots__},
         "measured": {"step_seconds": 0.2, "valid_seconds": 0.0, "how": "steps were timed", "device": "cpu"},
@@ -101,7 +102,7 @@ def test_the_plan_follows_from_what_was_counted_and_measured() -> None:
     arguments = ("ftjob-1", asked, base(), choose(asked, 20, base()), found(), Stored(BLOB, None, BLOB))
     plan = make_plan(*arguments)
     assert isinstance(plan, Plan)
-    assert (plan.total_steps, plan.warmup_steps, plan.seed) == (20, 2, 5)
-    assert plan.seconds == pytest.approx(20 * 0.2 + 5 * 0.103)
-    assert (plan.rows, plan.dropped_rows, plan.truncated_rows) == (18, 2, 1)
+    assert (plan.total_steps, plan.warmup_steps, plan.seed) == (12, 1, 5)
+    assert plan.seconds == pytest.approx(12 * 0.2 + 5 * 0.103)
+    assert (plan.rows, plan.rows_per_epoch, plan.dropped_rows, plan.truncated_rows) == (18, 10, 2, 1)
     assert plan == make_plan(*arguments)

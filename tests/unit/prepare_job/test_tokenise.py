@@ -147,6 +147,13 @@ def test_long_rows_are_dropped_and_counted_on_request(tmp_path: Path) -> None:
     assert (found.dropped, found.truncated, len(found.lengths)) == (1, 0, 1)
 
 
+def test_rows_that_are_variants_of_each_other_have_one_number(tmp_path: Path) -> None:
+    rows = [{**CHAT, "variant_of": of} if of else CHAT for of in ("a", None, "b", "a", None, "b", "c")]
+    found = tokens(made(tmp_path), tmp_path, *rows)
+    assert list(found.groups) == [0, 1, 2, 0, 3, 2, 4]
+    assert (found.counts()["rows"], found.counts()["rows_per_epoch"]) == (7, 5)
+
+
 def test_truncation_takes_from_the_front_of_the_context_and_never_from_the_answer(tmp_path: Path) -> None:
     tokeniser = made(tmp_path, overlong="truncate", context=100)
     long = row(("system", "short"), ("user", "x" * 500 + " the question"), ("assistant", "the answer"))

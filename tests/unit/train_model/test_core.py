@@ -40,6 +40,33 @@ def test_the_company_of_a_row_changes_between_epochs_even_in_a_small_file() -> N
     assert len(companies[0] & companies[1]) <= 4  # of 12
 
 
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=60), st.integers(0, 2**32 - 1), st.integers(0, 50))
+def test_an_epoch_takes_one_of_each_rows_variants_and_they_take_turns(sizes: list[int], seed: int, epoch: int) -> None:
+    groups = np.repeat(np.arange(len(sizes)), sizes)[core.shuffled(sum(sizes), seed, 0)]
+    turns = [core.epoch_rows(groups, seed, epoch + each) for each in range(max(sizes))]
+    assert all(groups[rows].tolist() == list(range(len(sizes))) for rows in turns)
+    assert np.unique(np.concatenate(turns)).tolist() == list(range(sum(sizes)))
+    assert (core.epoch_rows(groups, seed, epoch) == turns[0]).all()
+
+
+def test_the_first_variant_is_not_the_same_for_all() -> None:
+    groups = np.arange(400) // 2
+    first = core.epoch_rows(groups, 1, 0) % 2
+    assert 60 < int(first.sum()) < 140
+    assert (core.epoch_rows(groups, 1, 1) % 2 == 1 - first).all()
+
+
+def test_rows_without_variants_are_all_taken() -> None:
+    assert core.epoch_rows(np.arange(50), 7, 3).tolist() == list(range(50))
+
+
+@given(st.integers(1, 90), st.integers(1, 9), st.integers(0, 5))
+def test_the_batches_of_an_epoch_hold_the_rows_that_it_takes(count: int, size: int, epoch: int) -> None:
+    picked = core.epoch_rows(np.arange(count) // 3, 5, epoch)
+    batches = core.epoch_batches(ragged(count), size, 5, epoch, picked)
+    assert sorted(row for batch in batches for row in batch) == sorted(picked.tolist())
+
+
 def test_the_shuffle_never_changes_with_a_library() -> None:
     assert core.shuffled(10, 42, 0).tolist() == [2, 1, 8, 4, 6, 0, 9, 7, 5, 3]
     assert core.step_seed(42, 7, 1) == 7687885573730224646
