@@ -44,6 +44,10 @@ class LostLeaseError(Exception):
     """Somebody else holds the lease, or the thing has ended: stop, write nothing."""
 
 
+class AbandonedError(Exception):
+    """What the work was for is gone: it ends, and there is nothing to say about it."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlobStat:
     """What the store knows of a blob."""
@@ -126,8 +130,12 @@ class Controls(Protocol):
         """Return one document, or None."""
         ...
 
-    async def claim(self, stage: str, holder: str) -> Claim | None:
-        """Take the lease of one claimable thing in `stage`: fence + 1, new nonce, 30 s to live."""
+    async def claim(self, stage: str, holder: str, per_tenant: int | None = None) -> Claim | None:
+        """Take the lease of one claimable thing in `stage`: fence + 1, new nonce, 30 s to live.
+
+        It is the oldest of a tenant that holds fewest of the stage; one that holds `per_tenant` of this holder's
+        gets no more.
+        """
         ...
 
     async def heartbeat(self, claim: Claim) -> Control:

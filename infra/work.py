@@ -11,7 +11,7 @@ from typing import Any
 
 from contracts.controls import GIVE_UP_SECONDS, HEARTBEAT_SECONDS, MAX_ATTEMPTS, Checkpoint, Claim, Control
 from contracts.envelope import Event
-from contracts.ports import Controls, Documents, Emit, Lease, LostLeaseError, UnavailableError
+from contracts.ports import AbandonedError, Controls, Documents, Emit, Lease, LostLeaseError, UnavailableError
 
 log = logging.getLogger("temper.work")
 
@@ -109,6 +109,8 @@ class Stage:
     """(claim, last error) → the final events of a thing that failed too often."""
     onward: Mapping[str, str]
     """Topic of the result → the stage that it leads to; any other result is an ending."""
+    per_tenant: int | None = None
+    """Things of one tenant at work at the same time in this process, None: as many as there are runners."""
 
 
 class Runner:
@@ -131,7 +133,7 @@ class Runner:
         """Claim and work until cancelled."""
         while True:
             try:
-                claim = await self._controls.claim(self._stage.name, self._holder)
+                claim = await self._controls.claim(self._stage.name, self._holder, self._stage.per_tenant)
                 self.trouble = None
             except UnavailableError as error:
                 claim, self.trouble = None, str(error)
@@ -159,6 +161,9 @@ class Runner:
                 return
             await self._conclude(claim, work.result())
             self._errors.pop(claim.subject, None)
+        except AbandonedError as error:
+            log.info("%s: %s", claim.subject, error)
+            await self._abandon(claim)
         except LostLeaseError:
             log.warning("%s: somebody else goes on with it", claim.subject)
         except UnavailableError as error:
@@ -172,6 +177,12 @@ class Runner:
             for task in (work, beat):
                 task.cancel()
             await asyncio.gather(work, beat, return_exceptions=True)
+
+    async def _abandon(self, claim: Claim) -> None:
+        try:
+            await self._controls.end(claim.subject, (), claim)
+        except (LostLeaseError, UnavailableError):
+            log.info("%s: whoever claims it next ends it", claim.subject)
 
     async def _release(self, claim: Claim, seconds: float, forgive: bool = False) -> None:
         try:

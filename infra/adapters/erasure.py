@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.blobs import BlobRef
-from contracts.ports import Blobs, BlobStat, Documents, LostLeaseError
+from contracts.ports import AbandonedError, BlobNotFoundError, Blobs, BlobStat, Documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,35 +28,52 @@ class ErasingBlobs:
         media_type: str = "application/octet-stream",
         exclusive: bool = False,
     ) -> BlobRef:
-        """Store bytes under `key`; raises LostLeaseError when the file was deleted."""
+        """Store bytes under `key`; raises AbandonedError when the file was deleted."""
         ref = await self.blobs.put(key, data, media_type, exclusive)
         await self._check(key)
         return ref
 
     async def store(self, key: str, path: Path, media_type: str = "application/octet-stream") -> BlobRef:
-        """Store a file's bytes; raises LostLeaseError when the file that they belong to was deleted."""
+        """Store a file's bytes; raises AbandonedError when the file that they belong to was deleted."""
         ref = await self.blobs.store(key, path, media_type)
         await self._check(key)
         return ref
 
     async def _check(self, key: str) -> None:
         tenant, subject, _ = key.split("/", 2)
-        file = await self.documents.get("files", subject)
-        if file is not None and file["deleted"] and file["tenant"] == tenant:
+        if await self._deleted(key):
             await self.blobs.delete(f"{tenant}/{subject}/")
-            raise LostLeaseError(f"{subject} was deleted; nothing more is made of it")
+            raise _abandoned(key)
+
+    async def _deleted(self, key: str) -> bool:
+        tenant, subject, _ = key.split("/", 2)
+        file = await self.documents.get("files", subject)
+        return file is not None and bool(file["deleted"]) and file["tenant"] == tenant
 
     async def get(self, key: str) -> bytes:
-        """Return all bytes; raises BlobNotFoundError."""
-        return await self.blobs.get(key)
+        """Return all bytes; raises BlobNotFoundError, or AbandonedError when the file was deleted."""
+        async with self._missed(key):
+            return await self.blobs.get(key)
 
-    def stream(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """Yield the bytes from `offset`, `length` of them at most; raises BlobNotFoundError."""
-        return self.blobs.stream(key, offset, length)
+    async def stream(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the bytes from `offset`, `length` of them at most; raises as `get` does."""
+        async with self._missed(key):
+            async for chunk in self.blobs.stream(key, offset, length):
+                yield chunk
 
     async def fetch(self, ref: BlobRef, path: Path) -> None:
-        """Write the bytes to `path`; raises BlobNotFoundError or BlobMismatchError."""
-        await self.blobs.fetch(ref, path)
+        """Write the bytes to `path`; raises as `get` does, or BlobMismatchError."""
+        async with self._missed(ref.key):
+            await self.blobs.fetch(ref, path)
+
+    @asynccontextmanager
+    async def _missed(self, key: str) -> AsyncIterator[None]:
+        try:
+            yield
+        except BlobNotFoundError:
+            if await self._deleted(key):
+                raise _abandoned(key) from None
+            raise
 
     async def stat(self, key: str) -> BlobStat | None:
         """Return what is known of a blob, or None."""
@@ -68,3 +86,7 @@ class ErasingBlobs:
     async def delete(self, prefix: str) -> int:
         """Delete every blob whose key begins with `prefix`; return how many."""
         return await self.blobs.delete(prefix)
+
+
+def _abandoned(key: str) -> AbandonedError:
+    return AbandonedError(f"{key.split('/', 2)[1]} was deleted; nothing more is made of it")

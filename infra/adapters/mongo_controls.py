@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -110,6 +111,7 @@ class MongoControls:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._controls = db.controls
+        self._claiming = asyncio.Lock()
 
     async def open(
         self, subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ready: bool = True
@@ -180,8 +182,16 @@ class MongoControls:
             ).to_list()
         return [_control(each) for each in found]
 
-    async def claim(self, stage: str, holder: str) -> Claim | None:
-        """Take the lease of one claimable thing in `stage`: fence + 1, new nonce, 30 s to live."""
+    async def claim(self, stage: str, holder: str, per_tenant: int | None = None) -> Claim | None:
+        """Take the lease of one claimable thing in `stage`: fence + 1, new nonce, 30 s to live.
+
+        It is the oldest of a tenant that holds fewest of the stage; one that holds `per_tenant` of this holder's
+        gets no more.
+        """
+        async with self._claiming:  # so that each claim of this process counts those before it
+            return await self._claim(stage, holder, per_tenant)
+
+    async def _claim(self, stage: str, holder: str, per_tenant: int | None) -> Claim | None:
         generation = await read_generation(self._db)
         if generation is None or not generation.current:
             return None
@@ -190,32 +200,55 @@ class MongoControls:
             held = await self._db.meta.find_one({"_id": "claims", "$expr": {"$gt": ["$after", "$$NOW"]}})
             if held is not None:
                 return None
-            found = await self._controls.find_one_and_update(
+            claimable = {
+                "stage": stage,
+                "ready": True,
+                "ended": False,
+                "desired": "run",
+                "$expr": {"$and": [{"$lt": ["$expires_at", "$$NOW"]}, {"$lt": ["$not_before", "$$NOW"]}]},
+            }
+            if await self._controls.find_one(claimable, {"_id": 1}) is None:
+                return None
+            taken = [
                 {
-                    "stage": stage,
-                    "ready": True,
-                    "ended": False,
-                    "desired": "run",
-                    "$expr": {"$and": [{"$lt": ["$expires_at", "$$NOW"]}, {"$lt": ["$not_before", "$$NOW"]}]},
-                },
-                [
-                    {
-                        "$set": {
-                            "fence": {"$add": ["$fence", 1]},
-                            "attempts": {"$add": ["$attempts", 1]},
-                            "nonce": {"$literal": nonce},
-                            "holder": {"$literal": holder},
-                            "expires_at": _from_now(LEASE_SECONDS),
-                        }
+                    "$set": {
+                        "fence": {"$add": ["$fence", 1]},
+                        "attempts": {"$add": ["$attempts", 1]},
+                        "nonce": {"$literal": nonce},
+                        "holder": {"$literal": holder},
+                        "expires_at": _from_now(LEASE_SECONDS),
                     }
-                ],
-                sort=[("opened_at", 1)],
-                return_document=ReturnDocument.AFTER,
-            )
-        if found is None:
-            return None
-        control = _control(found)
-        return Claim(control=control, fence=control.fence, nonce=nonce)
+                }
+            ]
+            for passed_over in await self._turns(stage, holder, per_tenant):
+                found = await self._controls.find_one_and_update(
+                    {**claimable, "tenant": {"$nin": passed_over}},
+                    taken,
+                    sort=[("opened_at", 1)],
+                    return_document=ReturnDocument.AFTER,
+                )
+                if found is not None:
+                    control = _control(found)
+                    return Claim(control=control, fence=control.fence, nonce=nonce)
+        return None
+
+    async def _turns(self, stage: str, holder: str, per_tenant: int | None) -> list[list[str]]:
+        """Return whom to pass over in a first try, in a second, …: first all who hold leases of `stage`, last the full.
+
+        Two processes may read the same counts; then a tenant gets a lease before its turn, and nothing else happens.
+        """
+        mine = {"$sum": {"$cond": [{"$eq": ["$holder", {"$literal": holder}]}, 1, 0]}}
+        counted: list[dict[str, Any]] = [
+            {"$match": {"stage": stage, "ended": False, "$expr": {"$gt": ["$expires_at", "$$NOW"]}}},
+            {"$group": {"_id": "$tenant", "all": {"$sum": 1}, "mine": mine}},
+        ]
+        held = {
+            each["_id"]: (each["all"], each["mine"])
+            for each in await (await self._controls.aggregate(counted)).to_list()
+        }
+        full = {tenant for tenant, (_, own) in held.items() if per_tenant is not None and own >= per_tenant}
+        levels = [0, *sorted({count for count, _ in held.values()})]
+        return [sorted(full | {tenant for tenant, (count, _) in held.items() if count > level}) for level in levels]
 
     async def _held(self, claim: Claim, update: Any, **also: Any) -> Control:
         with weather():

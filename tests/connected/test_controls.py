@@ -50,6 +50,36 @@ async def test_of_many_claims_one_wins_and_the_fence_grows(db: Database) -> None
         await controls.heartbeat(won[0])
 
 
+async def test_a_tenant_with_few_things_does_not_wait_for_one_with_many(db: Database) -> None:
+    controls = MongoControls(db)
+    for number in range(6):
+        await controls.open(f"doc-many-{number}", "many", "read", {})
+    for number in range(2):
+        await controls.open(f"doc-few-{number}", "few", "read", {})
+    claims = [await controls.claim("read", "h") for _ in range(9)]
+    order = [claim.subject for claim in claims if claim]
+    assert order[:4] == ["doc-many-0", "doc-few-0", "doc-many-1", "doc-few-1"]
+    assert order[4:] == [f"doc-many-{number}" for number in range(2, 6)]
+    assert claims[8] is None
+
+
+async def test_a_tenant_never_holds_more_than_its_share_of_a_process(db: Database) -> None:
+    controls = MongoControls(db)
+    for number in range(5):
+        await controls.open(f"doc-a-{number}", "a", "read", {})
+    claims = await asyncio.gather(*(controls.claim("read", "h", per_tenant=2) for _ in range(5)))
+    held = [claim for claim in claims if claim]
+    assert len(held) == 2
+    await controls.open("doc-b", "b", "read", {})
+    claim = await controls.claim("read", "h", per_tenant=2)
+    assert claim is not None
+    assert claim.subject == "doc-b"
+    assert await controls.claim("read", "h", per_tenant=2) is None
+    assert await controls.claim("read", "another process", per_tenant=2) is not None
+    await controls.release(held[0])
+    assert await controls.claim("read", "h", per_tenant=2) is not None
+
+
 async def test_an_unready_thing_is_not_claimed_until_it_is_ready(db: Database) -> None:
     controls = MongoControls(db)
     await controls.open("ftjob-1", "local", "prepare", {}, ready=False)

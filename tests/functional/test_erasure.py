@@ -11,7 +11,7 @@ import pytest
 from contracts.blobs import BlobRef
 from contracts.events.corpus import ZipUploaded
 from contracts.events.files import FileDeleted
-from contracts.ports import BlobNotFoundError, LostLeaseError
+from contracts.ports import AbandonedError, BlobNotFoundError
 from infra.adapters.erasure import ErasingBlobs
 from infra.adapters.memory import MemoryBlobs
 from tests.functional.edge import World
@@ -52,13 +52,23 @@ async def test_what_is_written_after_the_deletion_is_gone_and_the_work_stops(tmp
     blobs = ErasingBlobs(world.blobs, world.documents)
     await erase(world)
     (tmp_path / "rows").write_bytes(b"rows")
-    with pytest.raises(LostLeaseError, match="file-1 was deleted"):
+    with pytest.raises(AbandonedError, match="file-1 was deleted"):
         await blobs.put(TEXT, b"text")
-    with pytest.raises(LostLeaseError, match="file-1 was deleted"):
+    with pytest.raises(AbandonedError, match="file-1 was deleted"):
         await blobs.store(f"acme/{FILE}/dataset/v/rows.jsonl", tmp_path / "rows")
     assert await world.blobs.list("acme/") == [f"acme/{OTHER}/content"]
-    with pytest.raises(BlobNotFoundError):
+    with pytest.raises(AbandonedError):
         await blobs.get(TEXT)
+    with pytest.raises(AbandonedError):
+        await blobs.fetch(BlobRef(key=TEXT, sha256="0" * 64, bytes=4), tmp_path / "text")
+    with pytest.raises(AbandonedError):
+        [chunk async for chunk in blobs.stream(TEXT)]
+
+
+async def test_what_was_never_there_is_missing_and_not_abandoned() -> None:
+    world = await known(FILE)
+    with pytest.raises(BlobNotFoundError):
+        await ErasingBlobs(world.blobs, world.documents).get(TEXT)
 
 
 @dataclass
@@ -87,7 +97,7 @@ class Meanwhile(MemoryBlobs):
 async def test_a_deletion_in_the_middle_of_a_write_leaves_nothing(before: bool) -> None:
     world = await known(FILE)
     blobs = ErasingBlobs(Meanwhile(world, before), world.documents)
-    with pytest.raises(LostLeaseError):
+    with pytest.raises(AbandonedError):
         await blobs.put(TEXT, b"text")
     assert await world.blobs.list("acme/") == []
 
