@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from contracts import topics
 from contracts.blobs import BlobRef
 from contracts.documents import View
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import Event, derived_id, make
-from contracts.manifest import Manifest
+from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import Bell, Child, Lease, UnavailableError
 from functions.assemble_dataset import handler as assembly
 from functions.assemble_dataset import work as assemble
@@ -29,14 +31,17 @@ from functions.synthesize_examples import handler as synthesis
 from functions.synthesize_examples import work as synthesize
 from infra.adapters.erasure import ErasingBlobs
 from infra.adapters.generator import HttpGenerate
+from infra.adapters.http import MANIFEST_HEADER
 from infra.adapters.kafka import Subscription
-from infra.settings import Settings
+from infra.settings import Endpoint, Settings, endpoints
 from infra.work import Stage
 from infra.world import World
 
 DOCUMENTS_AT_ONCE = 2
-"""Documents read, cut or asked about at the same time by one worker."""
-_PER_DOCUMENT = frozenset({extraction.STAGE, chunking.STAGE, synthesis.STAGE})
+"""Documents read, cut or asked about by rules at the same time by one worker."""
+ANSWERS_AT_ONCE = 8
+"""Documents asked about at the same time where endpoints answer."""
+_PER_DOCUMENT = frozenset({extraction.STAGE, chunking.STAGE})
 
 
 def subscriptions(here: World, bell: Bell) -> tuple[Subscription, ...]:
@@ -71,7 +76,15 @@ def subscriptions(here: World, bell: Bell) -> tuple[Subscription, ...]:
 
 def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequence[Stage]:
     """Return the long work, a stage as often as it may run at the same time."""
-    blobs, generate, rows = ErasingBlobs(here.blobs, here.documents), generator(settings), row_settings(settings)
+    blobs, rows, generators = ErasingBlobs(here.blobs, here.documents), row_settings(settings), Generators(settings)
+
+    async def ask(lease: Lease) -> Sequence[Event]:
+        base = await generators.base(here) if settings.closed_book else None
+        return await synthesize.work(lease, blobs, generators.of(lease.claim.control.tenant), base)
+
+    async def put_together(lease: Lease) -> Sequence[Event]:
+        general = await general_rows(here, settings.general_file)
+        return await assemble.work(lease, blobs, child, scratch, rows.model_copy(update={"general": general}))
 
     async def cut(lease: Lease) -> Sequence[Event]:
         tokenizer = await tokenizer_file(here, settings.target_model, settings.cache)
@@ -87,18 +100,49 @@ def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequ
             plan.exhausted,
             {},
         ),
-        Stage(synthesis.STAGE, lambda lease: synthesize.work(lease, blobs, generate), synthesize.exhausted, {}),
-        Stage(assembly.STAGE, lambda lease: assemble.work(lease, blobs, child, scratch, rows), assemble.exhausted, {}),
+        Stage(synthesis.STAGE, ask, synthesize.exhausted, {}, generators.per_tenant),
+        Stage(assembly.STAGE, put_together, assemble.exhausted, {}),
     )
-    return [stage for stage in every for _ in range(DOCUMENTS_AT_ONCE if stage.name in _PER_DOCUMENT else 1)]
+    at_once = dict.fromkeys(_PER_DOCUMENT, DOCUMENTS_AT_ONCE) | {synthesis.STAGE: generators.at_once}
+    return [stage for stage in every for _ in range(at_once.get(stage.name, 1))]
 
 
-def generator(settings: Settings) -> HttpGenerate | None:
-    """Return the endpoint that writes questions, or None where rules do it."""
-    if settings.generator_url is None:
-        return None
-    key = settings.generator_key.get_secret_value() if settings.generator_key else ""
-    return HttpGenerate(settings.generator_url, settings.generator_model, key)
+class Generators:
+    """The endpoints that write questions, a tenant's own or everybody's, and the model asked without context."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._own = {tenant: _client(endpoint) for tenant, endpoint in endpoints(settings.generators_file).items()}
+        self._all: HttpGenerate | None = None
+        if settings.generator_url is not None:
+            key = settings.generator_key or SecretStr("")
+            self._all = _client(Endpoint(url=settings.generator_url, model=settings.generator_model, key=key))
+        self._bases: dict[str, HttpGenerate] = {}
+        waits = self._all is not None or bool(self._own)
+        self.at_once = ANSWERS_AT_ONCE if waits else DOCUMENTS_AT_ONCE
+        """Documents asked about at the same time: who waits for an endpoint needs no processor."""
+        self.per_tenant = ANSWERS_AT_ONCE // 2 if waits else None
+        """Of one tenant, so that an endpoint that hangs does not slow another's."""
+
+    def of(self, tenant: str) -> HttpGenerate | None:
+        """Return who writes a tenant's questions, None where rules do it."""
+        return self._own.get(tenant, self._all)
+
+    async def base(self, here: World) -> HttpGenerate | None:
+        """Return the target model as it is served; None where nothing serves. Raises UnavailableError without it."""
+        if self._settings.inference_url is None:
+            return None
+        name = self._settings.target_model
+        manifest = ManifestRef.model_validate((await _target(here, name))["manifest"])
+        if manifest.sha256 not in self._bases:
+            headers = {MANIFEST_HEADER: f"{manifest.key}#{manifest.sha256}"}
+            url = f"{self._settings.inference_url}/v1"
+            self._bases[manifest.sha256] = HttpGenerate(url, name, more_headers=headers)
+        return self._bases[manifest.sha256]
+
+
+def _client(endpoint: Endpoint) -> HttpGenerate:
+    return HttpGenerate(endpoint.url, endpoint.model, endpoint.key.get_secret_value())
 
 
 def row_settings(settings: Settings) -> RowSettings:
@@ -110,15 +154,24 @@ def row_settings(settings: Settings) -> RowSettings:
         context_tokens=settings.context_tokens,
         headings=settings.shown_headings,
         absent_share=settings.absent_share,
+        general_share=settings.general_share,
         min_coverage=settings.min_coverage,
     )
 
 
+async def general_rows(here: World, file: str | None) -> BlobRef | None:
+    """Return the rows of the setting `general_file`; raises UnavailableError until they have been found valid."""
+    if file is None:
+        return None
+    found = await here.documents.get("files", file)
+    if found is None or found["deleted"] or found["validated"] is None:
+        raise UnavailableError("file", f"TEMPER_GENERAL_FILE is {file}, which is no valid file; upload one or unset it")
+    return BlobRef.model_validate(found["validated"]["blob"])
+
+
 async def tokenizer_file(here: World, model: str, cache: Path) -> Path:
     """Return the tokenizer.json of a registered base model, by hash; raises UnavailableError until there is one."""
-    found = await here.documents.get("models", model_id(PUBLIC, model))
-    if found is None or found["deleted"]:
-        raise UnavailableError("model", f"the target model {model} is not registered; add it or set another one")
+    found = await _target(here, model)
     manifest = Manifest.model_validate_json(await here.blobs.get(found["manifest"]["key"]))
     file = next(each for each in manifest.files if each.path == "tokenizer.json")
     path = cache / "tokenizers" / f"{file.sha256}.json"
@@ -126,6 +179,13 @@ async def tokenizer_file(here: World, model: str, cache: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         await here.blobs.fetch(BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes), path)
     return path
+
+
+async def _target(here: World, model: str) -> View:
+    found = await here.documents.get("models", model_id(PUBLIC, model))
+    if found is None or found["deleted"]:
+        raise UnavailableError("model", f"the target model {model} is not registered; add it or set another one")
+    return found
 
 
 async def reconsider(archive: View, here: World, bell: Bell) -> None:

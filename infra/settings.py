@@ -5,7 +5,16 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -14,6 +23,31 @@ def default_cache() -> Path:
     """The folder that all checkouts share: servers, wheels, archives."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "temper"
+
+
+class Endpoint(BaseModel):
+    """An OpenAI-compatible endpoint that writes questions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    model: str
+    key: SecretStr = SecretStr("")
+
+
+def endpoints(file: Path | None) -> dict[str, Endpoint]:
+    """Return tenant → its endpoint, as `generators_file` says; raises ValueError where the file is wrong."""
+    if file is None:
+        return {}
+    try:
+        return TypeAdapter(dict[str, Endpoint]).validate_json(file.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        found = error.errors(include_input=False)[0]
+        where = " → ".join(map(str, found["loc"]))
+        shape = '{"TENANT": {"url": …, "model": …, "key": …}}'
+        raise ValueError(f"{file} must hold {shape}; {where or 'it'}: {found['msg']}") from None
 
 
 class Settings(BaseSettings):
@@ -57,27 +91,31 @@ class Settings(BaseSettings):
 
     target_model: str = "temper-demo-1m"
     """The base model in whose tokens documents are cut into chunks."""
-    chunk_tokens: int = 256
+    chunk_tokens: int = Field(default=256, ge=16)
     """Longest chunk of a document."""
-    chunk_overlap: int = 32
+    chunk_overlap: int = Field(default=32, ge=0)
     """Tokens that a chunk repeats of the one before it."""
-    held_out: float = 0.1
+    held_out: float = Field(default=0.1, ge=0, le=0.9)
     """Share of an archive's documents or sections that training never sees."""
-    rows_per_chunk: int = 3
+    rows_per_chunk: int = Field(default=3, ge=1, le=50)
     """Questions asked of a chunk of usual length."""
-    row_variants: int = 2
-    """Rows of each training example, each among other distractors."""
-    hard_distractors: int = 2
+    row_variants: int = Field(default=2, ge=1, le=16)
+    """Rows of each training example, each among other distractors; an epoch takes one of them."""
+    hard_distractors: int = Field(default=2, ge=0, le=32)
     """Passages in a row that BM25 finds for its question and that do not answer it."""
-    random_distractors: int = 1
+    random_distractors: int = Field(default=1, ge=0, le=32)
     """Passages in a row from anywhere else."""
-    context_tokens: int = 1024
+    context_tokens: int = Field(default=1024, ge=16)
     """The most that a row's passages may have in the target model's tokens."""
-    shown_headings: int = 9
+    shown_headings: int = Field(default=9, ge=0, le=9)
     """Headings above a passage that are shown with it, the nearest."""
-    absent_share: float = 0.1
+    absent_share: float = Field(default=0.1, ge=0, le=0.5)
     """Share of rows whose passages do not hold the answer: the right one is that the context does not say."""
-    min_coverage: float = 0.5
+    general_file: str | None = None
+    """Id of an uploaded chat file whose rows are mixed into every data set, against forgetting."""
+    general_share: float = Field(default=0.1, ge=0, le=0.9)
+    """Share of a data set's training rows that are general ones."""
+    min_coverage: float = Field(default=0.5, ge=0, le=1)
     """Share of the training chunks that need a row, or else there is no data set."""
     generator_url: str | None = None
     """`http(s)://host[:port]/v1` of the OpenAI-compatible endpoint that writes questions; none: rules write them."""
@@ -85,6 +123,10 @@ class Settings(BaseSettings):
     """The model that the endpoint is asked for."""
     generator_key: SecretStr | None = None
     """The endpoint's API key."""
+    generators_file: Path | None = None
+    """JSON file of tenants with an endpoint of their own: `{"TENANT": {"url": …, "model": …, "key": …}}`."""
+    closed_book: bool = True
+    """Ask the target model each question without its context, and drop those that it answers."""
     file_wait_seconds: float = 300.0
     """How long a job waits for a file or a base model that nobody has heard of, before it fails."""
 
@@ -96,6 +138,22 @@ class Settings(BaseSettings):
     """Train so that a resumed run ends bit-equal to an unbroken one (slower)."""
     kafka_flush: bool = False
     """Local Kafka writes every message through to the disk (survives power loss; publish p50 grows about tenfold)."""
+
+    @field_validator("generators_file")
+    @classmethod
+    def endpoints_are_readable(cls, value: Path | None) -> Path | None:
+        """A mistake in the file is said when the setting is read, and not by a process that does not start."""
+        endpoints(value)
+        return value
+
+    @field_validator("chunk_overlap")
+    @classmethod
+    def overlap_leaves_room(cls, value: int, info: ValidationInfo) -> int:
+        """A chunk has to say something that the one before it does not."""
+        size: int = info.data.get("chunk_tokens", value + 1)  # missing where it is itself not valid
+        if value >= size:
+            raise ValueError(f"a chunk of {size} tokens (TEMPER_CHUNK_TOKENS) cannot repeat {value}")
+        return value
 
     @field_validator("unsigned_tenant")
     @classmethod

@@ -16,6 +16,7 @@ from infra.launch import launching
 from infra.local.record import Running, read_stack
 from infra.local.roles import SERVERS
 from infra.settings import Settings
+from tests.endpoint import Endpoint, answering
 
 START_WITHIN = 900.0
 """Seconds; the first start on a machine obtains the servers."""
@@ -131,7 +132,16 @@ def addresses(stack: Stack) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def endpoint() -> Iterator[Endpoint]:
+    """The endpoint that writes questions for the tenants that have one of their own."""
+    with answering() as answers:
+        yield answers
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iterator[Stack]:
     """The whole of Temper, as `temper up` starts it, shared by the whole run."""
-    with running_stack(tmp_path_factory.mktemp("stack"), env=COMPARABLE) as running:
+    home = tmp_path_factory.mktemp("stack")
+    own = {"TEMPER_GENERATORS_FILE": str(endpoint.file(home / "generators.json"))}
+    with running_stack(home, env={**COMPARABLE, **own}) as running:
         yield running

@@ -20,11 +20,18 @@ _LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=16)
 class HttpGenerate:
     """The `Generate` port; messages name the endpoint's status alone, for its words may hold a key or a user's text."""
 
-    def __init__(self, base_url: str, model: str, api_key: str = "", seconds: float = 120.0) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        api_key: str = "",
+        seconds: float = 120.0,
+        more_headers: Mapping[str, str] | None = None,
+    ) -> None:
         """`base_url` is what an OpenAI client would be given, `…/v1`; a whole answer may take `seconds`."""
         self._model, self._seconds = model, seconds
         self._url = base_url.rstrip("/") + "/chat/completions"
-        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        headers = {**({"authorization": f"Bearer {api_key}"} if api_key else {}), **(more_headers or {})}
         # trust_env: a proxy of the environment is the operator's, and not meant for a tenant's text
         self._client = httpx.AsyncClient(headers=headers, timeout=seconds, limits=_LIMITS, trust_env=False)
 

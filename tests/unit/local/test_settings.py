@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from functions.assemble_dataset.core import Settings as RowSettings
-from infra.corpus import row_settings
+from infra.corpus import Generators, row_settings
 from infra.local.files import write_json
 from infra.local.record import Stack, born, write_stack
 from infra.local.roles import ROLES, plain_env, role_env
-from infra.settings import AskedSettings, Settings
+from infra.settings import AskedSettings, Settings, endpoints
 
 
 def record(home: Path, state: str) -> None:
@@ -109,3 +109,50 @@ def test_how_rows_are_put_together_reaches_the_worker_from_the_environment(monke
 
 def test_rows_are_put_together_as_the_function_would_by_itself_where_nothing_is_set() -> None:
     assert row_settings(AskedSettings()) == RowSettings()
+
+
+def test_tenants_may_have_an_endpoint_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "generators.json"
+    file.write_text('{"acme": {"url": "http://acme:8000/v1", "model": "big", "key": "sk-acme"}}')
+    monkeypatch.setenv("TEMPER_GENERATORS_FILE", str(file))
+    monkeypatch.setenv("TEMPER_GENERATOR_URL", "http://all:8000/v1")
+    monkeypatch.setenv("TEMPER_GENERATOR_MODEL", "small")
+    found = Generators(AskedSettings())
+    models = [each.model for each in (found.of("acme"), found.of("local")) if each is not None]
+    assert models == ["big", "small"]
+    assert found.per_tenant is not None
+    assert found.per_tenant < found.at_once
+    assert "sk-acme" not in repr(endpoints(file))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"acme": {"url": "http://acme/v1", "model": "big", "secret": "x"}}', "acme → secret"),
+        ('{"acme": {"url": "http://acme/v1"}}', "acme → model"),
+        ("[]", "must hold"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_a_mistake_in_the_file_of_endpoints_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, message: str
+) -> None:
+    file = tmp_path / "generators.json"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("TEMPER_GENERATORS_FILE", str(file))
+    with pytest.raises(ValidationError, match=message):
+        AskedSettings()
+
+
+def test_without_an_endpoint_rules_write_and_nobody_waits_for_anybody() -> None:
+    found = Generators(AskedSettings())
+    assert found.of("local") is None
+    assert found.per_tenant is None
+
+
+def test_an_overlap_as_large_as_a_chunk_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPER_CHUNK_TOKENS", "40")
+    monkeypatch.setenv("TEMPER_CHUNK_OVERLAP", "40")
+    with pytest.raises(ValidationError, match="TEMPER_CHUNK_TOKENS"):
+        AskedSettings()
