@@ -14,7 +14,7 @@ Batch = dict[str, Any]
 
 
 class Rows:
-    """Pre-tokenised rows of a tokens file, memory-mapped: ids, label marks, where each row begins, which are variants."""
+    """Rows of a tokens file, memory-mapped: ids, label marks, where each begins, which are variants of each other."""
 
     def __init__(self, path: str, vocabulary: int) -> None:
         tensors = load_file(path)
