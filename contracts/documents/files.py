@@ -28,8 +28,9 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     validated = first(facts, *VERDICTS)
     rejected = first(facts, *REFUSALS)
     deleted = first(facts, "file.deleted")
-    if data["purpose"] == "fine-tune-results":
-        status = "processed"
+    documents = born["type"] != "file.uploaded"
+    if data["purpose"] == "fine-tune-results" or (documents and data["purpose"] != "fine-tune"):
+        status = "processed"  # only kept: nothing is made of it
     elif rejected is not None:
         status = "error"
     else:
@@ -41,7 +42,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "filename": data["filename"],
         "purpose": data["purpose"],
         "format": "zip" if born["type"] == "zip.uploaded" else data["format"],
-        "archive": born["type"] != "file.uploaded",
+        "archive": documents,
         "blob": data["blob"],
         "expires_after": data["expires_after"],
         "status": status,
@@ -54,7 +55,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 FILES = ReadModel(
     name="files",
-    version=2,
+    version=3,
     topics=TOPICS,
     touches=_touches,
     view=view,

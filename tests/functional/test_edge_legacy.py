@@ -384,5 +384,7 @@ async def test_files_for_other_tools_are_stored_and_no_job_takes_them(
     assert (shown["purpose"], shown["status"], shown["status_details"]) == (purpose, "processed", None)
     assert (await api.get(f"/v1/files/{made['id']}/content")).content == content
     assert [each["id"] for each in (await api.get(f"/v1/files?purpose={purpose}")).json()["data"]] == [made["id"]]
+    for documents in (b"PK\x03\x04" + bytes(200), b"%PDF-1.7\n"):  # nothing is made of them either
+        assert (await upload(api, documents, "manual", purpose)).json()["status"] == "processed"
     found = error(await api.post(JOBS, json={"model": BASE, "training_file": made["id"]}))
     assert found["code"] == "invalid_file_purpose"
