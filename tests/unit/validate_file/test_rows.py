@@ -173,6 +173,13 @@ def test_bytes_that_are_no_utf8_are_named_by_line_and_byte() -> None:
         assert where in found["message"]
 
 
+@pytest.mark.parametrize(("head", "topic"), [(b"PK\x03\x04", "zip.uploaded"), (b"%PDF-1.7", "document.uploaded")])
+def test_documents_are_told_from_rows_and_where_they_belong_is_said(head: bytes, topic: str) -> None:
+    found = verdict(head + bytes(100))[0]
+    assert found["code"] == "not_rows"
+    assert topic in found["message"]
+
+
 @pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_utf16_is_named(coding: str) -> None:
     found, _ = verdict(chat(user(), answer()).encode(coding))
