@@ -10,6 +10,7 @@ from functools import partial
 from contracts.envelope import Event, Record
 from contracts.ports import UnavailableError
 from functions.control_job.handler import on_job_cancel_requested, on_job_requested
+from functions.extract_zip import handler as unpacking
 from functions.prepare_job import handler as prepare
 from functions.prepare_job import work as plan
 from functions.validate_file import work as validate
@@ -64,7 +65,10 @@ async def run_worker(settings: Settings) -> None:
         )
         files = ErasingBlobs(here.blobs, here.documents)
         validation = Stage(
-            "validate", lambda lease: validate.work(lease, files, child, scratch), validate.exhausted, {}
+            "validate",
+            lambda lease: validate.work(lease, files, child, scratch),
+            validate.exhausted,
+            {"zip.uploaded": unpacking.STAGE},
         )
         preparation = Stage(
             "prepare",

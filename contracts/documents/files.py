@@ -19,9 +19,14 @@ def _touches(event: Event) -> Iterable[str]:
     return (event.subject,)
 
 
+def birth(facts: Mapping[str, Fact]) -> Fact | None:
+    """Return what says which file this is; that it holds documents may be found out later, and then counts."""
+    return first(facts, "zip.uploaded", "document.uploaded") or first(facts, "file.uploaded")
+
+
 def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     """Return the file as shown; a deletion is a tombstone that no late event revives."""
-    born = first(facts, *BIRTHS)
+    born = birth(facts)
     if born is None:
         return None
     data: dict[str, Any] = born["data"]
@@ -38,7 +43,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     return {
         "id": id,
         "tenant": born["tenant"],
-        "created_at": born["at"],
+        "created_at": (first(facts, "file.uploaded") or born)["at"],
         "filename": data["filename"],
         "purpose": data["purpose"],
         "format": "zip" if born["type"] == "zip.uploaded" else data["format"],
@@ -55,7 +60,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 FILES = ReadModel(
     name="files",
-    version=3,
+    version=4,
     topics=TOPICS,
     touches=_touches,
     view=view,

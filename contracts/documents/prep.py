@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from contracts.documents.facts import Fact, ReadModel, View, first, of_type
-from contracts.documents.files import BIRTHS, REFUSALS, VERDICTS
+from contracts.documents.files import BIRTHS, REFUSALS, VERDICTS, birth
 from contracts.documents.models import PUBLIC
 from contracts.envelope import Event
 
@@ -24,7 +24,7 @@ def _touched_files(event: Event) -> Iterable[str]:
 
 def file_view(id: str, facts: Mapping[str, Fact]) -> View | None:
     """Return what is known of a file, and the jobs that wait for it; born with whichever comes first."""
-    born = first(facts, *BIRTHS)
+    born = birth(facts)
     validated = first(facts, *VERDICTS)
     rejected = first(facts, *REFUSALS)
     waiting = sorted(event_subject(fact) for fact in of_type(facts, "job.created"))
@@ -48,7 +48,7 @@ def event_subject(fact: Fact) -> str:
 
 PREP_FILES = ReadModel(
     name="prep_files",
-    version=2,
+    version=3,
     topics=frozenset({"job.created", "file.deleted", *BIRTHS, *VERDICTS, *REFUSALS}),
     touches=_touched_files,
     view=file_view,

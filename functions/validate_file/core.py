@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from contracts.blobs import BlobRef
-from contracts.events.files import FileRejected
+from contracts.events.corpus import DocumentUploaded, ZipUploaded
+from contracts.events.files import FileRejected, FileUploaded
 from functions.validate_file.row import Checked, Fault, Shape, kind_of, short, shown, strict_loads
 
 MAX_FUNCTIONS = 128
@@ -32,6 +33,17 @@ def blob_refusal(tenant: str, subject: str, blob: BlobRef) -> FileRejected | Non
         return None
     message = f"The blob {short(blob.key)} is not yours to use: put it under {allowed[1]} and publish the event again."
     return FileRejected(code="foreign_blob", message=message, param="blob.key")
+
+
+def handed_on(head: bytes, uploaded: FileUploaded, blob: BlobRef) -> ZipUploaded | DocumentUploaded | None:
+    """Return what to say instead of a verdict on bytes that are no rows but documents; `blob` is the file's own."""
+    said: dict[str, Any] = {**uploaded.model_dump(exclude={"blob", "format"}), "blob": blob}
+    if head.startswith(b"%PDF"):
+        return DocumentUploaded(**said, format="pdf")
+    if not head.startswith(b"PK\x03\x04"):
+        return None
+    word = any(name in head for name in (b"[Content_Types].xml", b"word/"))
+    return DocumentUploaded(**said, format="docx") if word else ZipUploaded(**said)
 
 
 def own_key(tenant: str, subject: str) -> str:

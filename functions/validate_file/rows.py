@@ -34,12 +34,6 @@ class UnreadableError(Exception):
         self.code = code
 
 
-_DOCUMENTS = (
-    (b"PK\x03\x04", "a ZIP archive or a Word document", "`zip.uploaded` or `document.uploaded`"),
-    (b"%PDF", "a PDF", "`document.uploaded`"),
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A file whose format is known."""
@@ -51,10 +45,6 @@ class Opened:
 def open_rows(stream: BinaryIO) -> Opened:
     """Return the rows of a file by what its first bytes say; UnreadableError when they say nothing known."""
     head = stream.read(4096)
-    for magic, what, topic in _DOCUMENTS:
-        if head.startswith(magic):
-            text = f"The file is {what}, which holds no rows. Upload it through the API, or publish it as {topic}."
-            raise UnreadableError("not_rows", text)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
         raise UnreadableError("utf16", "The file is UTF-16 or UTF-32. Save it as UTF-8.")
     start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0

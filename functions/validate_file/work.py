@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any
 from contracts.blobs import BlobRef
 from contracts.controls import Claim, Control
 from contracts.envelope import Event, derived_id, make
+from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileRejected, FileUploaded, FileValidated, RowError
+from contracts.formats import HEAD
 from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs, Child, Lease
-from functions.validate_file.core import blob_refusal, own_key
+from functions.validate_file.core import blob_refusal, handed_on, own_key
+
+Verdict = FileValidated | FileRejected | ZipUploaded | DocumentUploaded
 
 MEMORY_BYTES = 2 * 2**30
 SECONDS = 1800.0
@@ -21,7 +26,10 @@ _FETCHES = 3  # a transfer may be damaged; what is stored stays damaged
 
 
 async def work(lease: Lease, blobs: Blobs, child: Child, scratch: Path) -> list[Event]:
-    """Return the one verdict on the file that `lease` holds: `file.validated` or `file.rejected`."""
+    """Return the one verdict on the file that `lease` holds: `file.validated` or `file.rejected`.
+
+    A file of another system may turn out to hold documents: then it is said once more, as what it is.
+    """
     control = lease.claim.control
     uploaded = FileUploaded.model_validate(control.inputs["uploaded"])
     folder = (scratch / f"{control.subject}-{lease.claim.fence}").resolve()  # the child works in another folder
@@ -32,19 +40,20 @@ async def work(lease: Lease, blobs: Blobs, child: Child, scratch: Path) -> list[
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _event(control: Control, verdict: FileValidated | FileRejected) -> Event:
+def _event(control: Control, verdict: Verdict) -> Event:
+    name = "verdict" if isinstance(verdict, FileValidated | FileRejected) else "documents"
     return make(
         verdict,
         subject=control.subject,
         tenant=control.tenant,
-        id=derived_id(control.subject, "verdict"),
+        id=derived_id(control.subject, name),
         cause=control.inputs["event_id"],
     )
 
 
 async def _verdict(
     tenant: str, file: str, uploaded: FileUploaded, blobs: Blobs, child: Child, scratch: Path
-) -> FileValidated | FileRejected:
+) -> Verdict:
     refusal = blob_refusal(tenant, file, uploaded.blob)
     if refusal is not None:
         return refusal
@@ -52,8 +61,12 @@ async def _verdict(
     missing = await _fetch(blobs, uploaded.blob, content)
     if missing is not None:
         return missing
-    if uploaded.blob.key.startswith(f"{tenant}/ingest/"):  # from now on the bytes are the file's own
-        await blobs.store(own_key(tenant, file), content, uploaded.blob.media_type)
+    blob = uploaded.blob
+    if blob.key.startswith(f"{tenant}/ingest/"):  # from now on the bytes are the file's own
+        blob = await blobs.store(own_key(tenant, file), content, blob.media_type)
+    documents = await asyncio.to_thread(lambda: handed_on(_head(content), uploaded, blob))
+    if documents is not None:
+        return documents
     paths = {"input": content, "rows": scratch / "rows.jsonl", "errors": scratch / "errors.jsonl"}
     spec = scratch / "spec.json"
     spec.write_text(json.dumps({name: str(path) for name, path in paths.items()}))
@@ -69,6 +82,11 @@ async def _verdict(
         blob = await blobs.store(f"{prefix}/rows.jsonl", paths["rows"], "application/jsonl")
         return FileValidated(**{name: value for name, value in found.items() if name != "ok"}, blob=blob)
     return await _rejected(found, prefix, paths["errors"], blobs)
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as content:
+        return content.read(HEAD)
 
 
 async def _rejected(found: dict[str, Any], prefix: str, errors: Path, blobs: Blobs) -> FileRejected:

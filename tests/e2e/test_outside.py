@@ -19,6 +19,7 @@ from contracts.envelope import outside_subject
 from contracts.topics import TOPICS
 from tests.e2e import support
 from tests.e2e.support import User
+from tests.e2e.test_documents import archive, checked
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -157,6 +158,18 @@ def test_a_stock_cloudevents_client_gets_its_job_done(user: User, stack: Stack) 
     assert user.client.files.content(file).read() == content
     store.remove_object(settings.s3_bucket, key)
     assert user.client.files.content(file).read() == content, "the bytes are the file's own by now"
+
+
+def test_documents_that_another_system_calls_rows_become_a_data_set(user: User, stack: Stack) -> None:
+    content, key = archive(5), f"local/ingest/{uuid4().hex}/handbook"
+    s3(stack).put_object(stack.settings.s3_bucket, key, io.BytesIO(content), len(content))
+    blob = {"key": key, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    said = {"blob": blob, "filename": "handbook", "purpose": "fine-tune"}
+    file, uploaded = cloud_event("file.uploaded", said, "file-")
+    asyncio.run(send(stack, uploaded))
+    support.until(lambda: user.get(f"/files/{file}").status_code == 200, "the file in the API")
+    assert checked(user, file).model_extra["validation"]["is_generated_dataset"]  # type: ignore[index]
+    assert user.client.files.content(file).read() == content
 
 
 def test_a_job_for_an_unknown_file_waits_visibly_and_then_fails(user: User, stack: Stack) -> None:

@@ -113,8 +113,8 @@ async def address(world: World) -> AsyncIterator[str]:
 class Flow:
     """The calls of the documents' Python, as they stand there."""
 
-    def __init__(self, base_url: str, key: str) -> None:
-        self.api_base, self.key = base_url, key
+    def __init__(self, base_url: str, key: str, model: str = BASE) -> None:
+        self.api_base, self.key, self.model = base_url, key, model
         self.client = OpenAI(api_key=key, base_url=base_url)
 
     def upload(self, path: Path) -> Any:
@@ -124,7 +124,9 @@ class Flow:
 
     def create_job(self, file: str) -> Any:
         """Create fine-tuning job."""
-        return self.client.fine_tuning.jobs.create(training_file=file, model=BASE, hyperparameters={"n_epochs": 2})
+        return self.client.fine_tuning.jobs.create(
+            training_file=file, model=self.model, hyperparameters={"n_epochs": 2}
+        )
 
     def list_jobs(self) -> dict[str, Any]:
         """List fine-tuning jobs, converted as in the documents."""

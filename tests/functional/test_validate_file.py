@@ -13,6 +13,7 @@ from contracts.blobs import BlobRef
 from contracts.canonical import sha256
 from contracts.controls import Claim, Control
 from contracts.envelope import derived_id, make
+from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileRejected, FileUploaded, FileValidated
 from functions.validate_file import work as validation
 from functions.validate_file.handler import on_file_uploaded
@@ -80,6 +81,25 @@ async def test_an_outside_blob_is_copied_under_the_file(tmp_path: Path) -> None:
     blob = await blobs.put("acme/ingest/mine/rows.jsonl", ROW.encode())
     assert isinstance(await validate(blobs, blob, tmp_path), FileValidated)
     assert await blobs.get(f"acme/{FILE}/content") == ROW.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b"PK\x03\x04" + bytes(200), ZipUploaded),
+        (b"PK\x03\x04" + bytes(26) + b"[Content_Types].xml", DocumentUploaded),
+        (b"%PDF-1.7\n", DocumentUploaded),
+    ],
+)
+async def test_documents_under_the_name_of_rows_are_handed_on(content: bytes, wanted: type, tmp_path: Path) -> None:
+    blobs = MemoryBlobs()
+    blob = await blobs.put("acme/ingest/mine/handbook", content)
+    (event,) = await validation.work(lease(blob), blobs, ProcessChild(), tmp_path)
+    found: Any = event.data
+    assert isinstance(found, wanted)
+    assert (event.id, event.subject) == (derived_id(FILE, "documents"), FILE)
+    assert found.blob.key == f"acme/{FILE}/content"
+    assert await blobs.get(found.blob.key) == content
 
 
 @pytest.mark.parametrize("key", ["other/ingest/x", f"other/{FILE}/content", "acme/file-2/content", "acme/ingest/../x"])

@@ -173,13 +173,6 @@ def test_bytes_that_are_no_utf8_are_named_by_line_and_byte() -> None:
         assert where in found["message"]
 
 
-@pytest.mark.parametrize(("head", "topic"), [(b"PK\x03\x04", "zip.uploaded"), (b"%PDF-1.7", "document.uploaded")])
-def test_documents_are_told_from_rows_and_where_they_belong_is_said(head: bytes, topic: str) -> None:
-    found = verdict(head + bytes(100))[0]
-    assert found["code"] == "not_rows"
-    assert topic in found["message"]
-
-
 @pytest.mark.parametrize("coding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 def test_utf16_is_named(coding: str) -> None:
     found, _ = verdict(chat(user(), answer()).encode(coding))
@@ -194,8 +187,8 @@ def test_utf16_is_named(coding: str) -> None:
         (b"\xef\xbb\xbf \n\n", "empty_file"),
         (b"[]", "no_rows"),
         (b"prompt,completion\n", "no_rows"),
-        (b"%PDF-1.7 something", "not_rows"),
-        (b"PK\x03\x04\x14\x00", "not_rows"),
+        (b"%PDF-1.7 something", "unknown_format"),
+        (b"PK\x03\x04\x14\x00", "unknown_format"),
         (b"hello world\n", "unknown_format"),
         (b"prompt,reply\na,b", "bad_header"),
         (b"prompt,completion,prompt\na,b,c", "bad_header"),
