@@ -60,9 +60,14 @@ def until(condition: Callable[[], T | None], what: str, within: float = PATIENCE
     return found
 
 
+def overload() -> float:
+    """How many times as much work this machine has at the moment as it has processors for; 1 at least."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def prompt() -> float:
     """`PROMPT`, longer by as much as other work overloads this machine at the moment."""
-    return PROMPT * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return PROMPT * overload()
 
 
 def rows(count: int, words: int = 12, first: int = 0) -> bytes:
@@ -91,7 +96,7 @@ class User:
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET a path below the base URL, once."""
-        headers = {"authorization": f"Bearer {self.stack.api_key}"}
+        headers = {"authorization": f"Bearer {self.client.api_key}"}
         return httpx.get(f"{self.stack.base_url}{path}", headers=headers, timeout=30, trust_env=False, **options)
 
     def upload(self, content: bytes, name: str = "rows.jsonl") -> str:
