@@ -1,0 +1,1 @@
+"""Tasks of the LM Evaluation Harness, offline: what a bundle holds, the models asked, every answer kept."""
