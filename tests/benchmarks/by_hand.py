@@ -1,0 +1,66 @@
+"""The stages between documents and a data set, run one after another without log, leases or other processes.
+
+They are the worker's own (`infra.corpus`), with its handlers, child processes and blobs; only what an event leads to is
+kept in dictionaries. What the platform adds to them is then the difference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from contracts.controls import Claim, Control
+from contracts.envelope import Event, derived_id, make
+from contracts.events.corpus import ZipUploaded
+from infra import corpus
+from infra.adapters.child import ProcessChild
+from infra.world import World
+from tests.functional.edge import DictControls, DictDocuments
+
+TENANT = "by-hand"
+
+
+def lease(control: Control) -> Any:
+    """Return a lease that nobody else wants."""
+    recorded: dict[str, Any] = {}
+
+    async def record(name: str, value: Any) -> Any:
+        return recorded.setdefault(name, value)
+
+    return SimpleNamespace(claim=Claim(control, 1, "by-hand"), control=control, record=record)
+
+
+async def dataset(archive: str, content: bytes, here: World, scratch: Path) -> tuple[Event, Counter[str]]:
+    """Return the last event about an archive (`dataset.assembled`, or why there is none) and the seconds of each stage.
+
+    `archive` is the id that another tenant's file may have, too: everything is then the same byte for byte, and lies
+    elsewhere.
+    """
+    began = time.perf_counter()
+    seconds: Counter[str] = Counter()
+    blob = await here.blobs.put(f"{TENANT}/{archive}/content", content, "application/zip")
+    uploaded = ZipUploaded(blob=blob, filename="archive.zip", purpose="fine-tune")
+    waiting = [make(uploaded, subject=archive, tenant=TENANT, id=derived_id(archive, "file.uploaded"))]
+    seconds["upload"] = time.perf_counter() - began
+    documents, controls = DictDocuments(), DictControls()
+    kept: Any = {"documents": documents, "controls": controls}
+    stages = {stage.name: stage for stage in corpus.stages(here, ProcessChild(), scratch, here.settings)}
+    listening = corpus.subscriptions(replace(here, **kept), lambda stage: None)
+    while True:
+        event = waiting.pop(0)
+        await documents.apply(event)
+        for subscription in listening:
+            if event.type in subscription.topics:
+                await subscription.handle(event)
+        for subject, control in controls.controls.items():
+            if not control.ended:
+                began = time.perf_counter()
+                waiting += await stages[control.stage].work(lease(control))
+                seconds[control.stage] += time.perf_counter() - began
+                controls.controls[subject] = replace(control, ended=True)
+        if not waiting:
+            return event, seconds
