@@ -21,6 +21,7 @@ COMMANDS = {
     "run": ("infra.commands.run:run", "Run one role: edge, worker, trainer or serving."),
     "models": ("infra.commands.models:models", "Bring base models of your own."),
     "job": ("infra.commands.job:job", "Follow a fine-tuning job."),
+    "dataset": ("infra.commands.dataset:dataset", "Make a new data set of one that is there."),
     "bundle": ("infra.commands.bundle:bundle", "Check a folder of public benchmarks."),
     "trace": ("infra.commands.trace:trace", "Show where a row, page, job or model came from and what it led to."),
     "replay": ("infra.commands.replay:replay", "Print the log; prove the read models against it."),

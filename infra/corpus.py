@@ -35,7 +35,7 @@ from infra.adapters.http import MANIFEST_HEADER
 from infra.adapters.kafka import Subscription
 from infra.settings import Endpoint, Settings, endpoints
 from infra.work import Stage
-from infra.world import World
+from infra.world import World, now_ms
 
 DOCUMENTS_AT_ONCE = 2
 """Documents read, cut or asked about by rules at the same time by one worker."""
@@ -191,6 +191,10 @@ async def _target(here: World, model: str) -> View:
 async def reconsider(archive: View, here: World, bell: Bell) -> None:
     """Take every step that the state of an archive allows, once more; steps that were taken stay as they are."""
     documents, controls, blobs = here.documents, here.controls, here.blobs
+    if archive["source"] is not None:
+        unknown_since = now_ms() - int(here.settings.file_wait_seconds * 1000)
+        await assembly.settle(archive["id"], documents, controls, bell, unknown_since=unknown_since)
+        return
     said = partial(_again, archive)
     if archive["planned"]:
         await synthesis.on_corpus_planned(said("corpus.planned", archive["planned"]), blobs, controls, bell)

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contracts.documents.facts import Fact, ReadModel, View, first
+from contracts.documents.files import OF_DOCUMENTS as BIRTHS
+from contracts.documents.files import source
 from contracts.envelope import Event
 
 OF_ARCHIVES = frozenset(
     {
-        "zip.uploaded",
-        "document.uploaded",
+        *BIRTHS,
         "zip.extracted",
         "corpus.planned",
         "dataset.assembled",
@@ -30,8 +31,11 @@ def _subject(event: Event) -> Iterable[str]:
 
 
 def archive_view(id: str, facts: Mapping[str, Fact]) -> View | None:
-    """Return an archive: what it holds and how far it is; None for other files."""
-    born = first(facts, "zip.uploaded", "document.uploaded")
+    """Return an archive: what it holds and how far it is; None for other files.
+
+    The documents of one that was re-curated, and how far they are, are those of its `source`.
+    """
+    born = first(facts, *BIRTHS)
     if born is None:
         return None
 
@@ -47,6 +51,7 @@ def archive_view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "tenant": born["tenant"],
         "created_at": born["at"],
         "uploaded": born["data"],
+        "source": source(born),
         "single": single,
         "extracted": extracted,
         "documents": 1 if single else extracted["taken"] if extracted else None,
@@ -59,7 +64,7 @@ def archive_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 ARCHIVES = ReadModel(
     name="archives",
-    version=1,
+    version=2,
     topics=OF_ARCHIVES,
     touches=_subject,
     view=archive_view,

@@ -8,10 +8,12 @@ from typing import Any
 from contracts.documents.facts import Fact, ReadModel, View, first
 from contracts.envelope import Event
 
-BIRTHS = ("file.uploaded", "zip.uploaded", "document.uploaded")
+OF_DOCUMENTS = ("zip.uploaded", "document.uploaded", "dataset.recurated")
+BIRTHS = ("file.uploaded", *OF_DOCUMENTS)
 VERDICTS = ("file.validated", "dataset.assembled")
 """The rows are there."""
 REFUSALS = ("file.rejected", "dataset.failed")
+_FORMATS = {"zip.uploaded": "zip", "dataset.recurated": "dataset"}
 TOPICS = frozenset({*BIRTHS, *VERDICTS, *REFUSALS, "file.deleted"})
 
 
@@ -21,7 +23,13 @@ def _touches(event: Event) -> Iterable[str]:
 
 def birth(facts: Mapping[str, Fact]) -> Fact | None:
     """Return what says which file this is; that it holds documents may be found out later, and then counts."""
-    return first(facts, "zip.uploaded", "document.uploaded") or first(facts, "file.uploaded")
+    return first(facts, *OF_DOCUMENTS) or first(facts, "file.uploaded")
+
+
+def source(born: Fact) -> str | None:
+    """Return the file that one with this birth was re-curated of, None for any other."""
+    found: str | None = born["data"]["source"] if born["type"] == "dataset.recurated" else None
+    return found
 
 
 def view(id: str, facts: Mapping[str, Fact]) -> View | None:
@@ -46,8 +54,9 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "created_at": (first(facts, "file.uploaded") or born)["at"],
         "filename": data["filename"],
         "purpose": data["purpose"],
-        "format": "zip" if born["type"] == "zip.uploaded" else data["format"],
+        "format": _FORMATS.get(born["type"]) or data["format"],
         "archive": documents,
+        "source": source(born),
         "blob": data["blob"],
         "expires_after": data["expires_after"],
         "status": status,
@@ -60,9 +69,9 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 FILES = ReadModel(
     name="files",
-    version=4,
+    version=5,
     topics=TOPICS,
     touches=_touches,
     view=view,
-    indexes=(("tenant", "-created_at", "-id"), ("status", "created_at")),
+    indexes=(("tenant", "-created_at", "-id"), ("status", "created_at"), ("source",)),
 )

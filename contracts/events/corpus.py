@@ -6,7 +6,8 @@ made of an archive lie under its own prefix, `{tenant}/{archive}/…`, and go wi
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +16,11 @@ from contracts.events import Payload
 
 Generator = Literal["extractive", "endpoint"]
 """Who wrote the questions: rules over the text, or a model behind an OpenAI-compatible endpoint."""
+Score = Literal["support", "closed_book"]
+"""What a question is rated by: the share of its answer's words that the quote says, and that the base model says
+without the context."""
+Bounds = Mapping[Score, Annotated[float, Field(ge=0, le=1)]]
+"""Score → the least or the most that a question may have; one that was not rated is kept."""
 
 
 class Problem(BaseModel):
@@ -48,6 +54,20 @@ class DocumentUploaded(Payload):
     format: str = Field(max_length=16)
     """As sniffed from the first bytes: pdf, docx, html, md or txt."""
     expires_after: int | None = Field(default=None, ge=3600, le=2592000)
+
+
+class DatasetRecurated(Payload):
+    """A new data set is to be made of questions that are there already, without those of too low or high a score."""
+
+    source: str = Field(max_length=128, pattern="^file-[0-9A-Za-z-]+$")
+    """The file whose documents and questions they are; not one that is itself re-curated."""
+    blob: BlobRef
+    """The bytes of `source`."""
+    filename: str = Field(max_length=1024)
+    purpose: Literal["fine-tune"] = "fine-tune"
+    expires_after: int | None = Field(default=None, ge=3600, le=2592000)
+    min_score: Bounds = Field(default_factory=dict)
+    max_score: Bounds = Field(default_factory=dict)
 
 
 class ZipExtracted(Payload):

@@ -14,6 +14,8 @@ View = Mapping[str, Any]
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 REJECTED = ("code", "message", "page")
 COUNTED = ("extracted", "rejected", "chunked")
+BOUNDS = ("min_score", "max_score")
+"""What a data set was re-curated by, besides its `source`."""
 
 
 def row_id(origin: RowOrigin, split: Split = "train") -> str:
@@ -141,13 +143,16 @@ def seen_by(jobs: Iterable[View]) -> list[Object]:
 def progress(archive: View, counts: Mapping[str, int]) -> Object:
     """Return how far an archive is; `counts` are documents extracted, rejected, chunked, cut and made, and rows kept.
 
-    `rows_made` are questions before assembly, which makes several rows of one; `rows` are those of the data set.
+    Of one that was re-curated, `documents` are those of its `source`. `rows_made` are questions before assembly, which
+    makes several rows of one; `rows` are those of the data set.
     """
-    assembled = archive["assembled"]
+    assembled, uploaded = archive["assembled"], archive["uploaded"]
     known = assembled or {}
     return {
         "object": "dataset",
         "stage": stage(archive, counts),
+        "source": archive["source"],
+        **{name: uploaded.get(name, {}) for name in BOUNDS},
         "documents": {"total": archive["documents"], **{name: counts[name] for name in COUNTED}},
         "rows_made": counts["kept"],
         **{name: known.get(name) for name in ("rows", "held_out_rows", "generator", "version")},
@@ -164,6 +169,8 @@ def stage(archive: View, counts: Mapping[str, int]) -> str:
         return "ready"
     if archive["uploaded"]["purpose"] != TRAINING:
         return "stored"
+    if archive["source"]:
+        return "assembling"
     if planned:
         return "making rows" if counts["made"] < planned["documents"] else "assembling"
     if total is None:

@@ -50,7 +50,7 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     every = (Chunks.model_validate_json(Path(chunks).read_bytes()) for chunks, _ in spec["documents"])
     shelf = passages(plan, (each for each in every if each.document in planned), settings.headings)
     by_chunk = {passage.chunk.id: passage for passage in shelf}
-    selection = select(_examples(spec["documents"]), by_chunk, settings.context_tokens)
+    selection = select(_examples(spec["documents"]), by_chunk, settings)
     made = drafts(selection, shelf, Miner(shelf), settings, plan.seed)
 
     answered = reporting.covered_by(selection, made["train"])

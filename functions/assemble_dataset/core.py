@@ -15,8 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.blobs import BlobRef
 from contracts.corpus import Chunk, Chunks, CorpusPlan, Example, Span, Split, plain_text
+from contracts.documents.facts import View
+from contracts.events.corpus import Bounds
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
+PURPOSE = "fine-tune"
 
 # The form of a row. The demo base was pretrained on exactly these words, so that even one million parameters can
 # learn from a few hundred rows; a large model does not mind.
@@ -58,6 +61,13 @@ class Settings(BaseModel):
     """Canonical chat rows of any subject, mixed into training against forgetting."""
     general_share: float = Field(default=0.1, ge=0, le=0.9)
     """Share of the training rows that are general ones, where there are any."""
+    min_score: Bounds = Field(default_factory=dict)
+    max_score: Bounds = Field(default_factory=dict)
+    """Examples below or above these are dropped; one without the score stays, as unknown is not 0."""
+
+
+SETTLED = frozenset(Settings.model_fields) - {"min_coverage", "min_rows", "general", "min_score", "max_score"}
+"""What a re-curation takes over from its source, so that nothing but the scores makes a difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,27 +196,45 @@ def _cost(chunk: Chunk, shown: str) -> int:
     return ceil(chunk.tokens * max(1.0, len(shown) / max(len(chunk.text), 1))) + PASSAGE_TOKENS
 
 
-def select(examples: Iterable[Example], by_chunk: Mapping[str, Passage], context_tokens: int) -> Selection:
+def select(examples: Iterable[Example], by_chunk: Mapping[str, Passage], settings: Settings) -> Selection:
     """Return the examples that may become rows; which of two that ask the same stays does not depend on their order.
 
-    A held-out example goes before a training one that asks the same: the benchmark must not be trained on.
+    A held-out example goes before a training one that asks the same: the benchmark must not be trained on. That, and
+    which chunks answer a question, does not depend on scores: a benchmark stays one when its source is re-curated.
     """
     dropped: dict[Split, Counter[str]] = {split: Counter() for split in SPLITS}
-    sound, asked = [], defaultdict(set)
+    sound, asked, held_out = [], defaultdict(set), set()
     for example in examples:
-        code = example.code or _unsound(example, by_chunk.get(example.chunk), context_tokens)
+        code = example.code or _unsound(example, by_chunk.get(example.chunk), settings.context_tokens)
+        if code is None:
+            question = normal(example.question)
+            asked[question].add(example.chunk)
+            if example.split == "held_out":
+                held_out.add(question)
+            code = out_of_bounds(example, settings)
         if code is not None:
             dropped[example.split][code] += 1
         else:
             sound.append(example)
-            asked[normal(example.question)].add(example.chunk)
     kept: dict[str, Example] = {}
-    for example in sorted(sound, key=lambda example: (example.split == "train", example.id)):
-        other = kept.setdefault(normal(example.question), example)
-        if other is not example:
-            dropped[example.split]["duplicate" if other.split == example.split else "leaks_held_out"] += 1
+    for example in sorted(sound, key=lambda example: example.id):
+        question = normal(example.question)
+        if example.split == "train" and question in held_out:
+            dropped["train"]["leaks_held_out"] += 1
+        elif kept.setdefault(question, example) is not example:
+            dropped[example.split]["duplicate"] += 1
     rivals = {question: frozenset(chunks) for question, chunks in asked.items() if len(chunks) > 1}
     return Selection(tuple(sorted(kept.values(), key=lambda example: example.id)), dropped, rivals)
+
+
+def out_of_bounds(example: Example, settings: Settings) -> str | None:
+    """Return why an example is dropped for one of its scores, or None; a score that it does not have is no reason."""
+    scores: Mapping[str, float] = example.scores
+    if any(name in scores and scores[name] < least for name, least in settings.min_score.items()):
+        return "below_min_score"
+    if any(name in scores and scores[name] > most for name, most in settings.max_score.items()):
+        return "above_max_score"
+    return None
 
 
 def _unsound(example: Example, passage: Passage | None, context_tokens: int) -> str | None:
@@ -246,19 +274,46 @@ def refusal(
     `rows` are those about the documents, `covered` of `chunks` have one, `dropped` counts lost examples by reason.
     """
     share = covered / chunks if chunks else 0.0
+    bounded = bool(settings.min_score or settings.max_score)
     lost = ", ".join(f"{count} {code}" for code, count in sorted(dropped.items())) or "none were made"
     if not examples:
         what = f"No example for training is left: of those made, {lost}."
-        return Refusal("no_examples", f"{what} Upload documents with more running text, or name a generator.", share)
+        advice = _LESS if bounded else "Upload documents with more running text, or name a generator."
+        return Refusal("no_examples", f"{what} {advice}", share)
     if share < settings.min_coverage:
         what = (
             f"Only {covered} of {chunks} training chunks have a row ({share:.0%}; {settings.min_coverage:.0%} needed)"
         )
-        return Refusal("coverage_too_low", f"{what}; examples lost: {lost}. {_ADVICE}", share)
+        return Refusal("coverage_too_low", f"{what}; examples lost: {lost}. {_LESS if bounded else _ADVICE}", share)
     if rows < settings.min_rows:
         what = f"The documents give {rows} training rows; {settings.min_rows} are needed; examples lost: {lost}."
-        return Refusal("too_few_rows", f"{what} Upload more text.", share)
+        return Refusal("too_few_rows", f"{what} {_LESS if bounded else 'Upload more text.'}", share)
     return None
 
 
 _ADVICE = "Name a better generator, upload documents with more running text, or lower the setting min_coverage."
+_LESS = "Ask for a lower min_score or a higher max_score."
+"""Instead, where scores were asked for."""
+
+
+def unfit(archive: View, source: View | None, late: bool) -> Refusal | None:
+    """Return why `archive` cannot be re-curated of `source`, or None: it can, or may be able to later.
+
+    `late` says that nobody waits any longer for a source of which nothing is known.
+    """
+    id = archive["source"]
+    if source is None or source["tenant"] != archive["tenant"]:  # another tenant's file is no file
+        what = f"No such File object: {id}, or it holds no documents. Name a file of documents."
+        return Refusal("source_not_found", what) if late else None
+    if source["source"] is not None:
+        what = f"The file {id} is itself re-curated. Name the file that its documents are in: {source['source']}."
+        return Refusal("source_is_recurated", what)
+    if source["deleted"]:
+        return Refusal("source_deleted", f"The file {id} was deleted, and all that was made of it. Upload it again.")
+    if source["uploaded"]["purpose"] != PURPOSE:
+        what = f"The file {id} has purpose '{source['uploaded']['purpose']}', so no data set is made of it."
+        return Refusal("invalid_file_purpose", f"{what} Upload it with purpose '{PURPOSE}'.")
+    if source["failed"] and not source["assembled"]:
+        what = f"No data set could be made of the file {id}: {source['failed']['message']}"
+        return Refusal("source_failed", what)
+    return None

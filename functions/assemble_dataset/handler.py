@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.documents.facts import View
 from contracts.envelope import Event
 from contracts.ports import Bell, Controls, Documents
+from functions.assemble_dataset import core
 
 STAGE = "assemble_dataset"
-TOPICS = ("corpus.planned", "examples.synthesized", "examples.failed")
+TOPICS = ("corpus.planned", "examples.synthesized", "examples.failed", "dataset.recurated")
 JOINS = ("archives", "documents")
 
 
@@ -20,23 +22,53 @@ async def on_examples_ended(event: Event, documents: Documents, controls: Contro
 
 
 async def settle(
-    archive: str, documents: Documents, controls: Controls, bell: Bell, event_id: str | None = None
+    archive: str,
+    documents: Documents,
+    controls: Controls,
+    bell: Bell,
+    event_id: str | None = None,
+    unknown_since: int = -1,
 ) -> None:
-    """Open the assembly of an archive whose documents all have their rows; any other is left alone."""
+    """Open the assembly of an archive whose documents all have their rows; any other is left alone.
+
+    One that waits since `unknown_since` (ms) for a source of which nothing is known ends.
+    """
     found = await documents.get("archives", archive)
-    if found is None or not found["planned"] or found["assembled"] or found["failed"] or found["deleted"]:
+    if found is None or found["assembled"] or found["failed"] or found["deleted"]:
         return
-    of_it = {"archive": archive, "made": True}
-    if await documents.count("documents", of_it) < found["planned"]["documents"]:
-        return
+    subject, tenant = f"{archive}/dataset", found["tenant"]
+    if found["source"] is None:
+        inputs = await _planned(found, documents)
+    else:
+        waits = await controls.open(subject, tenant, STAGE, {}, ready=False)
+        inputs = await _of_source(found, documents, waits.opened_at <= unknown_since)
+    if inputs is not None:
+        await controls.open(subject, tenant, STAGE, {"event_id": event_id, "archive": archive, **inputs})
+        bell(STAGE)
+
+
+async def _of_source(archive: View, documents: Documents, late: bool) -> dict[str, Any] | None:
+    """Return the inputs of a re-curation, or why there is none; None while its source is not ready."""
+    source = await documents.get("archives", archive["source"])
+    refused = core.unfit(archive, source, late)
+    if refused is not None:
+        return {"refused": {"code": refused.code, "message": refused.message}}
+    if source is None or source["tenant"] != archive["tenant"] or not source["assembled"]:
+        return None
+    inputs = await _planned(source, documents)
+    bounds = {name: archive["uploaded"][name] for name in ("min_score", "max_score")}
+    return inputs and {**inputs, **bounds, "report": source["assembled"]["report"]}
+
+
+async def _planned(archive: View, documents: Documents) -> dict[str, Any] | None:
+    """Return the plan, chunks and examples of an archive, None while some are missing."""
+    of_it = {"archive": archive["id"], "made": True}
+    if not archive["planned"] or await documents.count("documents", of_it) < archive["planned"]["documents"]:
+        return None
     made = sorted(await documents.find("documents", of_it), key=lambda each: str(each["id"]))
-    inputs = {
-        "event_id": event_id,
-        "archive": archive,
-        "plan": found["planned"]["plan"],
+    return {
+        "plan": archive["planned"]["plan"],
         "documents": [
             {"chunks": each["chunked"]["chunks"], "examples": (each["examples"] or {}).get("examples")} for each in made
         ],
     }
-    await controls.open(f"{archive}/dataset", found["tenant"], STAGE, inputs)
-    bell(STAGE)

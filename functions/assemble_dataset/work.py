@@ -14,7 +14,7 @@ from contracts.controls import Claim, Control
 from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import DatasetAssembled, DatasetFailed
 from contracts.ports import BlobMismatchError, Blobs, Child, Lease
-from functions.assemble_dataset.core import Settings
+from functions.assemble_dataset.core import SETTLED, Settings
 
 BUILD = "functions.assemble_dataset.build"
 MEMORY_BYTES = 4 * 2**30
@@ -31,12 +31,16 @@ async def work(
 
     The control document's subject is `{archive}/dataset`, the event's is the archive. Its inputs: `event_id` (the
     cause), `archive`, `plan` (a BlobRef) and `documents`, in any order: {document, path, sha256, chunks (a BlobRef),
-    examples (a BlobRef, or null where there are none)} for every document that the plan has chunks of.
+    examples (a BlobRef, or null where there are none)} for every document that the plan has chunks of. A re-curation
+    has those of its source, and `min_score`, `max_score`, and `report` (a BlobRef): rows are made with the settings of
+    that report, so that the scores alone make a difference. `refused` (code, message) is there instead of all of it.
     Files lie under `{tenant}/{archive}/dataset/{version}/`: rows.jsonl, held_out.jsonl, each with its lineage
     (lineage.jsonl, held_out.lineage.jsonl), and report.json.
     """
     control = lease.claim.control
-    chosen = await lease.record("settings", (settings or Settings()).model_dump(mode="json"))
+    if refused := control.inputs.get("refused"):
+        return [_event(control, DatasetFailed(**refused))]
+    chosen = await lease.record("settings", await _chosen(control.inputs, settings or Settings(), blobs))
     name = control.subject.replace("/", "-")
     folder = (scratch / f"{name}-{lease.claim.fence}").resolve()  # the child works in another folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -44,6 +48,16 @@ async def work(
         return [_event(control, await _dataset(control, Settings.model_validate(chosen), blobs, child, folder))]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _chosen(inputs: Mapping[str, Any], settings: Settings, blobs: Blobs) -> dict[str, Any]:
+    """Return the settings that rows are made with, as JSON."""
+    now = settings.model_dump(mode="json")
+    if "report" not in inputs:
+        return now
+    source = await asyncio.to_thread(json.loads, await blobs.get(inputs["report"]["key"]))
+    was = {name: value for name, value in source["settings"].items() if name in SETTLED}
+    return {**now, **was, "min_score": inputs["min_score"], "max_score": inputs["max_score"]}
 
 
 def _event(control: Control, data: DatasetAssembled | DatasetFailed) -> Event:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from contracts import formats
 from contracts.blobs import BlobRef
-from contracts.events.corpus import DocumentUploaded, ZipUploaded
+from contracts.events.corpus import DatasetRecurated, DocumentUploaded, Score, ZipUploaded
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import Auto, Hyperparameters, JobCreated, Tuning
 from contracts.formats import HEAD
@@ -107,6 +107,39 @@ def _expires_after(form: Mapping[str, str]) -> int | None:
 def same_upload(data: Uploaded) -> dict[str, Any]:
     """Return what makes two uploads the same: content, purpose, name; not the key that the bytes lie under."""
     return {"sha256": data.blob.sha256, **data.model_dump(mode="json", exclude={"blob"})}
+
+
+def recurated(body: Mapping[str, Any], archive: View) -> DatasetRecurated:
+    """Return the event that a request to re-curate an archive asks for.
+
+    One that is itself re-curated keeps its bounds: what it has lost does not come back.
+    """
+    fields, said = Fields(body), archive["uploaded"]
+    least, most = (fields.shares(name, get_args(Score)) for name in ("min_score", "max_score"))
+    if not least and not most:
+        known = ", ".join(get_args(Score))
+        sentence = f"Missing required parameter: 'min_score' or 'max_score', an object of scores ({known})."
+        raise ApiError(sentence, param="min_score", code="missing_required_parameter")
+    least = _both(said.get("min_score", {}), least, max)
+    most = _both(said.get("max_score", {}), most, min)
+    for name in least.keys() & most.keys():
+        if least[name] > most[name]:
+            sentence = f"No row can be left: '{name}' is to be at least {least[name]} and at most {most[name]}."
+            raise ApiError(sentence, param=f"max_score.{name}", code="invalid_value")
+    return DatasetRecurated(
+        source=archive["source"] or archive["id"],
+        blob=BlobRef.model_validate(said["blob"]),
+        filename=said["filename"],
+        min_score=least,
+        max_score=most,
+    )
+
+
+def _both(
+    one: Mapping[str, float], other: Mapping[str, float], stricter: Callable[[Iterable[float]], float]
+) -> dict[Any, float]:
+    names = sorted(one.keys() | other.keys())
+    return {name: stricter(each[name] for each in (one, other) if name in each) for name in names}
 
 
 # --- jobs

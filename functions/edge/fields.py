@@ -201,6 +201,19 @@ class Fields:
                 raise found._type(key, "a string", None)  # noqa: SLF001
         return dict(values)
 
+    def shares(self, name: str, known: Sequence[str]) -> dict[str, float]:
+        """Return an object of numbers from 0 to 1 under names that are all among `known`."""
+        found = self.object(name)
+        if found is None:
+            return {}
+        shares = {}
+        for key, value in found._values.items():  # noqa: SLF001 - the same class
+            if key not in known:
+                raise invalid_value(self.param(name), key, known)
+            shares[key] = found._number(key, value, "a number")  # noqa: SLF001
+            found._range(key, shares[key], 0, 1, "decimal")  # noqa: SLF001
+        return shares
+
     def long(self, name: str, value: str, longest: int) -> ApiError:
         """Return the refusal of a string that is too long."""
         what = f"string too long. Expected a string with maximum length {longest}, but got a string with length "

@@ -24,9 +24,24 @@ async def jobs_using(documents: Documents, tenant: str, file: str) -> list[Objec
     return [dataset.using(job, file, [model for model in models if model["job"] == job["id"]]) for job in jobs]
 
 
+async def with_documents(documents: Documents, archive: View) -> View:
+    """Return the archive that an archive's documents are in: itself, or the one that it was re-curated of."""
+    if archive["source"] is None:
+        return archive
+    source = await documents.get("archives", archive["source"])
+    return source if source is not None and source["tenant"] == archive["tenant"] else archive
+
+
+async def recurated_of(documents: Documents, tenant: str, file: str) -> list[Object]:
+    """Return the tenant's files that were re-curated of a file, deleted ones too, oldest first."""
+    of_it = {"tenant": tenant, "source": file}
+    return await documents.find("files", of_it, [("created_at", 1), ("id", 1)])
+
+
 async def progress(documents: Documents, archive: View) -> Object:
     """Return how far an archive is on its way to a data set."""
-    of_it = {"archive": archive["id"]}
+    home = await with_documents(documents, archive)
+    of_it = {"archive": home["id"]}
     names = ("extracted", "rejected", "chunked")
     counts = await asyncio.gather(
         *(documents.count("documents", {**of_it, name: {"$ne": None}}) for name in names),
@@ -34,7 +49,8 @@ async def progress(documents: Documents, archive: View) -> Object:
         documents.count("documents", {**of_it, "made": True}),
         documents.total("documents", "examples.kept", of_it),
     )
-    return dataset.progress(archive, dict(zip((*names, "cut", "made", "kept"), counts, strict=True)))
+    shown = {**archive, "documents": home["documents"]}
+    return dataset.progress(shown, dict(zip((*names, "cut", "made", "kept"), counts, strict=True)))
 
 
 async def chunks_of(blobs: Blobs, document: View) -> Chunks | None:

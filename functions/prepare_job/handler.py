@@ -21,6 +21,7 @@ TOPICS = (
     "file.deleted",
     "zip.uploaded",
     "document.uploaded",
+    "dataset.recurated",
     "dataset.assembled",
     "dataset.failed",
     "model.registered",

@@ -18,6 +18,17 @@ def env(as_json: bool) -> None:
     \b
     eval "$(temper env)"
     """
+    base_url, api_key = edge_of_home()
+    values = {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": api_key}
+    if as_json:
+        click.echo(json.dumps(values))
+        return
+    for name, value in values.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def edge_of_home() -> tuple[str, str]:
+    """Return the base URL and the first API key of the stack that runs in this home; raises UserError."""
     home = AskedSettings().home.absolute()
     stack = running_stack(home)
     port = stack.settings.get("edge_port")
@@ -26,9 +37,4 @@ def env(as_json: bool) -> None:
     key = home / "api_key"
     if not key.is_file():
         raise UserError(f"There is no first API key in {key}. Make one with `temper keys create`.")
-    values = {"OPENAI_BASE_URL": f"http://127.0.0.1:{port}/v1", "OPENAI_API_KEY": key.read_text().strip()}
-    if as_json:
-        click.echo(json.dumps(values))
-        return
-    for name, value in values.items():
-        click.echo(f"export {name}={shlex.quote(value)}")
+    return f"http://127.0.0.1:{port}/v1", key.read_text().strip()

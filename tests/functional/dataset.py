@@ -20,7 +20,7 @@ from contracts.events.jobs import JobCreated
 from infra.adapters.memory import MemoryBlobs
 from tests.functional.edge import BASE, World
 from tests.functional.test_assemble_dataset import ARCHIVE, PREFIX, assemble
-from tests.unit.assemble_dataset.archive import archive, chunk, example
+from tests.unit.assemble_dataset.archive import Archive, archive, chunk, example
 
 BROKEN = "doc-" + "f" * 32
 MADE = archive(documents=4, chunks=6, held_out=1)
@@ -71,10 +71,10 @@ async def planned(world: World) -> None:
     await world.say(data, ARCHIVE, "acme")
 
 
-async def asked(world: World) -> None:
+async def asked(world: World, made: Archive = MADE) -> None:
     for document in MADE.documents:
         lines = [
-            each.model_dump_json() + "\n" for each in (*MADE.examples, UNFAITHFUL) if each.document == document.document
+            each.model_dump_json() + "\n" for each in (*made.examples, UNFAITHFUL) if each.document == document.document
         ]
         key = f"{PREFIX}/documents/{document.document}/examples.jsonl"
         examples = await world.blobs.put(key, "".join(lines).encode())
@@ -84,10 +84,10 @@ async def asked(world: World) -> None:
         await world.say(data, document.document, "acme")
 
 
-async def assemble_made(scratch: Path) -> Assembled:
+async def assemble_made(scratch: Path, made: Archive = MADE) -> Assembled:
     """The data set, assembled as in operation, and all its blobs."""
     blobs = MemoryBlobs()
-    data = (await assemble(MADE, blobs, scratch)).data
+    data = (await assemble(made, blobs, scratch)).data
     assert isinstance(data, DatasetAssembled)
     return data, blobs
 

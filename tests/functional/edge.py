@@ -140,7 +140,10 @@ class DictControls:
             opened_at=0,
             inputs=dict(inputs),
         )
-        return self.controls.setdefault(subject, new)
+        known = self.controls.setdefault(subject, new)
+        if ready and not known.ready and known.stage == stage:
+            self.controls[subject] = replace(known, ready=True, inputs=dict(inputs))
+        return self.controls[subject]
 
     async def desire(self, subject: str, desired: str, request: str) -> Control | None:
         control = self.controls.get(subject)

@@ -47,15 +47,15 @@ async def stored(made: Archive, blobs: MemoryBlobs) -> dict[str, Any]:
     return {"event_id": "e1", "archive": ARCHIVE, "plan": plan.model_dump(), "documents": documents}
 
 
-def lease(inputs: dict[str, Any], recorded: dict[str, Any] | None = None) -> Any:
-    """Return a lease on the assembly of ARCHIVE that keeps what is recorded in `recorded`."""
+def lease(inputs: dict[str, Any], recorded: dict[str, Any] | None = None, archive: str = ARCHIVE) -> Any:
+    """Return a lease on the assembly of an archive that keeps what is recorded in `recorded`."""
     notes = {} if recorded is None else recorded
 
     async def record(name: str, value: Any) -> Any:
         return notes.setdefault(name, json.loads(json.dumps(value)))
 
     control = Control(
-        subject=f"{ARCHIVE}/dataset",
+        subject=f"{archive}/dataset",
         tenant="acme",
         stage="assemble",
         ready=True,

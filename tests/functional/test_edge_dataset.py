@@ -254,6 +254,7 @@ async def test_a_deletion_takes_all_that_was_made_and_names_the_models_that_saw_
         "object": "file",
         "deleted": True,
         "models": [{"id": MODEL, "deleted": False, "job": "ftjob-1", "used_as": "training_file"}],
+        "recurated": [],
     }
     assert await world.blobs.list("acme/") == ["acme/file-3/content"]
     for path in (f"files/{ARCHIVE}", f"files/{ARCHIVE}/rows", f"files/{ARCHIVE}/report", f"lineage?file={ARCHIVE}"):

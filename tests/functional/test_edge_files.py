@@ -281,6 +281,7 @@ async def test_pages_follow_each_other_even_past_a_deleted_file(api: httpx.Async
         "object": "file",
         "deleted": True,
         "models": [],
+        "recurated": [],
     }
     rest = (await api.get(f"/v1/files?limit=3&after={first['last_id']}")).json()
     assert ([each["id"] for each in rest["data"]], rest["has_more"]) == (made[2::-1], False)

@@ -1,4 +1,4 @@
-"""/v1/files/{id}/rows and /report, /v1/lineage: what was made of documents, and where each row comes from."""
+"""/v1/files/{id}/rows, /report, /recurate, /v1/lineage: what was made of documents, and where each row comes from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,22 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from contracts.corpus import RowOrigin, Split
+from contracts.envelope import derived_id, make
+from contracts.events.files import FileDeleted
 from contracts.ports import BlobNotFoundError
 from contracts.wire import dataset, openai
 from functions.edge import core, lines, provenance
-from functions.edge.context import deps, owned, reply, tenant
+from functions.edge.context import (
+    deps,
+    new_object_id,
+    owned,
+    publish,
+    read_json,
+    reply,
+    reply_reserved,
+    reserve,
+    tenant,
+)
 from functions.edge.fields import Fields, check_strings
 from functions.edge.refusals import ApiError, missing, no_file, unsupported
 
@@ -63,6 +75,35 @@ def _row(row: bytes, origin: bytes, split: Split) -> dict[str, Any]:
     return dataset.row(RowOrigin.model_validate_json(origin), messages, split)
 
 
+async def recurate(request: Request) -> Response:
+    """POST /files/{id}/recurate: the same questions again, without those below `min_score` or above `max_score`.
+
+    The answer is a file of its own, whose data set is made like any other; this one stays as it is.
+    """
+    await _assembled(request)
+    id = request.path_params["id"]
+    archive = await owned(request, "archives", id)
+    if archive is None or archive["assembled"] is None:
+        raise _not_ready(id)
+    data = core.recurated(await read_json(request), archive)
+    asked, new_id = data.model_dump(mode="json"), new_object_id(request, "file-")
+    reservation = await reserve(request, "files/recurate", asked, new_id)
+    view = await owned(request, "files", reservation.id)
+    if view is None:
+        owner, born = tenant(request), derived_id(reservation.id, "file.uploaded")
+        await publish(request, make(data, subject=reservation.id, tenant=owner, id=born))
+        view = await owned(request, "files", reservation.id)
+        # A deletion looks for what was re-curated after it has said so: one of the two sees the other.
+        source = await owned(request, "files", data.source)
+        if source is None or source["deleted"]:
+            gone = derived_id(reservation.id, "file.deleted")
+            await publish(request, make(FileDeleted(), subject=reservation.id, tenant=owner, id=gone))
+            raise no_file(id)
+    if view is None or view["deleted"]:
+        raise no_file(reservation.id)
+    return await reply_reserved(request, reservation, openai.file(view))
+
+
 async def _assembled(request: Request) -> dict[str, Any]:
     """Return what was said of the data set of the path's file; raises ApiError where there is none."""
     id = request.path_params["id"]
@@ -75,10 +116,14 @@ async def _assembled(request: Request) -> dict[str, Any]:
     if view["rejected"] is not None:
         raise ApiError(view["rejected"]["message"], param="id", code=view["rejected"]["code"])
     if view["validated"] is None:
-        sentence = f"The data set of {id} is not ready yet. Ask again when GET /files/{id} says `dataset.stage: ready`."
-        raise ApiError(sentence, param="id", code="dataset_not_ready")
+        raise _not_ready(id)
     assembled: dict[str, Any] = view["validated"]
     return assembled
+
+
+def _not_ready(id: str) -> ApiError:
+    sentence = f"The data set of {id} is not ready yet. Ask again when GET /files/{id} says `dataset.stage: ready`."
+    return ApiError(sentence, param="id", code="dataset_not_ready")
 
 
 async def report(request: Request) -> Response:
@@ -102,7 +147,8 @@ async def lineage(request: Request) -> Response:
     if view is None or view["deleted"]:
         raise no_file(file)
     asked, page = core.window(query, default=20, most=100), _page(request)
-    found = await ports.documents.find("documents", _of(request, file, page, asked.after), [("id", 1)], asked.limit + 1)
+    home = view["source"] or file  # the documents of what was re-curated are its source's
+    found = await ports.documents.find("documents", _of(request, home, page, asked.after), [("id", 1)], asked.limit + 1)
     shown = found[: asked.limit]
     cut = {each["id"]: await provenance.chunks_of(ports.blobs, each) for each in shown}
     names = {chunk.id for chunks in cut.values() if chunks for chunk in dataset.on_page(chunks, page)}
@@ -137,5 +183,6 @@ def _of(request: Request, file: str, page: int | None, after: str | None) -> cor
 ROUTES = [
     Route("/v1/files/{id}/rows", list_rows, methods=["GET"]),
     Route("/v1/files/{id}/report", report, methods=["GET"]),
+    Route("/v1/files/{id}/recurate", recurate, methods=["POST"]),
     Route("/v1/lineage", lineage, methods=["GET"]),
 ]

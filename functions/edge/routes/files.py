@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -171,18 +171,36 @@ async def retrieve_file(request: Request) -> Response:
 
 
 async def delete_file(request: Request) -> Response:
-    """DELETE /files/{id}: the id dies first, then the bytes and all that was made of them go; names who saw them."""
-    id = request.path_params["id"]
+    """DELETE /files/{id}: the id dies first, then the bytes and all that was made of them go; names who saw them.
+
+    What was re-curated of it goes before it, so that nothing is left whose source is gone.
+    """
+    id, owner, documents = request.path_params["id"], tenant(request), deps(request).documents
     view = await owned(request, "files", id)
     if view is None or (view["deleted"] and not is_retry(request)):
         raise no_file(id)
+    doomed = [*await provenance.recurated_of(documents, owner, id), view]
+    for each in doomed:
+        if not each["deleted"]:
+            await _check_unused(request, each["id"])
+    for each in doomed:
+        await _delete(request, each)
+    meanwhile = await provenance.recurated_of(documents, owner, id)
+    for each in meanwhile:
+        if not each["deleted"]:
+            await _delete(request, each)
+    saw = [job for each in (*meanwhile, view) for job in await provenance.jobs_using(documents, owner, each["id"])]
+    gone = {"models": dataset.seen_by(saw), "recurated": [each["id"] for each in meanwhile]}
+    return reply(openai.deleted(id, "file") | gone)
+
+
+async def _delete(request: Request, view: Mapping[str, Any]) -> None:
+    """Say that a file is deleted, unless that was said, and erase all bytes of it."""
+    id: str = view["id"]
     if not view["deleted"]:
-        await _check_unused(request, id)
         event = make(FileDeleted(), subject=id, tenant=tenant(request), id=derived_id(id, "file.deleted"))
         await publish(request, event)
     await deps(request).blobs.delete(_prefix(request, id))
-    saw = await provenance.jobs_using(deps(request).documents, tenant(request), id)
-    return reply(openai.deleted(id, "file") | {"models": dataset.seen_by(saw)})
 
 
 async def _check_unused(request: Request, id: str) -> None:
@@ -204,13 +222,14 @@ async def file_content(request: Request) -> Response:
     """GET /files/{id}/content: the bytes; a results file as base64 text, as OpenAI does, unless `?format=raw`."""
     view = await _file(request)
     # Never the key that the upload's event named: an outsider may name anybody's, and validation copies its own here.
-    blobs, key = deps(request).blobs, _key(request, view["id"])
+    blobs, key = deps(request).blobs, _key(request, view["source"] or view["id"])
     headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(view['filename'], safe='')}"}
     if view["purpose"] == "fine-tune-results" and request.query_params.get("format") != "raw":
         return Response(base64.b64encode(await blobs.get(key)), headers=headers, media_type="text/plain")
-    if await blobs.stat(key) is None:
+    stat = await blobs.stat(key)
+    if stat is None:
         raise BlobNotFoundError(key)
-    headers["content-length"] = str(view["blob"]["bytes"])
+    headers["content-length"] = str(stat.bytes)
     return StreamingResponse(blobs.stream(key), headers=headers, media_type="application/octet-stream")
 
 

@@ -23,7 +23,7 @@ def alone(*texts: str, asked: int = 1) -> Archive:
 def drawn(made: Archive, **settings: float) -> list[tuple[int, ...]]:
     """Return what each training row shows where the ranking offers every passage of every split."""
     own, chosen = shelf(made), Settings.model_validate(settings)
-    selection = select(made.examples, {passage.chunk.id: passage for passage in own}, chosen.context_tokens)
+    selection = select(made.examples, {passage.chunk.id: passage for passage in own}, chosen)
 
     def everything(_: Example) -> range:
         return range(len(own))
@@ -54,6 +54,6 @@ def test_chunks_that_nothing_was_asked_of_do_not_lower_coverage() -> None:
     for asked, chunks in ((1, 3), (0, 1)):
         made = alone("One thing.", "Another thing.", "A third.", asked=asked)
         own = shelf(made)
-        selection = select(made.examples, {passage.chunk.id: passage for passage in own}, 1024)
+        selection = select(made.examples, {passage.chunk.id: passage for passage in own}, Settings())
         made_rows = drafts(selection, own, lambda _: (), Settings(), 1)["train"]
         assert coverage(own, covered_by(selection, made_rows), "train") == (1, chunks)

@@ -84,12 +84,15 @@ COUNTS = {"extracted": 1, "rejected": 1, "chunked": 1, "cut": 2, "made": 0, "kep
         ({"planned": {"documents": 1}, "assembled": {"rows": 9, "coverage": 0.9}}, {"made": 1}, "ready"),
         ({"failed": {"code": "no_coverage", "message": "m", "coverage": 0.1}}, {}, "failed"),
         ({"uploaded": {"purpose": "ingestion"}, "documents": None}, {}, "stored"),
+        ({"source": "file-1"}, {}, "assembling"),
+        ({"source": "file-1", "assembled": {"rows": 9, "coverage": 0.9}}, {}, "ready"),
     ],
 )
 def test_an_archive_says_in_words_how_far_it_is(changes: dict[str, Any], counts: dict[str, int], stage: str) -> None:
     archive = {
         "documents": 2,
         "uploaded": {"purpose": "fine-tune"},
+        "source": None,
         "planned": None,
         "assembled": None,
         "failed": None,
