@@ -1,0 +1,118 @@
+"""P2, P5, P7: recorded questions become another data set by their scores; the source is frozen and takes it along."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import openai
+import pytest
+
+from contracts.corpus import RowOrigin
+from contracts.envelope import Event
+from infra.world import World
+from tests.e2e import support
+from tests.e2e.support import User
+from tests.e2e.test_documents import archive, checked, upload
+from tests.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+
+MODELS = {"files", "archives", "documents", "prep_files", "jobs", "models"}
+
+
+def validation(user: User, file: str) -> Any:
+    return checked(user, file).model_extra["validation"]  # type: ignore[index]
+
+
+def origins(stack: Stack, file: str) -> list[RowOrigin]:
+    """The lineage of a data set's training rows, as it is stored."""
+
+    async def read(here: World) -> list[RowOrigin]:
+        found = await here.documents.get("archives", file)
+        assert found is not None
+        lines = (await here.blobs.get(found["assembled"]["lineage"]["key"])).splitlines()
+        return [RowOrigin.model_validate_json(line) for line in lines]
+
+    found: list[RowOrigin] = support.in_world(stack, read)
+    return found
+
+
+def stored(stack: Stack, file: str) -> list[str]:
+    keys: list[str] = support.in_world(stack, lambda here: here.blobs.list(f"local/{file}/"))
+    return keys
+
+
+def temper(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "TEMPER_HOME": str(stack.home)}
+    command = [sys.executable, "-P", "-m", "infra.cli", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=280, check=False)
+
+
+def synthesized(stack: Stack) -> list[Event]:
+    return support.log_of(stack, "examples.synthesized", "examples.failed")
+
+
+def test_scores_make_a_new_data_set_that_a_job_trains_on_and_that_goes_with_its_source(
+    user: User, stack: Stack
+) -> None:
+    source = upload(user, archive(21))
+    before = validation(user, source)
+    frozen, asked = stored(stack, source), synthesized(stack)
+    rated = [origin.scores["closed_book"] for origin in origins(stack, source) if "closed_book" in origin.scores]
+    assert len(set(rated)) > 1, "the base model rates all questions alike, so that no bound parts them"
+    bound = sorted(set(rated))[-2]
+
+    done = temper(stack, "dataset", "recurate", source, "--max-score", f"closed_book={bound}")
+    assert done.returncode == 0, done.stderr
+    (made,) = re.findall(r"^(file-[0-9a-f]{32}): data set [0-9a-f]{12}$", done.stdout, re.MULTILINE)
+    after = validation(user, made)
+    assert f"  rows: {before['rows']} → {after['rows']}\n" in done.stdout
+    assert re.search(r"questions dropped: above_max_score [1-9]", done.stdout)
+    assert 10 <= after["rows"] < before["rows"]
+    assert after["version"] != before["version"]
+    kept = origins(stack, made)
+    assert max(origin.scores.get("closed_book", 0) for origin in kept) <= bound
+    assert {origin.example for origin in kept} <= {origin.example for origin in origins(stack, source)}
+    assert synthesized(stack) == asked, "somebody was asked again"
+    assert stored(stack, source) == frozen
+    assert validation(user, source) == before
+    assert all(key.startswith(f"local/{made}/dataset/") for key in stored(stack, made))
+
+    again: Any = user.client.post(
+        f"/files/{source}/recurate", cast_to=object, body={"max_score": {"closed_book": bound}}
+    )
+    assert validation(user, again["id"])["version"] == after["version"]
+
+    job = user.job(made, batch_size=8)
+    model = user.wait(job, "succeeded").fine_tuned_model
+    assert model
+    traced = temper(stack, "trace", made)
+    assert traced.returncode == 0, traced.stderr
+    assert model in traced.stdout
+    assert source in traced.stdout
+    gone: Any = user.client.delete(f"/files/{source}", cast_to=object)
+    assert gone["recurated"] == [made, again["id"]]
+    assert {each["job"] for each in gone["models"]} == {job}
+    for file in (source, made, again["id"]):
+        assert stored(stack, file) == []
+        with pytest.raises(openai.NotFoundError):
+            user.client.files.retrieve(file)
+        with pytest.raises(openai.BadRequestError, match="deleted"):
+            user.job(file)
+    found = support.verified(stack)
+    assert not [each for each in found.differences if each.model in MODELS]
+    assert found.documents.keys() >= MODELS
+
+
+def test_a_refusal_is_one_sentence_on_the_command_line(user: User, stack: Stack) -> None:
+    rows = user.upload(support.rows(12))
+    checked(user, rows)
+    done = temper(stack, "dataset", "recurate", rows, "--min-score", "support=0.6")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: The file {rows} holds rows, so no data set was made of it.")
+    done = temper(stack, "dataset", "recurate", rows, "--min-score", "support")
+    assert done.stderr == "error: --min-score support is not SCORE=VALUE, such as support=0.6.\n"
