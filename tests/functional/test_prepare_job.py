@@ -249,6 +249,7 @@ async def test_a_job_is_planned_and_a_retry_says_the_same_bytes(tmp_path: Path) 
         "input_ids": "int32",
         "labels_mask": "uint8",
         "offsets": "int64",
+        "groups": "int32",
     }
     assert tokens["offsets"].tolist()[-1] == plan.tokens == len(tokens["input_ids"])
     assert int(tokens["labels_mask"].sum()) == plan.label_tokens
