@@ -115,7 +115,14 @@ def _running(sheets: Sequence[Sheet], body: float) -> set[tuple[int, int]]:
                 places[key].append((line.base, sheet.number, at))
     for seen in places.values():
         found |= _repeated(sorted(seen))
-    return found
+    return found - {place for sheet in sheets for place in _heads(sheet, found)}
+
+
+def _heads(sheet: Sheet, running: set[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield running lines that name the columns of a table below them: it goes on from page to page."""
+    for at, (upper, lower) in enumerate(itertools.pairwise(sheet.lines)):
+        if (sheet.number, at + 1) not in running and _aligned(upper, lower) >= 2:
+            yield sheet.number, at
 
 
 def _keys(text: str, page: int) -> Iterator[str]:
@@ -191,10 +198,15 @@ def _rows(lines: Sequence[Line | None]) -> set[int]:
     for at, (upper, lower) in enumerate(itertools.pairwise(lines)):
         if upper is None or lower is None or len(upper.cells) < 2 or len(lower.cells) < 2:
             continue
-        aligned = sum(any(abs(a - b) < 3 for b in lower.cells) for a in upper.cells)
-        if aligned >= 2 or len(upper.cells) == len(lower.cells) > 2:  # cells set to the right or the middle
+        # cells may be set to the right or in the middle
+        if _aligned(upper, lower) >= 2 or len(upper.cells) == len(lower.cells) > 2:
             rows |= {at, at + 1}
     return rows
+
+
+def _aligned(upper: Line, lower: Line) -> int:
+    """Return how many parts of a line begin where one of the line below does."""
+    return sum(any(abs(a - b) < 3 for b in lower.cells) for a in upper.cells)
 
 
 def _begins(block: Sequence[Line], line: Line, pitch: dict[int, float]) -> bool:

@@ -70,6 +70,30 @@ def test_chapter_names_beside_page_numbers_are_left_out(tmp_path: Path) -> None:
     ]
 
 
+def test_the_head_of_a_table_that_goes_on_at_the_top_of_pages_is_no_running_line(tmp_path: Path) -> None:
+    import io
+
+    from reportlab.pdfgen import canvas
+
+    out = io.BytesIO()
+    page = canvas.Canvas(out, pagesize=(600, 800))
+    for number in range(1, 5):
+        rows = [("Acme parts", "Issue 7"), ("Part", "Weight", "Store")]
+        rows += [(f"P{number}{row}", f"{number + row} kg", f"hall {row}") for row in range(3)]
+        for line, row in enumerate(rows):
+            for cell, left in zip(row, (72, 300, 450) if line else (72, 400), strict=False):
+                page.drawString(left, 775 - 18 * line, cell)
+        page.drawString(72, 40, f"Page {number}")
+        page.showPage()
+    page.save()
+    found = shown(read(tmp_path, out.getvalue()))
+    assert [text for page, _, _, text in found if page == 2] == [
+        "Part Weight Store",
+        *(f"P2{row} {2 + row} kg hall {row}" for row in range(3)),
+    ]
+    assert {kind for _, kind, _, _ in found} == {"table"}
+
+
 def test_a_heading_that_counts_with_the_pages_is_no_page_number(tmp_path: Path) -> None:
     data = handbook(4)  # "Operating mode 1" … stands at the top of each page, larger than the text
     assert [text for _, kind, level, text in shown(read(tmp_path, data)) if kind == "title" and level == 1] == [
