@@ -22,7 +22,8 @@ MEMORY_BYTES = 2**29
 SECONDS = 900.0
 _TOO_COMPLEX = 3  # what unpack.py exits with when memory runs out
 _FETCHES = 3  # a transfer may be damaged; what is stored stays damaged
-_STORES = 8  # at a time: a document is small, and a store takes its time for each
+_STORES = 8  # at a time: most documents are small, and a store takes its time for each
+_LARGE = 2**20  # bytes from which they go one at a time: a store holds tens of MiB of each that it sends in parts
 
 
 async def work(lease: Lease, blobs: Blobs, child: Child, scratch: Path) -> list[Event]:
@@ -82,10 +83,10 @@ async def _outcome(
 async def _stored(prefix: str, archive: str, found: list[dict[str, Any]], folder: Path, blobs: Blobs) -> ZipExtracted:
     """Store the documents, then what became of each member."""
     members: list[Member] = []
-    free = asyncio.Semaphore(_STORES)
+    small, large = asyncio.Semaphore(_STORES), asyncio.Semaphore(1)
 
-    async def store(key: str, path: Path) -> None:
-        async with free:
+    async def store(key: str, path: Path, size: int) -> None:
+        async with large if size >= _LARGE else small:
             await blobs.store(key, path)
 
     try:
@@ -95,7 +96,7 @@ async def _stored(prefix: str, archive: str, found: list[dict[str, Any]], folder
                 document = document_id(archive, line["sha256"]) if file else None
                 members.append(Member(document=document, **line))
                 if file:
-                    stores.create_task(store(f"{prefix}/documents/{document}/content", folder / file))
+                    stores.create_task(store(f"{prefix}/documents/{document}/content", folder / file, line["bytes"]))
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors  # the runner waits out an UnavailableError itself
     listed = canonical([member.model_dump(mode="json") for member in members])
