@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from contracts.benchmarks import Estimate
+from functions.benchmark_model.score import exact
+from functions.benchmark_model.statistics import gain, share
 from infra.demo.data import DemoSet, Row, answer, prompt
-from infra.demo.score import Estimate, exact, gain, share
 
 BASE = "temper-demo-1m"
 _IN_FLIGHT = 32

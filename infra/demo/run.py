@@ -16,11 +16,11 @@ import click
 from openai import OpenAI
 from rich.console import Console
 
+from functions.benchmark_model.statistics import gain
 from infra.demo.archive import handbook_zip
 from infra.demo.asking import BASE, compare, hits, percent, show
 from infra.demo.data import Row, derange, jsonl, make_sets, training_rows
 from infra.demo.questions import data_set_rows, document_sets
-from infra.demo.score import gain
 from infra.demo.session import DemoError, Stages, follow_data_set, follow_job, running
 from infra.settings import AskedSettings
 
