@@ -35,7 +35,7 @@ class Member(Model):
     format: str | None = None
     """pdf, docx, html, md, txt, csv, json or jsonl, by content."""
     code: str | None = None
-    """empty, unsupported, duplicate, boilerplate, encrypted, too_large, broken."""
+    """empty, unsupported, duplicate, boilerplate, encrypted, too_large, broken, unsafe_path."""
     message: str | None = None
 
 

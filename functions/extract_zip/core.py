@@ -26,6 +26,7 @@ MAX_LEVEL = 2
 """An archive may hold archives, and those may not."""
 PATH_LETTERS = 1024
 
+_SEPARATOR = re.compile(r"[/\\]")
 _BOILERPLATE = frozenset(
     {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "$recycle.bin", "system volume information"}
 )
@@ -90,7 +91,7 @@ def _check_ratio(size: int, packed: int) -> None:
 
 def label(name: str) -> str:
     """Return a member's name as something to show, never a path on a disk: relative, printable, `/` between parts."""
-    parts = re.split(r"[/\\]", unicodedata.normalize("NFC", name))
+    parts = _SEPARATOR.split(unicodedata.normalize("NFC", name))
     if len(parts) > 1 and re.fullmatch("[A-Za-z]:", parts[0]):
         del parts[0]
     shown = "/".join(_UNPRINTABLE.sub("_", part) for part in parts if part not in ("", ".", ".."))
@@ -114,6 +115,8 @@ def _cut(path: str, suffix: str) -> str:
 
 def unread(entry: Entry, path: str) -> Skip | None:
     """Return why a member, shown as `path`, is skipped without a look at its bytes, or None."""
+    if ".." in _SEPARATOR.split(entry.name):
+        return Skip("unsafe_path", "Its name leads out of the archive. Pack it again without `..` in names.")
     if any(_is_boilerplate(part) for part in path.split("/")):
         return Skip("boilerplate", "It belongs to the system that packed the archive, not to the documents.")
     if entry.kind != "file":

@@ -75,7 +75,8 @@ def archive(seed: int) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("manual.pdf", pdf(sections(rng, 5)))
         packed.writestr("manual.docx", manual)
-        packed.writestr("../copy of manual.docx", manual)
+        packed.writestr("copy of manual.docx", manual)
+        packed.writestr("../notes.md", markdown(sections(rng, 1)))
         packed.writestr("notes.md", markdown(sections(rng, 4)))
         packed.writestr("notes.txt", "\n\n".join(" ".join(said) for _, said in sections(rng, 4)))
         packed.writestr("inner.zip", inner.getvalue())
@@ -89,14 +90,14 @@ def upload(user: User, content: bytes, filename: str = "handbook.zip") -> str:
     return user.client.files.create(file=(filename, content), purpose="fine-tune").id
 
 
-def checked(user: User, file: str, wanted: str = "processed") -> FileObject:
+def checked(user: User, file: str, wanted: str = "processed", within: float = support.PATIENCE) -> FileObject:
     """Return the file once its documents have become a data set, or have not."""
 
     def ended() -> FileObject | None:
         found = user.client.files.retrieve(file)
         return found if found.status != "uploaded" else None
 
-    found = support.until(ended, f"the data set of {file}")
+    found = support.until(ended, f"the data set of {file}", within)
     assert found.status == wanted, found.status_details
     return found
 
@@ -117,7 +118,7 @@ def test_a_job_on_a_zip_just_works_and_every_row_leads_back_to_its_page(user: Us
         (found,) = [each for each in await here.documents.find("archives", {}) if each["id"] == file]
         members = json.loads(await here.blobs.get(found["extracted"]["manifest"]["key"]))
         skipped = {member["path"]: member["code"] for member in members if not member["document"]}
-        assert {"empty", "duplicate", "boilerplate"} <= set(skipped.values()), skipped
+        assert {"empty", "duplicate", "boilerplate", "unsafe_path"} <= set(skipped.values()), skipped
         assert any(member["path"] == "inner.zip/deep.md" and member["document"] for member in members)
         rejected = [each for each in await here.documents.find("documents", {"archive": file}) if each["rejected"]]
         assert [each["path"] for each in rejected] == ["broken.pdf"]
