@@ -17,7 +17,8 @@ from functions.extract_text import core
 from functions.extract_text.core import RefusedError
 
 READ = "functions.extract_text.read"
-MEMORY_BYTES = 2**30
+MEMORY_BYTES = 768 * 2**20
+"""Of address space; with the worker beside it less than 1 GiB, whatever a document does."""
 SECONDS = 2000.0
 """Longer than the child gives itself, which knows whether pages are scanned."""
 _TOO_COMPLEX = 3  # what read.py exits with when memory runs out
