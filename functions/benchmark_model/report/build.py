@@ -18,7 +18,7 @@ from markupsafe import Markup
 from contracts.benchmarks import Item, Result, Score
 from functions.benchmark_model.report import charts, page
 from functions.benchmark_model.report.failures import Failures
-from functions.benchmark_model.report.text import cut
+from functions.benchmark_model.report.text import cut, tied
 from functions.benchmark_model.wording import interval, percent
 
 HTML = "report.html"
@@ -82,7 +82,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(cut=cut, facts=page.facts, score=_score, p=_p)
+    environment.filters.update(cut=cut, tied=tied, facts=page.facts, score=_score, p=_p)
     return environment
 
 

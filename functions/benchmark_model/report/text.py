@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+_TIED = re.compile(r"(?<=\d) (?=%|points?\b)|(?<=\bn) (?== )|(?<==) (?=\d)|(?<=\d) (?=to [−\d])|(?<=\bto) (?=[−\d])")
 MAX_TEXT = 900
 
 
@@ -17,3 +20,8 @@ def _unfit(code: int) -> bool:
 def cut(text: str, limit: int = MAX_TEXT) -> str:
     """Return the beginning of a long text, clean."""
     return clean(text) if len(text) <= limit else f"{clean(text[: limit - 1])}…"
+
+
+def tied(text: str) -> str:
+    """Return a sentence whose lines do not break within `51 %`, `n = 109` or `26 to 48`."""
+    return _TIED.sub("\N{NO-BREAK SPACE}", text)
