@@ -45,10 +45,10 @@ PLACES = ["attic", "barn", "cellar", "depot", "foyer", "garage", "hall", "kiln",
 def build(folder: Path, rows: int = 16) -> Path:
     """Write the bundle; every file has `rows` rows."""
     random = Random(7)
-    subjects = {"abstract_algebra": "test.jsonl", "care_of_kettles": "test.parquet"}  # one known to lm-eval, one not
-    for subject, name in subjects.items():
-        write(folder / "mmlu" / subject / name, [_mmlu(random) for _ in range(rows)])
-        write(folder / "mmlu" / subject / "dev.jsonl", [_mmlu(random) for _ in range(5)])
+    subjects = {"abstract_algebra": "jsonl", "care_of_kettles": "parquet"}  # one known to lm-eval, one not
+    for subject, format in subjects.items():
+        write(folder / "mmlu" / subject / f"test.{format}", [_mmlu(random) for _ in range(rows)])
+        write(folder / "mmlu" / subject / f"dev.{format}", [_mmlu(random) for _ in range(5)])
     write(folder / "hellaswag" / "validation.jsonl", [_hellaswag(random) for _ in range(rows)])
     write(folder / "arc_challenge" / "test-00000-of-00001.parquet", [_arc(random) for _ in range(rows)])
     write(folder / "gpqa" / "train.jsonl", [_gpqa(random) for _ in range(rows)])

@@ -88,7 +88,7 @@ class Part:
     """Split → its files."""
     items: int
     sha256: str
-    """Of the data, and of the YAML where the bundle brings one."""
+    """Of the data, and of YAML and code where the bundle brings them."""
     include: str
     """lm-eval's own YAML, or the bundle's."""
     subject: str = ""
@@ -144,6 +144,8 @@ def _part(family: Family, place: Path, subject: str) -> Part:
         if split == family.split:
             items = count
     files = {split: paths for split, paths in files.items() if paths}
+    if len({path.suffix for paths in files.values() for path in paths}) > 1:
+        problems.append(f"the splits of {place.name}/ are of several formats; make all of them .jsonl or all .parquet")
     return Part(
         task=f"{family.name}_{subject}" if subject else family.name,
         family=family.name,
@@ -259,24 +261,26 @@ def read_yaml(path: Path) -> Any:
         raise ValueError(f"{path.name} is no YAML: {error}") from error
 
 
-def _whole(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """A YAML with what it includes, as lm-eval reads it."""
+def _whole(path: Path, seen: list[Path]) -> dict[str, Any]:
+    """A YAML with what it includes, as lm-eval reads it; `seen` gets all of them."""
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path.name} is no mapping")
     if path in seen:
         raise ValueError(f"{path.name} includes itself")
+    seen.append(path)
     includes = content.pop("include", [])
     merged: dict[str, Any] = {}
     for name in includes if isinstance(includes, list) else [includes]:
-        merged |= _whole(path.parent / name, (*seen, path))
+        merged |= _whole(path.parent / name, seen)
     return merged | content
 
 
 def _foreign(path: Path) -> Part | None:
     """A task of a YAML that the bundle brings; None for one that only others include, or a group."""
+    read: list[Path] = []
     try:
-        config = _whole(path)
+        config = _whole(path, read)
     except (OSError, ValueError) as error:
         return _broken(path, str(error))
     task = config.get("task")
@@ -301,7 +305,8 @@ def _foreign(path: Path) -> Part | None:
         metric=str(metrics[0].get("metric", "")) if metrics and isinstance(metrics[0], dict) else "",
         files=files,
         items=items,
-        sha256=_hash([path, *(file for paths in files.values() for file in paths)]),
+        # what its `!function`s name lies beside it
+        sha256=_hash([*read, *sorted(path.parent.glob("*.py")), *(file for paths in files.values() for file in paths)]),
         include=str(path.resolve()),
         problems=tuple(problems),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from contracts.benchmarks import Item, Side
+from contracts.benchmarks import Item, Side, TaskResult
 from contracts.envelope import derived_id
+from functions.benchmark_model.summary import cells, summarise
 
 
 def samples(task: str, subject: str, logged: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -98,3 +99,27 @@ def items(task: str, sides: Mapping[Side, Iterable[Mapping[str, Any]]]) -> list[
             )
         )
     return found
+
+
+def task_result(
+    items: Sequence[Item], title: str, metric: str, scorer: str, told: Sequence[Mapping[str, Any]]
+) -> TaskResult:
+    """Return what the items of one benchmark say; `told` is what lm-eval said of its tasks, each on each side."""
+    result = summarise(
+        items, name=items[0].task, kind="lm_eval", title=title, metric=metric, scorer=scorer, note=_note(metric, told)
+    )
+    return result.model_copy(update={"cells": cells(items, metric, ("subject",))})
+
+
+def _note(metric: str, told: Sequence[Mapping[str, Any]]) -> str:
+    shots = sorted({one["few_shot"] for one in told})
+    notes = [f"{' or '.join(map(str, shots))} examples before each question." if any(shots) else ""]
+    cut = sum(one["cut"] for one in told)
+    if cut:
+        notes.append(f"{cut} requests were longer than the model's context and lost their beginning.")
+    if not any(metric in row["scores"] for one in told for row in one["samples"]):
+        means = "; ".join(
+            f"{one['side']} {name} {value:.4g}" for one in told for name, value in sorted(one["metrics"].items())
+        )
+        notes.append(f"lm-eval has no score for each item of this task. Its means: {means}.")
+    return " ".join(filter(None, notes))

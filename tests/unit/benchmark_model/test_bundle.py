@@ -67,6 +67,12 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path) -> 
     assert only(tmp_path).problems == ("test.parquet row 1: lacks the column 'answerKey' (it has choices, question)",)
 
 
+def test_splits_of_several_formats_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "mmlu" / "x" / "test.parquet", [QUESTION])
+    write(tmp_path / "mmlu" / "x" / "dev.jsonl", [QUESTION])
+    assert "several formats" in only(tmp_path).problems[0]
+
+
 def test_a_right_label_that_is_no_label_is_refused(tmp_path: Path) -> None:
     row = {"question": "Which?", "choices": {"text": ["a", "b"], "label": ["A", "B"]}, "answerKey": "C"}
     write(tmp_path / "arc_challenge" / "test.jsonl", [row])
@@ -116,6 +122,18 @@ def test_a_yaml_of_the_bundle_is_a_task_with_its_data_beside_it(tmp_path: Path) 
     assert told["include"] == str(tmp_path / "own" / "mine.yaml")
     assert told["dataset_kwargs"] == {"data_files": {"test": [str(tmp_path / "own" / "rows.jsonl")]}}
     assert told["num_fewshot"] == 3
+
+
+def test_the_hash_of_a_yaml_follows_what_it_includes_and_its_code(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("include: _common\ntask: mine\n", "utf-8")
+    write(tmp_path / "rows.jsonl", [{"question": "Why?"}])
+    hashes = []
+    for common, code in ((YAML, ""), (YAML + "num_fewshot: 1\n", ""), (YAML, "def process(docs): return docs\n")):
+        (tmp_path / "_common").write_text(common, "utf-8")
+        (tmp_path / "helper.py").write_text(code, "utf-8")
+        assert only(tmp_path).usable
+        hashes.append(only(tmp_path).sha256)
+    assert len(set(hashes)) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,259 @@
+"""Tasks of the LM Evaluation Harness: lm-eval's own scores, kept through a kill, in process and over HTTP."""
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from contracts.benchmarks import TaskResult
+from functions.benchmark_model.harness.journal import Journal
+from functions.benchmark_model.harness.lane import Direct, Request
+from functions.generate_text.app import create_app
+from infra.adapters.memory import MemoryBlobs
+from tests.bundle import build
+from tests.functional.test_generate_text import served
+from tests.unit.generate_text.tiny import build_adapter, store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "infra" / "demo" / "base"
+TASKS = ("mmlu_abstract_algebra", "mmlu_care_of_kettles", "hellaswag", "arc_challenge", "gpqa")
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(ROOT),
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_adapter(tmp_path_factory.mktemp("adapter"), BASE, 1, std=0.05)
+
+
+def spec(folder: Path, bundle: Path, **changes: Any) -> Path:
+    """Write a spec that asks the demo base the bundle's tasks."""
+    content = {
+        "bundle": str(bundle),
+        "tasks": TASKS,
+        "sides": {"base": {"identity": "base", "model": str(BASE)}},
+        "folder": str(folder / "state"),
+        **changes,
+    }
+    path = folder / "spec.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), "utf-8")
+    return path
+
+
+def start(path: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "functions.benchmark_model.harness", str(path)]
+    with (path.parent / "stderr").open("w") as errors:
+        return subprocess.Popen(
+            command, env=ENVIRONMENT, cwd=path.parent, text=True, stdout=subprocess.PIPE, stderr=errors
+        )
+
+
+def ask(path: Path) -> dict[str, Any]:
+    """Run a spec to its end; returns the last line."""
+    child = start(path)
+    output, _ = child.communicate()
+    assert output, (path.parent / "stderr").read_text()[-2000:]
+    last: dict[str, Any] = json.loads(output.splitlines()[-1])
+    assert child.returncode == ("error" in last)
+    return last
+
+
+def lm_eval(state: Path, model_args: str) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """What lm-eval's command line says of the same YAMLs: means and samples by task."""
+    out = state.parent / "cli"
+    command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", model_args]
+    command += ["--tasks", ",".join(TASKS), "--include_path", str(state / "tasks"), "--device", "cpu"]
+    command += ["--batch_size", "16", "--output_path", str(out), "--log_samples"]
+    environment = {**ENVIRONMENT, "HF_DATASETS_CACHE": str(state.parent / "cli_datasets")}
+    said = subprocess.run(command, env=environment, cwd=state.parent, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr[-3000:]
+    (results,) = out.rglob("results_*.json")
+    samples = {}
+    for task in TASKS:
+        (path,) = out.rglob(f"samples_{task}_*.jsonl")
+        samples[task] = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return json.loads(results.read_text("utf-8"))["results"], samples
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory, bundle: Path, adapter: Path) -> tuple[Path, dict[str, Any]]:
+    """Base and tuned through the child."""
+    sides = {
+        "base": {"identity": "base", "model": str(BASE)},
+        "tuned": {"identity": "tuned", "model": str(BASE), "adapter": str(adapter)},
+    }
+    path = spec(tmp_path_factory.mktemp("asked"), bundle, sides=sides)
+    return path.parent / "state", ask(path)["result"]
+
+
+@pytest.mark.parametrize("side", ["base", "tuned"])
+def test_scores_are_those_of_lm_evals_command_line_to_the_last_digit(
+    side: str, asked: tuple[Path, dict[str, Any]], adapter: Path, tmp_path: Path
+) -> None:
+    state, result = asked
+    copied = tmp_path / "state"
+    (copied / "tasks").mkdir(parents=True)
+    for path in (state / "tasks").iterdir():
+        (copied / "tasks" / path.name).write_text(path.read_text("utf-8"), "utf-8")
+    peft = f",peft={adapter}" if side == "tuned" else ""
+    means, samples = lm_eval(copied, f"pretrained={BASE}{peft}")
+    for task in result["tasks"]:
+        theirs = {name.removesuffix(",none"): value for name, value in means[task["task"]].items() if "acc" in name}
+        assert task["metrics"][side] == {name: value for name, value in theirs.items() if "stderr" not in name}
+        ours = json.loads((state / "results" / f"{task['task']}.{side}.json").read_text("utf-8"))["samples"]
+        each = sorted(samples[task["task"]], key=lambda sample: sample["doc_id"])
+        assert [row["scores"]["acc"] for row in ours] == [sample["acc"] for sample in each]
+        assert [row["scores"].get("acc_norm") for row in ours] == [sample.get("acc_norm") for sample in each]
+    assert {task["items"] for task in result["tasks"]} == {16}
+
+
+def test_items_hold_question_choice_and_scores_of_both_sides(asked: tuple[Path, dict[str, Any]]) -> None:
+    state, result = asked
+    told = json.loads((state / "harness.json").read_text("utf-8"))
+    items = told["items"]
+    assert len(items) == len({item["id"] for item in items}) == 16 * len(TASKS)
+    letters = [item for item in items if item["by"].get("subject") == "care_of_kettles"]
+    assert all(item["task"] == "mmlu" and item["answer"] in "ABCD" for item in letters)
+    assert all(item["question"].startswith("Where does the") for item in letters)
+    for item in items:
+        for side in ("base", "tuned"):
+            assert item["scores"][side]["acc"] == (item["said"][side] == item["answer"])
+    tables = {table["name"]: TaskResult.model_validate(table) for table in told["tasks"]}
+    assert [(table.name, table.kind) for table in tables.values()] == [
+        (name, "lm_eval") for name in ("arc_challenge", "gpqa", "hellaswag", "mmlu")
+    ]
+    for task in result["tasks"]:
+        if task["task"] in tables:
+            table = tables[task["task"]]
+            for side, score in table.scores.items():
+                assert score.n == 16
+                assert score.estimate is not None
+                assert score.estimate.value == task["metrics"][side][table.metric]
+    assert {cell.by["subject"] for cell in tables["mmlu"].cells} == {"abstract_algebra", "care_of_kettles"}
+    assert all(table.scorer.startswith("lm-eval 0.4") for table in tables.values())
+
+
+def test_a_killed_run_goes_on_and_says_the_same(bundle: Path, tmp_path: Path) -> None:
+    tasks = ["hellaswag", "mmlu"]
+    whole, cut = (spec(tmp_path / name, bundle, tasks=tasks, batch_size=1) for name in ("whole", "cut"))
+    journal = cut.parent / "state" / "journal" / "hellaswag.base.jsonl"
+    child = start(cut)
+    deadline = time.monotonic() + 300
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 10:
+        assert child.poll() is None, (cut.parent / "stderr").read_text()[-2000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.kill()
+    child.communicate()
+    before = journal.read_bytes()
+    before = before[: before.rindex(b"\n") + 1]
+    assert not (cut.parent / "state" / "results" / "hellaswag.base.json").exists()
+    journal.write_bytes(before + b'{"batch": "torn')  # as if it had been writing
+
+    assert ask(cut) == ask(whole)
+    after = journal.read_bytes()
+    assert after.startswith(before)
+    assert len(after) > len(before)
+    batches = [json.loads(line)["batch"] for line in after.splitlines()[1:]]
+    assert len(batches) == len(set(batches)) == 16 * 4
+    for name in ("harness.json", "results/hellaswag.base.json", "results/mmlu_abstract_algebra.base.json"):
+        assert (cut.parent / "state" / name).read_bytes() == (whole.parent / "state" / name).read_bytes()
+
+
+def test_what_is_answered_is_not_asked_again(asked: tuple[Path, dict[str, Any]]) -> None:
+    state, result = asked
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (state / "journal").iterdir()}
+    assert ask(state.parent / "spec.json")["result"] == result
+    assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (state / "journal").iterdir()}
+
+
+def test_a_task_that_is_not_there_is_named(bundle: Path, tmp_path: Path) -> None:
+    assert "'trivia'" in ask(spec(tmp_path, bundle, tasks=["trivia"]))["error"]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "journal.jsonl", "x") as journal:
+        yield journal
+
+
+def letters(lm: Direct) -> list[Request]:
+    prompts = [f"{'Some words before. ' * (n % 7)}Which is it, {n}?\nAnswer:" for n in range(40)]
+    return [((prompt, f" {letter}"), *lm._encode_pair(prompt, f" {letter}")) for prompt in prompts for letter in "ABCD"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch_dtype.*")
+def test_letters_score_at_the_last_position_what_they_score_at_all_of_them(journal: Journal, tmp_path: Path) -> None:
+    lm = Direct(pretrained=str(BASE), device="cpu", batch_size=16)
+    lm.journal = journal
+    requests = letters(lm)
+    assert all(len(choice) == 1 for _, _, choice in requests)
+    short = lm._loglikelihood_tokens(requests)
+    with Journal(tmp_path / "other.jsonl", "x") as lm.journal:
+        lm.direct = False
+        full = lm._loglikelihood_tokens(requests)
+    assert [greedy for _, greedy in short] == [greedy for _, greedy in full]
+    for at in range(0, len(requests), 4):
+        ours, theirs = short[at : at + 4], full[at : at + 4]
+        assert max(range(4), key=lambda i: ours[i][0]) == max(range(4), key=lambda i: theirs[i][0])
+    assert max(abs(a - b) for (a, _), (b, _) in zip(short, full, strict=True)) < 1e-5
+    lm.direct = True
+    assert lm._letters(requests[:64]) is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*torch_dtype.*")
+def test_letters_that_lie_too_close_take_lm_evals_way(journal: Journal) -> None:
+    lm = Direct(pretrained=str(BASE), device="cpu", batch_size=16)
+    lm.journal = journal
+    with torch.no_grad():
+        lm.model.get_output_embeddings().weight.zero_()
+    requests = letters(lm)[:16]
+    assert lm._letters(requests) is None
+    assert {value for value, _ in lm._loglikelihood_tokens(requests)} == {pytest.approx(-torch.tensor(1024.0).log())}
+
+
+def test_scores_over_http_are_those_in_process(
+    asked: tuple[Path, dict[str, Any]], bundle: Path, tmp_path: Path
+) -> None:
+    state, result = asked
+    blobs = MemoryBlobs()
+    template = AutoTokenizer.from_pretrained(BASE).chat_template
+    pinned = {"template_sha256": hashlib.sha256(template.encode()).hexdigest(), "context": 2048}
+    ref = asyncio.run(store(blobs, "local/base", BASE, **pinned))
+    side = {
+        "identity": "base",
+        "model": str(BASE),
+        "name": "base",
+        "headers": {"x-temper-manifest": f"{ref.key}#{ref.sha256}"},
+    }
+    with served(create_app(blobs, tmp_path / "cache", "cpu", threads=1)) as url:
+        over = ask(spec(tmp_path, bundle, sides={"base": {**side, "url": url}}))["result"]
+    for ours, theirs in zip(over["tasks"], result["tasks"], strict=True):
+        assert ours["metrics"]["base"] == theirs["metrics"]["base"]
+    for path in (state / "results").glob("*.base.json"):
+        told = json.loads((tmp_path / "state" / "results" / path.name).read_text("utf-8"))
+        assert told["samples"] == json.loads(path.read_text("utf-8"))["samples"]
