@@ -147,7 +147,7 @@ def test_every_number_of_a_chart_can_be_read_without_seeing_it(folder: Path, mad
         for point in chart.points:
             for score in point.scores.values():
                 assert score.estimate is not None
-                assert f"({interval(score.estimate)}), n = {score.n}" in found.text
+                assert f"({interval(score.estimate)}), n = {score.n}" in found.text.replace("\N{NO-BREAK SPACE}", " ")
     assert found.values("role").count("img") == len(charts) + 1  # the loss curves too
 
 
