@@ -6,7 +6,8 @@ import codecs
 import csv
 import json
 import re
-from collections.abc import Collection
+import struct
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,8 @@ Format = Literal["pdf", "docx", "html", "md", "txt", "csv", "json", "jsonl", "zi
 
 HEAD = 2**18
 """Bytes that `sniff` wants to see."""
+_LOCAL = struct.Struct("<6xH10xL4x2H")
+"""A ZIP member's header: flags, packed bytes, lengths of its name and of what stands behind that."""
 _LOOK = 2**14  # letters that tables and marks are looked for in: thousands of members must not take minutes
 
 _KNOWN: tuple[tuple[bytes, str, str], ...] = (
@@ -99,6 +102,18 @@ def container(names: Collection[str]) -> Literal["docx", "zip"] | Skip:
     if "META-INF/MANIFEST.MF" in names:
         return Skip("unsupported", "It is a program. Pack the documents themselves.")
     return "zip"
+
+
+def leading_names(head: bytes) -> Iterator[str]:
+    """Yield the names of a ZIP's first members, as far as its first bytes tell; not of what lies inside of them."""
+    at = 0
+    while head.startswith(b"PK\3\4", at) and len(head) >= at + _LOCAL.size:
+        flags, packed, name, extra = _LOCAL.unpack_from(head, at)
+        at += _LOCAL.size
+        yield head[at : at + name].decode("latin-1")
+        if flags & 8 and not packed:  # its length stands behind it
+            return
+        at += name + extra + packed
 
 
 def _text(head: bytes, whole: bool) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from functions.edge import core
 from functions.edge.fields import MAX_DEPTH, check_strings, parse_object
 from functions.edge.refusals import ApiError
 from tests.functional.edge import matches
+from tests.unit.extract_text.documents import word
+from tests.unit.extract_zip.archives import Raw, archive, packed
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,22 @@ from tests.functional.edge import matches
 )
 def test_the_format_is_read_from_the_first_bytes(head: bytes, name: str, expected: str) -> None:
     assert core.sniff(head, name) == expected
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_archive_of_word_documents_is_an_archive_and_a_word_document_is_none(method: int) -> None:
+    assert core.sniff(word(), "a.docx") == "docx"
+    assert core.sniff(packed({"a.docx": word(), "b.md": b"# B"}, method), "a.zip") == "zip"
+    assert core.sniff(packed({"word/a.md": b"# A", "word/b.docx": word()}, method), "a.zip") == "zip"
+    parts = {"docProps/app.xml": b"<Properties/>", "word/document.xml": b"<w:document/>"}
+    assert core.sniff(packed(parts, method), "a.docx") == "docx"
+    streamed = Raw(b"_rels/.rels", b"<Relationships/>", flags=8, packed_size=0, descriptor=b"PK\7\x08" + bytes(12))
+    assert core.sniff(archive([streamed]), "a.docx") == "docx"
+
+
+@pytest.mark.parametrize("head", [b"PK", b"PK\5\6" + bytes(18), b"PK\3\4", b"PK\3\4" + b"\xff" * 26, b"PK\3\4" * 50])
+def test_the_beginning_of_anything_may_claim_to_be_an_archive(head: bytes) -> None:
+    assert core.sniff(head, "a.zip") == "zip"
 
 
 @given(st.binary(max_size=2000))
