@@ -16,12 +16,14 @@ BENCHMARKS = {
     "edge": ("edge_get", "edge GET job ÷ bare Starlette with the same reads (at least 0.6)"),
     "upload": ("upload", "upload MB/s ÷ raw minio-py PUT (at least 0.5, memory flat)"),
     "serving": ("serving_throughput", "chat tokens/s ÷ static batches (at least 0.8)"),
+    "extraction": ("ingest_extraction", "pages/s of text and chunks ÷ unstructured's fast way (at least 5)"),
+    "ingest": ("ingest_wall", "documents to data set ÷ stages by hand (at most 1.3), growth, memory"),
 }
 CHECKOUT = Path(__file__).parents[2]
 """Benchmarks live with the tests, which an installed package does not carry."""
 
 
-_LIST = "\n".join(f"{name:<9}{about}" for name, (_, about) in BENCHMARKS.items())
+_LIST = "\n".join(f"{name:<11}{about}" for name, (_, about) in BENCHMARKS.items())
 
 
 @click.command(
