@@ -85,7 +85,10 @@ def pairs(messages: list[dict[str, Any]]) -> str:
     assert found is not None
     made = []
     for sentence in _SENTENCE.findall(found[1]):
-        *told, one, two = sentence.rstrip(".").split(" ")
+        words = sentence.rstrip(".").split(" ")
+        if len(words) < 3:
+            continue
+        *told, one, two = words
         question = f"How does the handbook complete: {' '.join(told)} …?"
         made.append({"question": question, "answer": f"{one} {two}", "quote": sentence})
     return json.dumps({"pairs": made}, ensure_ascii=False)
