@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.events import Payload
+from contracts.events.benchmarks import (
+    BenchmarkCompleted,
+    BenchmarkFailed,
+    BenchmarkProgressed,
+    BenchmarkRequested,
+    BenchmarkStarted,
+)
 from contracts.events.corpus import (
     CorpusPlanned,
     DatasetAssembled,
@@ -83,11 +90,16 @@ TOPICS: tuple[Topic, ...] = (
     Topic("job.checkpointed", JobCheckpointed),
     Topic("job.paused", JobPaused),
     Topic("job.delayed", JobDelayed),
-    Topic("job.succeeded", JobSucceeded),
+    Topic("job.succeeded", JobSucceeded, ("benchmark_model",)),
     Topic("job.failed", JobFailed),
     Topic("job.cancelled", JobCancelled),
     Topic("model.registered", ModelRegistered, ("prepare_job",)),
     Topic("model.deleted", ModelDeleted),
+    Topic("benchmark.requested", BenchmarkRequested, ("benchmark_model",), born=True),
+    Topic("benchmark.started", BenchmarkStarted),
+    Topic("benchmark.progressed", BenchmarkProgressed),
+    Topic("benchmark.completed", BenchmarkCompleted),
+    Topic("benchmark.failed", BenchmarkFailed),
     Topic("key.created", KeyCreated),
     Topic("key.revoked", KeyRevoked),
     Topic("dead.letter", DeadLetter),

@@ -23,6 +23,7 @@ COMMANDS = {
     "job": ("infra.commands.job:job", "Follow a fine-tuning job."),
     "dataset": ("infra.commands.dataset:dataset", "Make a new data set of one that is there."),
     "bundle": ("infra.commands.bundle:bundle", "Check a folder of public benchmarks."),
+    "report": ("infra.commands.report:report", "Write the report of a job's benchmark as one HTML page."),
     "trace": ("infra.commands.trace:trace", "Show where a row, page, job or model came from and what it led to."),
     "replay": ("infra.commands.replay:replay", "Print the log; prove the read models against it."),
     "bench": ("infra.commands.bench:bench", "Measure ratios against tuned peers."),

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -127,6 +127,10 @@ class Settings(BaseSettings):
     """JSON file of tenants with an endpoint of their own: `{"TENANT": {"url": …, "model": …, "key": …}}`."""
     closed_book: bool = True
     """Ask the target model each question without its context, and drop those that it answers."""
+    benchmarks: Literal["default", "none"] = "default"
+    """What is asked of a tuned model and its base once a job has succeeded."""
+    benchmark_items: int = Field(default=60, ge=1, le=10_000)
+    """Most questions of each task of the default benchmark."""
     file_wait_seconds: float = 300.0
     """How long a job waits for a file or a base model that nobody has heard of, before it fails."""
 

@@ -15,7 +15,7 @@ from functions.prepare_job import handler as prepare
 from functions.prepare_job import work as plan
 from functions.validate_file import work as validate
 from functions.validate_file.handler import on_file_uploaded
-from infra import corpus
+from infra import benchmarks, corpus
 from infra.adapters.child import ProcessChild
 from infra.adapters.erasure import ErasingBlobs
 from infra.adapters.kafka import Subscription
@@ -80,7 +80,12 @@ async def run_worker(settings: Settings) -> None:
         )
         runners = [
             Runner(stage, me, here.controls, here.emit, here.documents, bells)
-            for stage in (*[validation] * VALIDATORS, preparation, *corpus.stages(here, child, scratch, settings))
+            for stage in (
+                *[validation] * VALIDATORS,
+                preparation,
+                *corpus.stages(here, child, scratch, settings),
+                benchmarks.stage(here, child, scratch, settings),
+            )
         ]
         building = MongoDocuments(here.db, building=True)
         reconsider = partial(prepare.reconsider, deps=deps)
@@ -95,7 +100,12 @@ async def run_worker(settings: Settings) -> None:
             here.read,
             partial(_bury, here, "project_documents"),
         )
-        delivery = deliveries(here, (*subscriptions, *corpus.subscriptions(here, bells)))
+        subscribed = (
+            *subscriptions,
+            *corpus.subscriptions(here, bells),
+            *benchmarks.subscriptions(here, bells, publish, settings),
+        )
+        delivery = deliveries(here, subscribed)
 
         def trouble() -> str | None:
             state = delivery.status()

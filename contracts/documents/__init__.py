@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contracts.documents.benchmarks import BENCHMARKS
 from contracts.documents.corpus import ARCHIVES, DOCUMENTS
 from contracts.documents.facts import Facts, ReadModel, Stored, View, build, fold
 from contracts.documents.files import FILES
@@ -21,6 +22,7 @@ READ_MODELS: dict[str, ReadModel] = {
         JOB_EVENTS,
         JOB_CHECKPOINTS,
         MODELS,
+        BENCHMARKS,
         KEYS,
         PREP_FILES,
         PREP_JOBS,

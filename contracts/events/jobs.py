@@ -49,6 +49,8 @@ class JobCreated(Payload):
     overlong: Literal["fail", "drop", "truncate"] = "fail"
     """What to do with rows longer than the context."""
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+    benchmarks: Literal["default", "none"] = "default"
+    """What is asked of the model and its base once the job has succeeded."""
 
 
 class Histogram(BaseModel):

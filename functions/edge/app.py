@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from functions.edge.auth import authenticate
 from functions.edge.context import EdgeDeps
 from functions.edge.errors import BUG, answer, on_http_error, to_api_error
-from functions.edge.routes import completions, dataset, files, health, jobs, legacy, models
+from functions.edge.routes import benchmarks, completions, dataset, files, health, jobs, legacy, models
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,7 @@ _API = [
     *files.ROUTES,
     *dataset.ROUTES,
     *jobs.ROUTES,
+    *benchmarks.ROUTES,
     *models.ROUTES,
     *completions.ROUTES,
     *legacy.ROUTES,

@@ -167,6 +167,16 @@ async def visible_model(request: Request, name: str) -> dict[str, Any] | None:
     return None
 
 
+async def end(request: Request, stage: str, event: Event) -> None:
+    """Record `event` as the end of its subject, unless somebody ended it first, and publish whichever end it has."""
+    controls = deps(request).controls
+    await controls.open(event.subject, event.tenant, stage, {}, ready=False)
+    control = await controls.end(event.subject, [event])
+    for recorded in control.events[control.published :]:
+        await publish(request, recorded)
+    await controls.published(event.subject, len(control.events))
+
+
 async def find_page(
     request: Request, model: str, where: Mapping[str, Any], asked: Window
 ) -> tuple[list[dict[str, Any]], bool]:

@@ -163,6 +163,7 @@ def job_created(body: Mapping[str, Any]) -> JobCreated:
         hyperparameters=_hyperparameters(fields.object("hyperparameters"), method),
         tuning=_tuning(fields.object("tuning")),
         overlong=_overlong(fields.choice("overlong", ("fail", "drop", "truncate"))),
+        benchmarks="none" if fields.choice("benchmarks", ("default", "none")) == "none" else "default",
         metadata=fields.strings("metadata", 16, 64, 512),
     )
 

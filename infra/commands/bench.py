@@ -18,6 +18,7 @@ BENCHMARKS = {
     "serving": ("serving_throughput", "chat tokens/s ÷ static batches (at least 0.8)"),
     "extraction": ("ingest_extraction", "pages/s of text and chunks ÷ unstructured's fast way (at least 5)"),
     "ingest": ("ingest_wall", "documents to data set ÷ stages by hand (at most 1.3), growth, memory"),
+    "harness": ("lm_eval_items", "items/s of letter tasks ÷ lm-eval's command line (at least 1.5)"),
 }
 CHECKOUT = Path(__file__).parents[2]
 """Benchmarks live with the tests, which an installed package does not carry."""

@@ -63,6 +63,8 @@ ROLES = {
                 "generator_key",
                 "generators_file",
                 "closed_book",
+                "benchmarks",
+                "benchmark_items",
             ),
         ),
         Role(

@@ -16,6 +16,7 @@ from contracts.wire import openai
 from functions.edge import core
 from functions.edge.context import (
     deps,
+    end,
     find_page,
     is_retry,
     new_object_id,
@@ -99,18 +100,9 @@ async def cancelled(request: Request) -> dict[str, Any]:
     if job["status"] == "cancelled" and is_retry(request):
         return job
     core.check_cancel(job)
-    id, controls = job["id"], deps(request).controls
-    event = make(
-        JobCancelled(reason="requested"),
-        subject=id,
-        tenant=tenant(request),
-        id=derived_id(id, "end"),
-    )
-    await controls.open(id, tenant(request), "prepare", {}, ready=False)
-    control = await controls.end(id, [event])
-    for recorded in control.events[control.published :]:
-        await publish(request, recorded)
-    await controls.published(id, len(control.events))
+    id = job["id"]
+    event = make(JobCancelled(reason="requested"), subject=id, tenant=tenant(request), id=derived_id(id, "end"))
+    await end(request, "prepare", event)
     job = await find_job(request)
     if job["status"] != "cancelled":
         core.check_cancel(job)

@@ -16,6 +16,14 @@ from contracts.documents.facts import Fact, add, fact_of
 from contracts.documents.jobs import JOBS
 from contracts.envelope import Event, make
 from contracts.events import Payload
+from contracts.events.benchmarks import (
+    BenchmarkCompleted,
+    BenchmarkedModel,
+    BenchmarkFailed,
+    BenchmarkProgressed,
+    BenchmarkRequested,
+    BenchmarkStarted,
+)
 from contracts.events.corpus import (
     CorpusPlanned,
     DatasetFailed,
@@ -193,6 +201,22 @@ SEVEN_KINDS = {
         event(DocumentRejected(archive="file-1", path="a", code="c", message="m"), "doc-1", at=2),
         event(DocumentChunked(archive="file-1", chunks=BLOB, n_chunks=1, tokens=1), "doc-1", at=3),
         event(ExamplesFailed(archive="file-1", code="c", message="m"), "doc-1", at=4),
+    ],
+    "a benchmark": [
+        event(
+            BenchmarkRequested(models={"tuned": BenchmarkedModel(name="m", manifest=REF)}, base_name="m"),
+            "bench-1",
+            at=1,
+        ),
+        event(BenchmarkStarted(total=9), "bench-1", at=2),
+        event(BenchmarkProgressed(done=3, total=9), "bench-1", at=3),
+        event(BenchmarkProgressed(done=6, total=9), "bench-1", at=4),
+        event(
+            BenchmarkCompleted(result=BLOB, items=BLOB, report=BLOB, verdict="better", sentence="s", scores=()),
+            "bench-1",
+            at=5,
+        ),
+        event(BenchmarkFailed(code="cancelled", message="m"), "bench-1", at=6),
     ],
     "a model": [
         event(

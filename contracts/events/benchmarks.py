@@ -1,0 +1,114 @@
+"""Benchmarks of tuned models against their base."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.benchmarks import Side, Verdict
+from contracts.blobs import BlobRef
+from contracts.events import Payload
+from contracts.manifest import ManifestRef
+
+TaskName = Literal["documents", "trained", "closed_book", "needle", "forgetting"]
+
+
+class Grid(BaseModel):
+    """The needle in a haystack: every combination of these, each with controls."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lengths: tuple[int, ...] = Field(default=(), max_length=8)
+    """Tokens of the whole context; empty: an eighth, a quarter and half of what the base can read."""
+    chunks: tuple[int, ...] = Field(default=(2, 4, 8), min_length=1, max_length=8)
+    positions: tuple[float, ...] = Field(default=(0.0, 0.5, 1.0), min_length=1, max_length=8)
+    """Place of the passage that answers, 0 first, 1 last."""
+    distractors: tuple[Literal["random", "hard"], ...] = Field(default=("random", "hard"), min_length=1)
+    per_cell: int = Field(default=4, ge=1, le=100)
+    """Questions of each cell."""
+
+
+class Suite(BaseModel):
+    """What is asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tasks: tuple[TaskName, ...] = ("documents", "trained")
+    harness: tuple[str, ...] = ()
+    """Tasks of the benchmark bundle, run by lm-eval."""
+    items: int = Field(default=100, ge=1, le=10_000)
+    """Most questions of each task but the grid."""
+    grid: Grid = Grid()
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+
+class BenchmarkedModel(BaseModel):
+    """A model that is asked."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    manifest: ManifestRef
+
+
+class BenchmarkRequested(Payload):
+    """Somebody wants to know how good a model is."""
+
+    models: dict[Side, BenchmarkedModel]
+    """`tuned`, and `base` to compare it with."""
+    base_name: str
+    """The base model whose tokens count, and whose context bounds the grid."""
+    job: str | None = None
+    """The job that made the model, if one is meant."""
+    file: str | None = None
+    """The file whose rows are asked: the job's training file, or any other."""
+    suite: Suite = Suite()
+
+
+class BenchmarkStarted(Payload):
+    """The questions are fixed, and asking begins."""
+
+    total: int
+    """Answers wanted, of all models."""
+
+
+class BenchmarkProgressed(Payload):
+    """Some more was answered."""
+
+    done: int
+    total: int
+
+
+class TaskScore(BaseModel):
+    """One task in short; the result has all of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str
+    metric: str
+    scorer: str
+    n: int
+    unscored: int = 0
+    base: float | None = None
+    tuned: float | None = None
+    difference: tuple[float, float, float] | None = None
+    """Value, low, high."""
+
+
+class BenchmarkCompleted(Payload):
+    """Everything was asked and scored."""
+
+    result: BlobRef
+    items: BlobRef
+    report: BlobRef
+    verdict: Verdict
+    sentence: str
+    scores: tuple[TaskScore, ...]
+
+
+class BenchmarkFailed(Payload):
+    """There is no result; `cancelled` where somebody wanted it so."""
+
+    code: str
+    message: str

@@ -1,0 +1,139 @@
+"""Score what was said and write the result: `python -m functions.benchmark_model.conclude spec.json`.
+
+The spec names `questions` (the suite's lines), `answers` (side → files of answers, lines {id, said} or {id, error}),
+`harness` (items of lm-eval's tasks with what is said of them, or null), `metrics` (a job's step_metrics.csv, or null),
+`head` (the result's fields that are known already) and `folder`. Written there: items.jsonl, result.json, report.html
+and its pictures; printed: {verdict, sentence, scores, pictures}.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from contracts.benchmarks import Item, Loss, Result, Side, TaskResult
+from contracts.events.benchmarks import TaskScore
+from functions.benchmark_model.core import TITLES, WITHOUT_JUDGE, Question, primary, scored
+from functions.benchmark_model.report.build import build
+from functions.benchmark_model.summary import noted, summarise, verdict
+
+TOO_LARGE = 3
+"""Exit status when memory runs out."""
+ITEMS, RESULT = "items.jsonl", "result.json"
+SCORERS: Mapping[str, str] = {"refusal": "refusal wanted (no judge)"}
+
+
+def conclude(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Write everything; return what the event says."""
+    folder = Path(spec["folder"])
+    said = {side: _answers(paths) for side, paths in spec["answers"].items()}
+    questions = [Question.model_validate_json(line) for line in Path(spec["questions"]).read_bytes().splitlines()]
+    items = [_item(question, said) for question in questions]
+    tasks = list(_tasks(questions, items))
+    if spec["harness"]:
+        more = json.loads(Path(spec["harness"]).read_bytes())
+        tasks += [TaskResult.model_validate(task) for task in more["tasks"]]
+        items += [Item.model_validate(item) for item in more["items"]]
+    results = noted(tasks)
+    found, sentence = verdict(results)
+    result = Result.model_validate(
+        {
+            **spec["head"],
+            "verdict": found,
+            "sentence": sentence,
+            "tasks": results,
+            "losses": list(_losses(spec["metrics"])),
+        }
+    )
+    (folder / ITEMS).write_text("".join(item.model_dump_json() + "\n" for item in items), encoding="utf-8")
+    (folder / RESULT).write_text(result.model_dump_json(indent=1), encoding="utf-8")
+    made = build(result, iter(items), folder)
+    scores = [_short(task).model_dump(mode="json") for task in results]
+    return {"verdict": found, "sentence": sentence, "scores": scores, "pictures": made["pictures"]}
+
+
+def _answers(paths: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    lines = (json.loads(line) for path in paths for line in Path(path).read_bytes().splitlines())
+    return {line["id"]: line for line in lines}
+
+
+def _item(question: Question, answers: Mapping[Side, Mapping[str, Mapping[str, Any]]]) -> Item:
+    said, scores, errors = {}, {}, {}
+    for side, lines in answers.items():
+        line = lines[question.id]
+        if "error" in line:
+            errors[side], scores[side] = line["error"], dict.fromkeys(scored(question, ""), None)
+        else:
+            said[side], scores[side] = line["said"], scored(question, line["said"])
+    return Item(
+        id=question.id,
+        task=question.task,
+        question=question.question,
+        context=question.passages,
+        answer=question.answer,
+        source=question.source,
+        by=question.by,
+        said=said,
+        scores=scores,
+        errors=errors,
+    )
+
+
+def _tasks(questions: Sequence[Question], items: Sequence[Item]) -> Iterator[TaskResult]:
+    names = list(dict.fromkeys(question.task for question in questions))
+    for name in names:
+        first = next(question for question in questions if question.task == name)
+        metric = primary(first)
+        yield summarise(
+            [item for item in items if item.task == name],
+            name=name,
+            kind=first.kind,
+            title=TITLES[name],
+            metric=metric,
+            scorer=SCORERS.get(metric, WITHOUT_JUDGE),
+        )
+
+
+def _losses(path: str | None) -> Iterator[Loss]:
+    """Yield what the job's own result file says of each step."""
+    if path is None:
+        return
+    with Path(path).open(encoding="utf-8", newline="") as lines:
+        for row in csv.DictReader(lines):
+            valid = row.get("full_valid_loss") or row.get("valid_loss")
+            yield Loss(
+                step=int(row["step"]), train_loss=float(row["train_loss"]), valid_loss=float(valid) if valid else None
+            )
+
+
+def _short(task: TaskResult) -> TaskScore:
+    values = {side: score.estimate.value for side, score in task.scores.items() if score.estimate is not None}
+    gap = task.difference.estimate if task.difference else None
+    counts = list(task.scores.values())
+    return TaskScore(
+        name=task.name,
+        metric=task.metric,
+        scorer=task.scorer,
+        n=max((score.n for score in counts), default=0),
+        unscored=max((score.unscored for score in counts), default=0),
+        base=values.get("base"),
+        tuned=values.get("tuned"),
+        difference=(gap.value, gap.low, gap.high) if gap else None,
+    )
+
+
+def main(spec_path: str) -> int:
+    """Conclude what the spec names and print what the event says."""
+    try:
+        print(json.dumps(conclude(json.loads(Path(spec_path).read_text(encoding="utf-8"))), ensure_ascii=False))
+    except MemoryError:
+        return TOO_LARGE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

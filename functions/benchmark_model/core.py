@@ -1,0 +1,140 @@
+"""What is asked of the models, how an answer is scored, and what may be benchmarked at all. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.asking import REFUSAL
+from contracts.benchmarks import Kind
+from contracts.documents.facts import View
+from contracts.envelope import Event, derived_id, make
+from contracts.events.benchmarks import BenchmarkedModel, BenchmarkFailed, BenchmarkRequested, Suite
+from functions.benchmark_model.score import exact_match, f1, refusal, rouge_l
+
+PREFIX = "bench-"
+NONE = "none"
+"""Of a job's `benchmarks`: nothing is asked when it has succeeded."""
+TITLES: Mapping[str, str] = {
+    "documents": "Your documents: held-out sections, read among distractors",
+    "validation": "The validation file's rows",
+    "absent": "Control: held-out questions that no passage shown answers",
+    "trained": "Training rows, asked again",
+    "no_context": "Control: held-out questions without their context",
+    "closed_book": "Training questions without their context",
+    "needle": "A needle in a haystack of your documents",
+    "needle_absent": "Control: the same haystacks without the needle",
+}
+WITHOUT_JUDGE = "exact match (no judge)"
+
+
+class Question(BaseModel):
+    """One thing that both models are asked; a line of the suite."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    task: str
+    kind: Kind
+    messages: tuple[Mapping[str, Any], ...]
+    tools: tuple[Mapping[str, Any], ...] | None = None
+    question: str
+    passages: tuple[str, ...] = ()
+    answer: str
+    max_tokens: int = Field(ge=1)
+    source: Mapping[str, str | int] = Field(default_factory=dict)
+    by: Mapping[str, str | int] = Field(default_factory=dict)
+
+
+def draw(*key: str | int) -> int:
+    """Return 64 bits that depend on `key` alone: chance that is the same on every machine and in every order."""
+    return int.from_bytes(hashlib.sha256("\n".join(map(str, key)).encode()).digest()[:8], "big")
+
+
+def question_id(task: str, messages: Sequence[Mapping[str, Any]], answer: str) -> str:
+    """Return an id that derives from what is asked, so that nothing is asked twice under two names."""
+    text = "\n".join(f"{message['role']}: {message.get('content')}" for message in messages)
+    return f"item-{derived_id(task, text, answer).replace('-', '')[:24]}"
+
+
+def scored(question: Question, said: str) -> dict[str, float | None]:
+    """Return the scores of an answer that need no judge."""
+    if question.answer == REFUSAL:
+        return {"refusal": refusal(said, question.answer)}
+    return {
+        "exact_match": exact_match(said, question.answer),
+        "f1": f1(said, question.answer),
+        "rouge_l": rouge_l(said, question.answer),
+    }
+
+
+def primary(question: Question) -> str:
+    """Return the metric by which a question's task is compared."""
+    return "refusal" if question.answer == REFUSAL else "exact_match"
+
+
+# --- what is benchmarked
+
+
+def benchmark_of(job: str) -> str:
+    """Return the id of the benchmark that follows a job by itself."""
+    return f"{PREFIX}{derived_id(job, 'benchmark').replace('-', '')}"
+
+
+def after_job(event: Event, job: View, base: View | None, suite: Suite | None) -> Event | None:
+    """Return the request that follows a job's success, or None where nobody wants it."""
+    created, succeeded = job["created"], event.data.model_dump(mode="json")
+    if suite is None or created.get("benchmarks") == NONE or base is None:
+        return None
+    models = {
+        "base": BenchmarkedModel(name=created["model"], manifest=base["manifest"]),
+        "tuned": BenchmarkedModel(name=succeeded["fine_tuned_model"], manifest=succeeded["manifest"]),
+    }
+    data = BenchmarkRequested.model_validate(
+        {
+            "models": models,
+            "base_name": created["model"],
+            "job": event.subject,
+            "file": created["training_file"],
+            "suite": suite,
+        }
+    )
+    name = benchmark_of(event.subject)
+    return make(data, subject=name, tenant=event.tenant, id=derived_id(name, "benchmark.requested"), cause=event.id)
+
+
+def inputs(
+    requested: BenchmarkRequested, tenant: str, files: Mapping[str, View | None], job: View | None, base: View | None
+) -> dict[str, Any] | BenchmarkFailed:
+    """Return what the work on a benchmark needs to know, or why it cannot be done."""
+    if base is None or base["deleted"]:
+        return BenchmarkFailed(code="model_not_found", message=f"The base model {requested.base_name} is not there.")
+    found: dict[str, Any] = {"requested": requested.model_dump(mode="json"), "base": base["manifest"]}
+    found["context"] = base["context"]
+    roles = {"rows": requested.file, "validation": job["created"]["validation_file"] if job else None}
+    for role, name in roles.items():
+        if name is None:
+            found[role] = None
+            continue
+        file = files.get(name)
+        if file is None or file["tenant"] != tenant or file["deleted"]:
+            return BenchmarkFailed(code="file_not_found", message=f"No such File object: {name}.")
+        if file["validated"] is None:
+            return BenchmarkFailed(code="file_not_ready", message=f"The rows of {name} are not ready, or not valid.")
+        found[role] = {"file": name, **{part: file["validated"].get(part) for part in _PARTS}}
+    results = job["succeeded"]["result_files"] if job and job["succeeded"] else ()
+    metrics = files.get(results[0]) if results else None
+    found["metrics"] = metrics["blob"] if metrics and not metrics["deleted"] else None
+    return found
+
+
+_PARTS = ("blob", "lineage", "held_out", "rows", "held_out_rows", "coverage", "generator")
+"""Of a file of rows, or of a data set made of documents."""
+
+
+def failed(benchmark: str, tenant: str, cause: str | None, data: BenchmarkFailed) -> Event:
+    """Return the ending of a benchmark without a result."""
+    return make(data, subject=benchmark, tenant=tenant, id=derived_id(benchmark, "end"), cause=cause)

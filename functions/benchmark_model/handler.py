@@ -1,0 +1,55 @@
+"""A job has succeeded, or somebody asks: fix what is to be benchmarked, and open the stage that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from contracts.documents.models import PUBLIC, model_id
+from contracts.envelope import Event
+from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested, Suite
+from contracts.ports import Bell, Controls, Documents, Emit, UnavailableError
+from functions.benchmark_model import core
+
+STAGE = "benchmark"
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The ports, and the suite that follows every job; None: none does."""
+
+    documents: Documents
+    controls: Controls
+    emit: Emit
+    publish: Callable[..., Awaitable[None]]
+    bell: Bell
+    suite: Suite | None
+
+
+async def on_job_succeeded(event: Event, deps: Deps) -> None:
+    """Request the benchmark of a job that has just succeeded."""
+    job = await deps.documents.get("jobs", event.subject)
+    if job is None:  # unborn here yet: topics have no order among each other
+        raise UnavailableError("mongo", f"the job {event.subject} is not known yet")
+    base = await deps.documents.get("models", model_id(PUBLIC, job["created"]["model"]))
+    wanted = core.after_job(event, job, base, deps.suite)
+    if wanted is not None:
+        await deps.documents.apply(await deps.emit(wanted))
+
+
+async def on_benchmark_requested(event: Event, deps: Deps) -> None:
+    """Open the stage, or say why there is nothing to benchmark."""
+    requested = BenchmarkRequested.model_validate(event.data.model_dump())
+    job = await deps.documents.get("jobs", requested.job) if requested.job else None
+    names = {requested.file, job["created"]["validation_file"] if job else None}
+    names |= set(job["succeeded"]["result_files"]) if job and job["succeeded"] else set()
+    files = {name: await deps.documents.get("files", name) for name in names if name}
+    base = await deps.documents.get("models", model_id(PUBLIC, requested.base_name))
+    found = core.inputs(requested, event.tenant, files, job, base)
+    if isinstance(found, BenchmarkFailed):
+        control = await deps.controls.open(event.subject, event.tenant, STAGE, {}, ready=False)
+        ending = core.failed(event.subject, event.tenant, event.id, found)
+        await deps.publish(await deps.controls.end(control.subject, (ending,)))
+        return
+    await deps.controls.open(event.subject, event.tenant, STAGE, {"event_id": event.id, **found})
+    deps.bell(STAGE)

@@ -1,0 +1,252 @@
+"""A benchmark under a lease: fix the questions, ask both models, record what they say in parts, score, report."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.benchmarks import SIDES, Side
+from contracts.blobs import BlobRef
+from contracts.canonical import sha256
+from contracts.controls import Claim, Control
+from contracts.envelope import Event, derived_id, make
+from contracts.events.benchmarks import (
+    BenchmarkCompleted,
+    BenchmarkFailed,
+    BenchmarkProgressed,
+    BenchmarkRequested,
+    BenchmarkStarted,
+)
+from contracts.ports import BlobExistsError, Blobs, Child, Emit, Generate, Lease, RefusedError
+from functions.benchmark_model import core
+from functions.benchmark_model.core import Question
+
+SUITE, CONCLUDE = "functions.benchmark_model.suite", "functions.benchmark_model.conclude"
+MEMORY_BYTES, SECONDS = 4 * 2**30, 3600.0
+PART = 32
+"""Answers recorded together: what a crash may cost."""
+_TOO_LARGE = 3  # what the children exit with when memory runs out
+_MEDIA = {"html": "text/html", "json": "application/json", "jsonl": "application/jsonl", "png": "image/png",
+          "svg": "image/svg+xml"}  # fmt: skip
+
+Ask = Mapping[Side, Generate]
+Tokenizer = Callable[[], Awaitable[Path]]
+
+
+class UnusableError(Exception):
+    """There is nothing to benchmark."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.fail = BenchmarkFailed(code=code, message=message)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One benchmark at work."""
+
+    lease: Lease
+    blobs: Blobs
+    child: Child
+    emit: Emit
+    folder: Path
+    requested: BenchmarkRequested
+
+    @property
+    def control(self) -> Control:
+        """The control document as it was claimed."""
+        return self.lease.claim.control
+
+    @property
+    def prefix(self) -> str:
+        """Where the benchmark's blobs lie."""
+        return f"{self.control.tenant}/{self.control.subject}"
+
+    def event(self, data: Any, *key: str | int) -> Event:
+        """Return an event of this benchmark."""
+        id, control = derived_id(self.control.subject, *key), self.control
+        return make(data, subject=control.subject, tenant=control.tenant, id=id, cause=control.inputs["event_id"])
+
+
+async def work(
+    lease: Lease, blobs: Blobs, child: Child, emit: Emit, scratch: Path, ask: Ask, tokenizer: Tokenizer, now: str
+) -> list[Event]:
+    """Return `benchmark.completed` or `benchmark.failed` for the benchmark that `lease` holds.
+
+    `ask` are the models as they are served, `tokenizer` fetches the base's tokenizer.json, `now` is an ISO 8601 time.
+    Blobs: suite.jsonl, answers/{side}-{part}.jsonl, and the files of the result. Raises UnavailableError when serving
+    is away: what was answered is recorded and not asked again.
+    """
+    control = lease.claim.control
+    folder = (scratch / f"{control.subject}-{lease.claim.fence}").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    requested = BenchmarkRequested.model_validate(control.inputs["requested"])
+    bench = Bench(lease, blobs, child, emit, folder, requested)
+    try:
+        questions = await _questions(bench, await tokenizer())
+        await emit(bench.event(BenchmarkStarted(total=len(questions) * len(ask)), "benchmark.started"))
+        answers = await _asked(bench, questions, ask)
+        return [await _conclude(bench, answers, await lease.record("created_at", now))]
+    except UnusableError as error:
+        return [core.failed(control.subject, control.tenant, control.inputs["event_id"], error.fail)]
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+async def _questions(bench: Bench, tokenizer: Path) -> list[Question]:
+    """Return the questions, which are fixed by the first attempt."""
+    key, out = f"{bench.prefix}/suite.jsonl", bench.folder / "suite.jsonl"
+    if await bench.blobs.stat(key) is None:
+        inputs = bench.control.inputs
+        spec: dict[str, Any] = {
+            "suite": bench.requested.suite.model_dump(mode="json"),
+            "tokenizer": str(tokenizer),
+            "context": inputs["context"],
+            "out": str(out),
+            **dict.fromkeys(("rows", "lineage", "held_out", "held_out_lineage", "validation")),
+        }
+        for name, blob in _sources(inputs).items():
+            spec[name] = str(await _fetched(bench, blob, f"{name}.jsonl"))
+        await _run(bench, SUITE, spec)
+        await bench.blobs.store(key, out, _MEDIA["jsonl"])
+    lines = (await bench.blobs.get(key)).splitlines()
+    out.write_bytes(b"".join(line + b"\n" for line in lines))
+    questions = await asyncio.to_thread(lambda: [Question.model_validate_json(line) for line in lines])
+    if not questions:
+        text = (
+            "There is nothing to ask: no rows are held out, and none were asked for. Name other tasks or another file."
+        )
+        raise UnusableError("nothing_to_ask", text)
+    return questions
+
+
+def _sources(inputs: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the blobs that questions are made of."""
+    found: dict[str, Mapping[str, Any]] = {}
+    rows, validation = inputs["rows"], inputs["validation"]
+    if rows:
+        found["rows"] = rows["blob"]
+        if rows["lineage"]:
+            found["lineage"] = rows["lineage"]
+        if rows["held_out"]:
+            key = rows["held_out"]["key"].removesuffix(".jsonl") + ".lineage.jsonl"
+            found |= {"held_out": rows["held_out"], "held_out_lineage": {"key": key}}
+    if validation:
+        found["validation"] = validation["blob"]
+    return found
+
+
+async def _asked(bench: Bench, questions: Sequence[Question], ask: Ask) -> dict[Side, list[Path]]:
+    """Return the files of answers of each side; parts that are recorded are not asked again."""
+    parts = [questions[start : start + PART] for start in range(0, len(questions), PART)]
+    total, done = len(questions) * len(ask), 0
+    files: dict[Side, list[Path]] = {side: [] for side in ask}
+    for number, part in enumerate(parts):
+        for side in (each for each in SIDES if each in ask):  # side by side, so that both meet the same weather
+            key = f"{bench.prefix}/answers/{side}-{number:05d}.jsonl"
+            if await bench.blobs.stat(key) is None:
+                lines = await asyncio.gather(*(_answer(ask[side], question) for question in part))
+                data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+                with suppress(BlobExistsError):  # an attempt that lost its lease was faster; what is recorded is used
+                    await bench.blobs.put(key, data, _MEDIA["jsonl"], exclusive=True)
+                progress = BenchmarkProgressed(done=done + len(part), total=total)
+                await bench.emit(bench.event(progress, "benchmark.progressed", side, number))
+            done += len(part)
+            path = bench.folder / f"{side}-{number:05d}.jsonl"
+            path.write_bytes(await bench.blobs.get(key))
+            files[side].append(path)
+    return files
+
+
+async def _answer(model: Generate, question: Question) -> dict[str, str]:
+    """Return what a model says, or why it cannot be asked that: then nothing is scored, which is not 0."""
+    body: dict[str, Any] = {
+        "model": model.model,
+        "messages": [dict(message) for message in question.messages],
+        "temperature": 0,
+        "max_tokens": question.max_tokens,
+    }
+    if question.tools:
+        body["tools"] = [dict(tool) for tool in question.tools]
+    try:
+        return {"id": question.id, "said": await model(body)}
+    except RefusedError as error:
+        return {"id": question.id, "error": str(error)}
+
+
+async def _conclude(bench: Bench, answers: Mapping[Side, Sequence[Path]], created_at: str) -> Event:
+    """Score, report, store, and return the ending."""
+    inputs, requested = bench.control.inputs, bench.requested
+    rows = inputs["rows"] or {}
+    metrics = await _fetched(bench, inputs["metrics"], "metrics.csv") if inputs["metrics"] else None
+    out = bench.folder / "result"
+    out.mkdir()
+    suite = await bench.blobs.get(f"{bench.prefix}/suite.jsonl")
+    spec = {
+        "questions": str(bench.folder / "suite.jsonl"),
+        "answers": {side: [str(path) for path in paths] for side, paths in answers.items()},
+        "harness": None,
+        "metrics": str(metrics) if metrics else None,
+        "folder": str(out),
+        "head": {
+            "benchmark": bench.control.subject,
+            "job": requested.job,
+            "models": {side: model.name for side, model in requested.models.items()},
+            "created_at": created_at,
+            "config": {
+                "seed": requested.suite.seed,
+                "temperature": 0,
+                "tasks": ", ".join(requested.suite.tasks),
+                "questions_sha256": sha256(suite),
+                **{f"{side}_manifest": model.manifest.sha256 for side, model in requested.models.items()},
+            },
+            "dataset": {name: rows.get(name) for name in ("file", "rows", "held_out_rows", "coverage", "generator")},
+        },
+    }
+    found = json.loads(await _run(bench, CONCLUDE, spec))
+    stored = {
+        path.name: await bench.blobs.store(f"{bench.prefix}/{path.name}", path, _MEDIA[path.suffix[1:]])
+        for path in sorted(out.iterdir())
+    }
+    completed = BenchmarkCompleted(
+        result=stored["result.json"],
+        items=stored["items.jsonl"],
+        report=stored["report.html"],
+        verdict=found["verdict"],
+        sentence=found["sentence"],
+        scores=found["scores"],
+    )
+    return bench.event(completed, "end")
+
+
+async def _run(bench: Bench, module: str, spec: Mapping[str, Any]) -> str:
+    path = bench.folder / f"{module.rpartition('.')[2]}.json"
+    path.write_text(json.dumps(spec), encoding="utf-8")
+    result = await bench.child.run(module, path, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
+    if result.code < 0 or result.code == _TOO_LARGE:
+        raise UnusableError("too_large", "The benchmark does not fit the limits of memory and time. Ask fewer items.")
+    if result.code:
+        raise RuntimeError(f"{module} ended with status {result.code}: {result.stderr[-2000:]}")
+    return result.stdout.decode()
+
+
+async def _fetched(bench: Bench, blob: Mapping[str, Any], name: str) -> Path:
+    path = bench.folder / name
+    if "sha256" in blob:
+        await bench.blobs.fetch(BlobRef.model_validate(blob), path)
+    else:
+        path.write_bytes(await bench.blobs.get(blob["key"]))
+    return path
+
+
+def exhausted(claim: Claim, why: str) -> list[Event]:
+    """Return the ending of a benchmark that failed too often."""
+    text = f"The benchmark could not be made, for a reason of the platform's own: {why[:500]}. Request it again."
+    fail = BenchmarkFailed(code="benchmark_failed", message=text)
+    return [core.failed(claim.subject, claim.control.tenant, None, fail)]

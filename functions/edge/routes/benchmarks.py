@@ -1,0 +1,185 @@
+"""/v1/benchmarks, /v1/fine_tuning/jobs/{id}/benchmarks, /v1/evaluate: how good a model is, beside its base."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from contracts.documents.models import PUBLIC, model_id
+from contracts.envelope import derived_id, make
+from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested
+from contracts.ports import BlobNotFoundError, Reservation
+from contracts.wire import benchmarks as wire
+from contracts.wire import openai
+from functions.edge import benchmarks, core
+from functions.edge.context import (
+    deps,
+    end,
+    find_page,
+    new_object_id,
+    owned,
+    publish,
+    read_json,
+    reply,
+    reply_reserved,
+    reserve,
+    tenant,
+    visible_model,
+)
+from functions.edge.fields import Fields
+from functions.edge.refusals import ApiError, missing, no_file, no_model
+from functions.edge.routes.jobs import find_job
+
+MOST_MODELS = 8
+
+
+async def create_of_job(request: Request) -> Response:
+    """POST /fine_tuning/jobs/{id}/benchmarks {tasks?, harness?, items?, grid?, seed?}."""
+    job, asked = await find_job(request), benchmarks.suite(await _body(request))
+    base = await deps(request).documents.get("models", model_id(PUBLIC, job["created"]["model"]))
+    reservation, view = await _requested(request, benchmarks.of_job(job, base, asked))
+    return await reply_reserved(request, reservation, wire.benchmark(view))
+
+
+async def create(request: Request) -> Response:
+    """POST /benchmarks {model, file?, tasks?, harness?, items?, grid?, seed?}."""
+    body = await _body(request)
+    name = Fields(body).required("model", 512)
+    reservation, view = await _requested(request, await _of_model(request, body, name))
+    return await reply_reserved(request, reservation, wire.benchmark(view))
+
+
+async def evaluate(request: Request) -> Response:
+    """POST /evaluate {file, model | models, items?, seed?}: how well models answer from your own documents."""
+    body = {**await _body(request), "tasks": ["documents"]}
+    given = body.get("models", [body["model"]] if body.get("model") else None)
+    if not given:
+        raise missing("models")
+    if not body.get("file"):
+        raise missing("file")
+    if not isinstance(given, list) or not 1 <= len(given) <= MOST_MODELS:
+        raise ApiError(f"Expected 1 to {MOST_MODELS} names of models.", param="models", code="invalid_value")
+    names = [Fields({"models": name}).required("models", 512) for name in given]
+    asked = [await _of_model(request, body, name) for name in names]
+    views = [(await _requested(request, each))[1] for each in asked]
+    return reply(openai.page([wire.benchmark(view) for view in views], False))
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """Return the request's JSON object; an empty body asks for what is usual."""
+    return await read_json(request) if int(request.headers.get("content-length") or 0) else {}
+
+
+async def _of_model(request: Request, body: dict[str, Any], name: str) -> BenchmarkRequested:
+    view = await visible_model(request, name)
+    if view is None:
+        raise no_model(name)
+    file = Fields(body).text("file", 128)
+    if file is None and view["job"]:
+        job = await owned(request, "jobs", view["job"])
+        file = job["created"]["training_file"] if job else None
+    if file is not None:
+        found = await owned(request, "files", file)
+        if found is None or found["deleted"]:
+            raise no_file(file)
+    base = await visible_model(request, view["base_name"]) if view["base_name"] else None
+    return benchmarks.of_model(name, view, base, file, benchmarks.suite(body))
+
+
+async def _requested(request: Request, data: BenchmarkRequested) -> tuple[Reservation, dict[str, Any]]:
+    """Publish the request under its reserved id; returns the benchmark."""
+    reservation = await reserve(request, "benchmarks", data.model_dump(mode="json"), new_object_id(request, "bench-"))
+    id = reservation.id
+    view = await owned(request, "benchmarks", id) if reservation.state == "adopted" else None
+    if view is None:
+        event = make(data, subject=id, tenant=tenant(request), id=derived_id(id, "benchmark.requested"))
+        await publish(request, event)
+        view = await _find(request, id)
+    return reservation, view
+
+
+async def _find(request: Request, id: str | None = None) -> dict[str, Any]:
+    name: str = id or request.path_params["id"]
+    view = await owned(request, "benchmarks", name)
+    if view is None:
+        raise benchmarks.no_benchmark(name)
+    return view
+
+
+async def list_all(request: Request) -> Response:
+    """GET /benchmarks: newest first."""
+    return await _page(request, {})
+
+
+async def list_of_job(request: Request) -> Response:
+    """GET /fine_tuning/jobs/{id}/benchmarks: newest first."""
+    return await _page(request, {"job": (await find_job(request))["id"]})
+
+
+async def _page(request: Request, where: dict[str, Any]) -> Response:
+    asked = core.window(request.query_params, default=20, most=100)
+    views, more = await find_page(request, "benchmarks", where, asked)
+    return reply(openai.page([wire.benchmark(view) for view in views], more))
+
+
+async def retrieve(request: Request) -> Response:
+    """GET /benchmarks/{id}."""
+    return reply(wire.benchmark(await _find(request)))
+
+
+async def cancel(request: Request) -> Response:
+    """POST /benchmarks/{id}/cancel: end it at once, unless somebody ended it first."""
+    view = await _find(request)
+    benchmarks.check_cancel(view)
+    data = BenchmarkFailed(code="cancelled", message="Somebody wanted it so.")
+    event = make(data, subject=view["id"], tenant=tenant(request), id=derived_id(view["id"], "end"))
+    await end(request, "benchmark", event)
+    return reply(wire.benchmark(await _find(request)))
+
+
+async def report(request: Request) -> Response:
+    """GET /benchmarks/{id}/report: one HTML page that needs nothing beside it."""
+    return await _blob(request, "report", "text/html; charset=utf-8")
+
+
+async def result(request: Request) -> Response:
+    """GET /benchmarks/{id}/result: everything that was found, as JSON."""
+    return await _blob(request, "result", "application/json")
+
+
+async def items(request: Request) -> Response:
+    """GET /benchmarks/{id}/items: every question with what was said and its scores, as JSON lines."""
+    return await _blob(request, "items", "application/jsonl")
+
+
+async def _blob(request: Request, name: str, media_type: str) -> Response:
+    view = await _find(request)
+    if not view["completed"]:
+        raise benchmarks.not_completed(view)
+    key, blobs = view["completed"][name]["key"], deps(request).blobs
+    stat = await blobs.stat(key)
+    if stat is None:
+        raise BlobNotFoundError(key)
+    # The page holds what models and documents say: whatever slipped through its escaping must not run as this origin.
+    safe = {"content-security-policy": "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; "
+            "script-src 'unsafe-inline'; img-src data:", "x-content-type-options": "nosniff"}  # fmt: skip
+    return StreamingResponse(
+        blobs.stream(key), headers={"content-length": str(stat.bytes), **safe}, media_type=media_type
+    )
+
+
+ROUTES = [
+    Route("/v1/fine_tuning/jobs/{id}/benchmarks", create_of_job, methods=["POST"]),
+    Route("/v1/fine_tuning/jobs/{id}/benchmarks", list_of_job, methods=["GET"]),
+    Route("/v1/benchmarks", create, methods=["POST"]),
+    Route("/v1/benchmarks", list_all, methods=["GET"]),
+    Route("/v1/benchmarks/{id}", retrieve, methods=["GET"]),
+    Route("/v1/benchmarks/{id}/cancel", cancel, methods=["POST"]),
+    Route("/v1/benchmarks/{id}/report", report, methods=["GET"]),
+    Route("/v1/benchmarks/{id}/result", result, methods=["GET"]),
+    Route("/v1/benchmarks/{id}/items", items, methods=["GET"]),
+    Route("/v1/evaluate", evaluate, methods=["POST"]),
+]

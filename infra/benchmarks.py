@@ -1,0 +1,69 @@
+"""The function that benchmarks models, put together: subscriptions and its stage."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from contracts.benchmarks import Side
+from contracts.envelope import Event
+from contracts.events.benchmarks import BenchmarkRequested, Suite
+from contracts.manifest import ManifestRef
+from contracts.ports import Bell, Child, Generate, Lease
+from functions.benchmark_model import handler
+from functions.benchmark_model import work as benchmark
+from infra.adapters.generator import HttpGenerate
+from infra.adapters.http import MANIFEST_HEADER
+from infra.adapters.kafka import Subscription
+from infra.corpus import tokenizer_file
+from infra.settings import Settings
+from infra.work import Stage
+from infra.world import World, needed
+
+
+def subscriptions(
+    here: World, bell: Bell, publish: Callable[..., Awaitable[None]], settings: Settings
+) -> tuple[Subscription, ...]:
+    """Return who reacts to what."""
+    suite = Suite(items=settings.benchmark_items) if settings.benchmarks == "default" else None
+    deps = handler.Deps(here.documents, here.controls, here.emit, publish, bell, suite)
+
+    async def react(event: Event) -> None:
+        if event.type == "job.succeeded":
+            await handler.on_job_succeeded(event, deps)
+        else:
+            await handler.on_benchmark_requested(event, deps)
+
+    return (Subscription("benchmark_model", ("job.succeeded", "benchmark.requested"), react),)
+
+
+def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage:
+    """Return the long work."""
+    served = Served(needed(settings.inference_url, "inference_url"))
+
+    async def work(lease: Lease) -> Sequence[Event]:
+        requested = BenchmarkRequested.model_validate(lease.claim.control.inputs["requested"])
+        ask: Mapping[Side, Generate] = {
+            side: served.model(each.name, each.manifest) for side, each in requested.models.items()
+        }
+        tokenizer = partial(tokenizer_file, here, requested.base_name, settings.cache)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return await benchmark.work(lease, here.blobs, child, here.emit, scratch, ask, tokenizer, now)
+
+    return Stage(handler.STAGE, work, benchmark.exhausted, {})
+
+
+class Served:
+    """The serving process, asked for any model by its manifest; connections are shared."""
+
+    def __init__(self, url: str) -> None:
+        self._url, self._models = f"{url}/v1", dict[str, HttpGenerate]()
+
+    def model(self, name: str, manifest: ManifestRef) -> HttpGenerate:
+        """Return a model as it is served."""
+        if manifest.sha256 not in self._models:
+            headers = {MANIFEST_HEADER: f"{manifest.key}#{manifest.sha256}"}
+            self._models[manifest.sha256] = HttpGenerate(self._url, name, more_headers=headers)
+        return self._models[manifest.sha256]

@@ -1,0 +1,68 @@
+"""P4: base and tuned are asked the same on the stack; kill -9 on the way asks nothing twice; the report says so."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+
+from contracts.benchmarks import Item, Result
+from tests.e2e import support
+from tests.e2e.support import User
+from tests.e2e.test_documents import archive, checked, upload
+from tests.functional.test_benchmark_model import plain
+from tests.stack import Stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def ended(user: User, id: str) -> dict[str, Any] | None:
+    """Return a benchmark that has ended."""
+    found: dict[str, Any] = user.get(f"/benchmarks/{id}").json()
+    return found if found["status"] not in ("queued", "running") else None
+
+
+def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: Stack) -> None:
+    file = upload(user, archive(6))
+    checked(user, file)
+    job = user.job(file, batch_size=8)
+    user.wait(job, "succeeded")
+    grid = {"chunks": [2, 3, 4], "positions": [0, 0.5, 1], "per_cell": 2}
+    asked = {"tasks": ["documents", "trained", "closed_book", "needle"], "grid": grid}
+    url, headers = f"{stack.base_url}/fine_tuning/jobs/{job}/benchmarks", {"authorization": f"Bearer {stack.api_key}"}
+    made = httpx.post(url, json=asked, headers=headers, timeout=30, trust_env=False).json()
+
+    def begun() -> bool:
+        found = user.get(f"/benchmarks/{made['id']}").json()["progress"]
+        return bool(found["answered"])
+
+    support.until(begun, "the first answers", every=0.02)
+    before = stack.process("worker").restarts
+    stack.kill("worker", signal.SIGKILL)
+    support.restarted(stack, "worker", before)
+    done = support.until(lambda: ended(user, made["id"]), f"the end of {made['id']}")
+    assert done["status"] == "completed", done
+    result = Result.model_validate(user.get(f"/benchmarks/{made['id']}/result").json())
+    tasks = {task.name: task for task in result.tasks}
+    assert {"documents", "no_context", "trained", "closed_book", "needle", "needle_absent"} <= set(tasks)
+    lines = user.get(f"/benchmarks/{made['id']}/items").text.splitlines()
+    items = [Item.model_validate(json.loads(line)) for line in lines]
+    assert not [id for id, count in Counter(item.id for item in items).items() if count > 1]
+    assert done["progress"]["total"] == 2 * len(items)
+    cells = [cell for cell in tasks["needle"].cells if len(cell.by) == 4]
+    assert {cell.by["chunks"] for cell in cells} == {2, 3, 4}
+    assert len({cell.by["length"] for cell in cells}) == 3
+    assert {cell.by["distractors"] for cell in cells} == {"random", "hard"}
+    assert result.losses, "the job's own losses are there to draw"
+    bare = tasks["no_context"].scores["tuned"].estimate
+    assert bare is not None
+    assert bare.value <= 0.2, "nobody knows a held-out section by heart"
+    page = user.get(f"/benchmarks/{made['id']}/report").text
+    assert result.sentence in plain(page)
+    assert len(page.encode()) < 2 * 2**20
+    events = support.about(support.log_of(stack), made["id"])
+    assert len({event.id for event in events if event.type == "benchmark.completed"}) == 1

@@ -1,0 +1,295 @@
+"""A benchmark as in operation: questions fixed by a child, answers recorded in parts, score and report by a child."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from contracts import asking
+from contracts.benchmarks import Item, Result, Side
+from contracts.blobs import BlobRef
+from contracts.controls import Claim, Control
+from contracts.corpus import RowOrigin, Span
+from contracts.events.benchmarks import (
+    BenchmarkCompleted,
+    BenchmarkedModel,
+    BenchmarkFailed,
+    BenchmarkProgressed,
+    BenchmarkRequested,
+    BenchmarkStarted,
+    Grid,
+    Suite,
+)
+from contracts.manifest import ManifestRef
+from contracts.ports import RefusedError, UnavailableError
+from functions.benchmark_model import work as benchmark
+from functions.benchmark_model.core import Question
+from infra.adapters.child import ProcessChild
+from infra.adapters.memory import MemoryBlobs, MemoryEmit
+
+BENCH = "bench-" + "b" * 32
+TOKENIZER = Path(__file__).parents[2] / "infra" / "demo" / "base" / "tokenizer.json"
+MANIFEST = ManifestRef(key="local/m/manifest.json", sha256="a" * 64)
+CSV = b"step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy,a,b\n1,2.5,0.1,,,,\n2,1.5,0.2,1.75,0.3,,\n"
+
+
+def origin(number: int, chunk: int, shown: list[int], position: int | None) -> RowOrigin:
+    return RowOrigin(
+        line=number + 1,
+        example=f"row-{number}",
+        document="doc-1",
+        path="pumps.pdf",
+        sha256="d" * 64,
+        chunk=f"chunk-{chunk}",
+        quote="q" if position is not None else "",
+        span=Span(page=1 + chunk // 4, start=0, end=1) if position is not None else None,
+        distractors=tuple(f"chunk-{each}" for place, each in enumerate(shown) if place != position),
+        position=position,
+        variant=0,
+        generator="extractive",
+    )
+
+
+def passage(chunk: int) -> str:
+    return f"The pump P{chunk} weighs {100 + chunk} kg and stands in hall {chunk}."
+
+
+def row(chunk: int, shown: list[int], absent: bool = False) -> dict[str, Any]:
+    user = asking.asked([passage(each) for each in shown], f"How much does the pump P{chunk} weigh?")
+    answer = asking.REFUSAL if absent else f"{100 + chunk} kg"
+    texts = (("system", "Answer briefly from the context."), ("user", user), ("assistant", answer))
+    return {"messages": [{"role": role, "content": content} for role, content in texts], "line": 1}
+
+
+class Model:
+    """A model that reads, knows nothing, or is away after so many answers."""
+
+    def __init__(self, reads: bool, away_after: int | None = None) -> None:
+        self.model, self.reads, self.away_after = "m", reads, away_after
+        self.asked: Counter[str] = Counter()
+
+    async def __call__(self, body: Mapping[str, Any]) -> str:
+        if self.away_after is not None and self.asked.total() >= self.away_after:
+            raise UnavailableError("serving")
+        content = body["messages"][-1]["content"]
+        self.asked[json.dumps(body["messages"])] += 1
+        assert body["temperature"] == 0
+        if "P13 weigh?" in content:
+            raise RefusedError(400, "the context is too long")
+        pump = re.findall(r"pump (P\d+) weigh\?", content)[0]
+        found = re.search(rf"pump {pump} weighs (\d+ kg)", content)
+        if not self.reads:
+            return "7 kg"
+        return found[1] if found else asking.REFUSAL
+
+
+class World:
+    """A data set with held-out rows, and the lease on its benchmark."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.blobs, self.emit, self.tmp = MemoryBlobs(), MemoryEmit(), tmp_path
+        self.recorded: dict[str, Any] = {}
+        self.fence = 0
+
+    async def put(self, name: str, lines: list[str]) -> BlobRef:
+        return await self.blobs.put(f"local/file-1/{name}", "".join(f"{line}\n" for line in lines).encode())
+
+    async def data_set(self) -> dict[str, Any]:
+        held = [(chunk, [chunk, (chunk + 1) % 24, (chunk + 2) % 24]) for chunk in range(24)]
+        absent = [(chunk, [(chunk + 1) % 24, (chunk + 2) % 24]) for chunk in range(4)]
+        rows = [json.dumps(row(chunk, shown)) for chunk, shown in held]
+        origins = [origin(n, chunk, shown, 0).model_dump_json() for n, (chunk, shown) in enumerate(held)]
+        rows += [json.dumps(row(chunk, shown, absent=True)) for chunk, shown in absent]
+        origins += [origin(50 + n, chunk, shown, None).model_dump_json() for n, (chunk, shown) in enumerate(absent)]
+        train = [(chunk, [chunk, chunk + 1]) for chunk in range(40, 60)]
+        return {
+            "file": "file-1",
+            "blob": (await self.put("rows.jsonl", [json.dumps(row(*each)) for each in train])).model_dump(),
+            "lineage": (
+                await self.put(
+                    "lineage.jsonl",
+                    [origin(n, chunk, shown, 0).model_dump_json() for n, (chunk, shown) in enumerate(train)],
+                )
+            ).model_dump(),
+            "held_out": (await self.put("held_out.jsonl", rows)).model_dump(),
+            "rows": 20,
+            "held_out_rows": len(rows),
+            "coverage": 1.0,
+            "generator": "extractive",
+        } | {"_": await self.put("held_out.lineage.jsonl", origins)}
+
+    async def lease(self, suite: Suite) -> Any:
+        self.fence += 1
+        rows = await self.data_set()
+        rows.pop("_")
+        requested = BenchmarkRequested(
+            models={
+                "base": BenchmarkedModel(name="base", manifest=MANIFEST),
+                "tuned": BenchmarkedModel(name="ft:base", manifest=MANIFEST),
+            },
+            base_name="base",
+            file="file-1",
+            suite=suite,
+        )
+        metrics = await self.blobs.put("local/file-2/content", CSV)
+        inputs = {
+            "event_id": "e1",
+            "requested": requested.model_dump(mode="json"),
+            "base": MANIFEST.model_dump(),
+            "context": 512,
+            "rows": rows,
+            "validation": None,
+            "metrics": metrics.model_dump(),
+        }
+        control = Control(BENCH, "local", "benchmark", True, 1, "run", self.fence, self.fence, "test", True, 0, inputs)
+
+        async def record(name: str, value: Any) -> Any:
+            return self.recorded.setdefault(name, value)
+
+        return SimpleNamespace(claim=Claim(control, self.fence, "n"), control=control, record=record)
+
+    async def run(self, suite: Suite, base: Model, tuned: Model) -> Any:
+        async def tokenizer() -> Path:
+            return TOKENIZER
+
+        ask: dict[Side, Any] = {"base": base, "tuned": tuned}
+        work = benchmark.work(
+            await self.lease(suite), self.blobs, ProcessChild(), self.emit, self.tmp, ask, tokenizer,
+            f"2026-01-01T00:00:0{self.fence}+00:00",
+        )  # fmt: skip
+        (event,) = await work
+        return event
+
+    async def json(self, name: str) -> Any:
+        return json.loads(await self.blobs.get(f"local/{BENCH}/{name}"))
+
+    async def questions(self) -> list[Question]:
+        lines = (await self.blobs.get(f"local/{BENCH}/suite.jsonl")).splitlines()
+        return [Question.model_validate_json(line) for line in lines]
+
+
+def plain(page: str) -> str:
+    """Return what a reader of a page sees."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def test_base_and_tuned_are_asked_the_same_and_the_one_that_reads_is_better(world: World) -> None:
+    base, tuned = Model(reads=False), Model(reads=True)
+    event = await world.run(Suite(), base, tuned)
+    assert isinstance(event.data, BenchmarkCompleted)
+    assert event.data.verdict == "better"
+    assert base.asked == tuned.asked
+    assert set(base.asked.values()) == {1}
+    result = Result.model_validate(await world.json("result.json"))
+    tasks = {task.name: task for task in result.tasks}
+    assert set(tasks) == {"documents", "no_context", "absent", "trained"}
+    documents = tasks["documents"]
+    assert (documents.scores["tuned"].n, documents.scores["tuned"].unscored) == (23, 1), "P13 could not be asked"
+    tuned_score, base_score = documents.scores["tuned"].estimate, documents.scores["base"].estimate
+    assert tuned_score is not None
+    assert base_score is not None
+    assert (tuned_score.value, base_score.value) == (1.0, 0.0)
+    assert documents.difference is not None
+    assert (documents.difference.better, documents.difference.worse) == (23, 0)
+    pages = {cell.by["page"] for cell in documents.cells if "page" in cell.by}
+    assert pages == {1, 2, 3, 4, 5, 6}
+    bare = tasks["no_context"].scores["tuned"].estimate
+    assert bare is not None
+    assert bare.value == 0.0, "without its context nothing is known: the control behaves"
+    refused = tasks["absent"].scores["tuned"].estimate
+    assert refused is not None
+    assert refused.value == 1.0
+    assert [(loss.step, loss.valid_loss) for loss in result.losses] == [(1, None), (2, 1.75)]
+    items = [
+        Item.model_validate_json(line) for line in (await world.blobs.get(f"local/{BENCH}/items.jsonl")).splitlines()
+    ]
+    assert len(items) == len({item.id for item in items}) == 24 + 24 + 4 + 20
+    page = (await world.blobs.get(f"local/{BENCH}/report.html")).decode()
+    assert event.data.sentence in plain(page)
+    kinds = [each.type for each in world.emit.events]
+    assert kinds[0] == "benchmark.started"
+    assert set(kinds[1:]) == {"benchmark.progressed"}
+    started, last = world.emit.events[0].data, world.emit.events[-1].data
+    assert isinstance(started, BenchmarkStarted)
+    assert isinstance(last, BenchmarkProgressed)
+    assert (last.done, last.total) == (started.total, 144)
+
+
+async def test_what_was_answered_before_serving_went_away_is_not_asked_again_and_ends_the_same(world: World) -> None:
+    suite = Suite()
+    base, tuned = Model(reads=False), Model(reads=True, away_after=40)
+    with pytest.raises(UnavailableError):
+        await world.run(suite, base, tuned)
+    recorded = await world.blobs.list(f"local/{BENCH}/answers/")
+    assert recorded
+    before = {message for message, count in base.asked.items() if count}
+    again_base, again_tuned = Model(reads=False), Model(reads=True)
+    event = await world.run(suite, again_base, again_tuned)
+    questions = await world.questions()
+    kept = {line["id"] for key in recorded if "/base-" in key
+            for line in map(json.loads, (await world.blobs.get(key)).splitlines())}  # fmt: skip
+    assert kept
+    asked_again = set(again_base.asked)
+    assert not asked_again & {json.dumps(list(q.messages)) for q in questions if q.id in kept}
+    assert len(before | asked_again) == len(questions)
+    unbroken = World(world.tmp / "unbroken")
+    alone = await unbroken.run(suite, Model(reads=False), Model(reads=True))
+    assert event.data.scores == alone.data.scores
+    items = [await each.blobs.get(f"local/{BENCH}/items.jsonl") for each in (world, unbroken)]
+    assert items[0] == items[1]
+
+
+async def test_the_grid_has_every_cell_and_its_controls(world: World) -> None:
+    grid = Grid(lengths=(96, 160), chunks=(2, 3), positions=(0.0, 0.5, 1.0), per_cell=2)
+    event = await world.run(Suite(tasks=("needle",), grid=grid), Model(reads=False), Model(reads=True))
+    assert isinstance(event.data, BenchmarkCompleted), event.data
+    questions = [each for each in await world.questions() if each.task == "needle"]
+    cells = Counter(tuple(sorted(question.by.items())) for question in questions)
+    lengths, chunks = {question.by["length"] for question in questions}, {q.by["chunks"] for q in questions}
+    assert (lengths, chunks) == ({96, 160}, {2, 3})
+    assert {question.by["distractors"] for question in questions} == {"random", "hard"}
+    assert {question.by["position"] for question in questions} == {"0", "0.5", "1"}
+    assert set(cells.values()) <= {1, 2}
+    for question in questions:
+        passages, _ = asking.read(question.messages[-1]["content"])
+        assert len(passages) == question.by["chunks"]
+        holding = [place for place, text in enumerate(passages) if question.answer in text]
+        assert holding == [round(float(question.by["position"]) * (len(passages) - 1))]
+    absent = [each for each in await world.questions() if each.task == "needle_absent"]
+    assert absent
+    for each in absent:
+        assert f"{' '.join(each.question.split()[4:6])} weighs".casefold() not in " ".join(each.passages).casefold()
+    result = Result.model_validate(await world.json("result.json"))
+    needle = next(task for task in result.tasks if task.name == "needle")
+    score = needle.scores["tuned"].estimate
+    assert score is not None
+    assert score.value == 1.0
+    assert {tuple(sorted(cell.by)) for cell in needle.cells} >= {("length",), ("chunks",), ("position",)}
+
+
+async def test_a_benchmark_without_a_question_says_so(world: World) -> None:
+    suite = Suite(tasks=("documents",))
+    lease = await world.lease(suite)
+    lease.claim.control.inputs["rows"] = None
+
+    async def tokenizer() -> Path:
+        return TOKENIZER
+
+    work = benchmark.work(lease, world.blobs, ProcessChild(), world.emit, world.tmp, {}, tokenizer, "now")
+    (event,) = await work
+    assert isinstance(event.data, BenchmarkFailed)
+    assert event.data.code == "nothing_to_ask"
+    assert not [each for each in world.emit.events if each.type == "benchmark.started"]
