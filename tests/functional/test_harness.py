@@ -7,17 +7,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer
 
 from contracts.benchmarks import TaskResult
 from functions.benchmark_model.harness.journal import Journal
-from functions.benchmark_model.harness.lane import Direct, Request
+from functions.benchmark_model.harness.lane import Direct, Request, doubtful
 from functions.generate_text.app import create_app
 from infra.adapters.memory import MemoryBlobs
 from tests.bundle import build
@@ -201,39 +202,40 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield journal
 
 
-def letters(lm: Direct) -> list[Request]:
+def short(lm: Direct, choices: Sequence[str]) -> list[Request]:
     prompts = [f"{'Some words before. ' * (n % 7)}Which is it, {n}?\nAnswer:" for n in range(40)]
-    return [((prompt, f" {letter}"), *lm._encode_pair(prompt, f" {letter}")) for prompt in prompts for letter in "ABCD"]
+    return [((text, f" {choice}"), *lm._encode_pair(text, f" {choice}")) for text in prompts for choice in choices]
 
 
-@pytest.mark.filterwarnings("ignore:.*torch_dtype.*")
-def test_letters_score_at_the_last_position_what_they_score_at_all_of_them(journal: Journal, tmp_path: Path) -> None:
+@pytest.mark.parametrize("letters", ["ABCD", ("(A)", "(B)", "(C)", "(D)"), ("yes", "no")])
+def test_short_choices_score_at_their_positions_what_they_score_at_all_of_them(
+    letters: Sequence[str], journal: Journal, tmp_path: Path
+) -> None:
     lm = Direct(pretrained=str(BASE), device="cpu", batch_size=16)
     lm.journal = journal
-    requests = letters(lm)
-    assert all(len(choice) == 1 for _, _, choice in requests)
-    short = lm._loglikelihood_tokens(requests)
+    requests = short(lm, letters)
+    ours = lm._loglikelihood_tokens(requests)
     with Journal(tmp_path / "other.jsonl", "x") as lm.journal:
         lm.direct = False
-        full = lm._loglikelihood_tokens(requests)
-    assert [greedy for _, greedy in short] == [greedy for _, greedy in full]
-    for at in range(0, len(requests), 4):
-        ours, theirs = short[at : at + 4], full[at : at + 4]
-        assert max(range(4), key=lambda i: ours[i][0]) == max(range(4), key=lambda i: theirs[i][0])
-    assert max(abs(a - b) for (a, _), (b, _) in zip(short, full, strict=True)) < 1e-5
-    lm.direct = True
-    assert lm._letters(requests[:64]) is not None
+        theirs = lm._loglikelihood_tokens(requests)
+    assert theirs == HFLM._loglikelihood_tokens(lm, requests, disable_tqdm=True)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
+    number = len(letters)
+    for at in range(0, len(requests), number):
+        a, b = ([value for value, _ in said[at : at + number]] for said in (ours, theirs))
+        assert a.index(max(a)) == b.index(max(b))
+    assert max(abs(a - b) for (a, _), (b, _) in zip(ours, theirs, strict=True)) < 1e-5
+    assert lm._last(requests[: 4 * number]) is not None
 
 
-@pytest.mark.filterwarnings("ignore:.*torch_dtype.*")
-def test_letters_that_lie_too_close_take_lm_evals_way(journal: Journal) -> None:
+def test_choices_that_lie_too_close_are_asked_in_lm_evals_way(journal: Journal) -> None:
     lm = Direct(pretrained=str(BASE), device="cpu", batch_size=16)
     lm.journal = journal
     with torch.no_grad():
         lm.model.get_output_embeddings().weight.zero_()
-    requests = letters(lm)[:16]
-    assert lm._letters(requests) is None
-    assert {value for value, _ in lm._loglikelihood_tokens(requests)} == {pytest.approx(-torch.tensor(1024.0).log())}
+    requests = short(lm, "ABCD")[:16]
+    assert doubtful(requests, dict(enumerate(lm._last(requests) or []))) == set(range(16))
+    assert lm._loglikelihood_tokens(requests) == HFLM._loglikelihood_tokens(lm, requests, disable_tqdm=True)
 
 
 def test_scores_over_http_are_those_in_process(

@@ -1,14 +1,15 @@
 """lm-eval's own model with two differences: each batch is kept when it is answered, and letters take a short way.
 
-A multiple-choice question whose choices are one token each needs the distribution at one position. lm-eval computes
-logits and log-softmax at all of them, most of the work where the vocabulary is large; here the output layer sees that
-position alone. Batches, padding and model are lm-eval's, so scores are too: a product of another shape may differ in
-the last bits, and where that could change a decision the batch takes lm-eval's way.
+A multiple-choice question whose choices are a few tokens each needs the distribution at as many positions. lm-eval
+computes logits and log-softmax at all of them, most of the work where the vocabulary is large; here the output layer
+sees those positions alone. Batches, padding and model are lm-eval's, so scores are too: a product of another shape may
+differ in the last bits, and what such a difference could decide is asked again in lm-eval's way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -18,10 +19,20 @@ from functions.benchmark_model.harness.journal import Journal, key
 
 Request = tuple[tuple[str, str] | None, list[int], list[int]]
 """Texts of context and continuation, and their tokens."""
-Answer = tuple[float, bool]
-"""Log-likelihood, and whether it is what the model would say."""
+Answer = tuple[float, bool, float]
+"""Log-likelihood, whether it is what the model would say, and by how much lm-eval's may differ."""
 _RECENT = 4
 """Encoded texts that are remembered."""
+_SHORT = 4
+"""Tokens of a choice that is still short."""
+_SIZES: tuple[Callable[[str], int], ...] = (
+    lambda _: 1,
+    lambda text: len(text.strip()),
+    lambda text: len(text.strip().encode()),
+)
+_UNSURE = 1e9
+_ROUNDING = 64 * torch.finfo(torch.float32).eps
+"""How far sums of products in another order may lie apart, of the largest one."""
 
 
 class Kept:
@@ -49,14 +60,20 @@ class Kept:
             self._recent[wanted] = HFLM.tok_encode(self, string, add_special_tokens, **options)
         return list(self._recent[wanted])
 
-    def _loglikelihood_tokens(self, requests: list[Request], **_options: Any) -> list[Answer]:
+    def _loglikelihood_tokens(self, requests: list[Request], **_options: Any) -> list[tuple[float, bool]]:
         answers: dict[int, Answer] = {}
-        for indices in batches(requests, int(self.batch_size)):
+        parts = list(batches(requests, int(self.batch_size)))
+        for indices in parts:
             asked = [requests[index] for index in indices]
             self.cut += sum(len(context) + len(choice) > self.max_length + 1 for _, context, choice in asked)
-            said = self._kept(asked, self._score)
-            answers.update(zip(indices, [(float(value), bool(greedy)) for value, greedy in said], strict=True))
-        return [answers[index] for index in range(len(requests))]
+            answers.update(zip(indices, self._kept(asked, self._score), strict=True))
+            self.on_batch(len(asked))
+        unsure = doubtful(requests, answers)
+        for indices in parts:
+            if unsure.intersection(indices):
+                asked = [requests[index] for index in indices]
+                answers.update(zip(indices, self._kept(asked, self._surely, "surely"), strict=True))
+        return [(float(answers[index][0]), bool(answers[index][1])) for index in range(len(requests))]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """Answer in lm-eval's own batches, each kept."""
@@ -68,6 +85,7 @@ class Kept:
                 lambda _, asked=asked: self._generate(asked),  # type: ignore[misc]
             )
             answers.update(zip(indices, said, strict=True))
+            self.on_batch(len(asked))
         return [answers[index] for index in range(len(requests))]
 
     def _prompts(self, requests: list[Any]) -> Iterator[list[int]]:
@@ -80,16 +98,18 @@ class Kept:
             size = int(self.batch_size)
             yield from (ordered[at : at + size] for at in range(0, len(ordered), size))
 
-    def _kept(self, asked: list[Any], ask: Callable[[list[Any]], list[Any]]) -> list[Any]:
-        batch = key(asked)
+    def _kept(self, asked: list[Any], ask: Callable[[list[Any]], list[Any]], way: str = "") -> list[Any]:
+        batch = key([way, *asked])
         said = self.journal.get(batch)
         if said is None:
             said = ask(asked)
             self.journal.add(batch, said)
-        self.on_batch(len(asked))
         return said
 
     def _score(self, requests: list[Request]) -> list[Answer]:
+        raise NotImplementedError
+
+    def _surely(self, requests: list[Request]) -> list[Answer]:
         raise NotImplementedError
 
     def _generate(self, requests: list[Any]) -> list[str]:
@@ -112,63 +132,87 @@ def batches(requests: Sequence[Request], size: int) -> Iterator[list[int]]:
         yield [index for group in ordered[at : at + size] for index in group]
 
 
+def doubtful(requests: Sequence[Request], answers: Mapping[int, Answer]) -> set[int]:
+    """Return the requests of every context whose choices lie so close that the difference could order them otherwise.
+
+    lm-eval compares log-likelihoods as they are, for each character and for each byte.
+    """
+    contexts: dict[str, dict[str, int]] = {}
+    for index, (texts, _, _) in enumerate(requests):
+        if texts is not None:
+            contexts.setdefault(texts[0], {})[texts[1]] = index
+    found: set[int] = set()
+    for choices in contexts.values():
+        doubt = sum(answers[index][2] for index in choices.values())
+        for size in _SIZES:
+            values = sorted(answers[index][0] / max(size(text), 1) for text, index in choices.items())
+            if doubt and any(after - before < doubt for before, after in pairwise(values)):
+                found.update(choices.values())
+    return found
+
+
 class Direct(Kept, HFLM):  # type: ignore[misc]
     """A causal model in this process."""
 
     direct = True
     """Whether letters take the short way."""
-    _last: torch.Tensor | None = None
+    _wanted: torch.Tensor | None = None
+    """Positions of each row that the output layer sees; None: all."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(backend="causal", **options)
-        self.model.get_output_embeddings().register_forward_pre_hook(self._only_last)
+        self.model.get_output_embeddings().register_forward_pre_hook(self._only_wanted)
 
-    def _only_last(self, _layer: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if self._last is None:
+    def _only_wanted(self, _layer: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if self._wanted is None:
             return None
         hidden = args[0]
-        return (hidden[torch.arange(len(hidden), device=hidden.device), self._last].unsqueeze(1), *args[1:])
+        return (hidden[torch.arange(len(hidden), device=hidden.device).unsqueeze(1), self._wanted], *args[1:])
 
     def _score(self, requests: list[Request]) -> list[Answer]:
-        if self.direct and all(len(choice) == 1 for _, _, choice in requests):
-            answers = self._letters(requests)
-            if answers is not None:
-                return answers
-        said: list[Answer] = HFLM._loglikelihood_tokens(self, requests, disable_tqdm=True)  # noqa: SLF001  its own way
-        return said
+        short = all(texts and texts[0] and len(choice) <= _SHORT for texts, _, choice in requests)
+        answers = self._last(requests) if self.direct and short else None
+        return answers or self._surely(requests)
+
+    def _surely(self, requests: list[Request]) -> list[Answer]:
+        said = HFLM._loglikelihood_tokens(self, requests, disable_tqdm=True)  # noqa: SLF001  its own way
+        return [(value, greedy, 0.0) for value, greedy in said]
 
     def _generate(self, requests: list[Any]) -> list[str]:
         said: list[str] = HFLM.generate_until(self, requests, disable_tqdm=True)
         return said
 
     @torch.no_grad()
-    def _letters(self, requests: list[Request]) -> list[Answer] | None:
-        """Score one-token choices at the last position; None where that could decide otherwise than lm-eval."""
-        contexts: dict[tuple[int, ...], list[int]] = {}
-        for index, (_, context, _) in enumerate(requests):
-            contexts.setdefault(tuple(context[-self.max_length :]), []).append(index)
-        lengths = [len(context) for context in contexts]
-        padded = [[*context, *[0] * (max(lengths) - len(context))] for context in contexts]
-        self._last = torch.tensor(lengths, device=self.device) - 1
+    def _last(self, requests: list[Request]) -> list[Answer] | None:
+        """Score short choices at their positions; None where this model's output layer is called in another way."""
+        rows: dict[tuple[int, ...], list[int]] = {}
+        for index, (_, context, choice) in enumerate(requests):
+            rows.setdefault(tuple((context + choice)[-(self.max_length + 1) : -1]), []).append(index)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        longest, width = int(lengths.max()), max(len(choice) for _, _, choice in requests)
+        padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=self.device)
+        self._wanted = (lengths.unsqueeze(1) - torch.arange(width, 0, -1, device=self.device)).clamp(min=0)
         try:
-            logits = self._model_call(torch.tensor(padded, device=self.device))
+            logits = self._model_call(padded)
         finally:
-            self._last = None
-        if logits.shape[:2] != (len(padded), 1):
-            return None  # this model's output layer is called in another way
-        logits = logits[:, 0]
+            self._wanted = None
+        if logits.shape[:2] != (len(rows), width):
+            return None
         scores = torch.nn.functional.log_softmax(logits, dim=-1, dtype=self.softmax_dtype)
-        doubt = 16 * torch.finfo(scores.dtype).eps * logits.abs().amax(dim=-1).clamp(min=1).float()
-        answers: list[Answer] = [(0.0, False)] * len(requests)
         best = scores.topk(2, dim=-1)
-        for row, indices in enumerate(contexts.values()):
-            choices = [requests[index][2][0] for index in indices]
-            found = scores[row, choices].float()
-            ordered = torch.unique(scores[row, sorted(set(choices))].float())
-            close = len(ordered) < len(set(choices)) or bool((ordered.diff() < doubt[row]).any())
-            if close or best.values[row].float().diff().abs() < doubt[row]:
-                return None
-            told = int(best.indices[row, 0])
-            for index, choice, value in zip(indices, choices, found.tolist(), strict=True):
-                answers[index] = (value, choice == told)
+        doubts = (2 * torch.finfo(scores.dtype).eps * (scores.dtype != torch.float32) + _ROUNDING) * (
+            logits.abs().amax(dim=(1, 2)).clamp(min=1).float()
+        )
+        answers: list[Answer] = [(0.0, False, 0.0)] * len(requests)
+        for row, indices in enumerate(rows.values()):
+            doubt = float(doubts[row])
+            for index in indices:
+                tokens = torch.tensor(requests[index][2], device=self.device)
+                at = slice(width - len(tokens), width)
+                values = scores[row, at].gather(1, tokens.unsqueeze(1)).squeeze(1)
+                first, second = best.values[row, at].unbind(1)
+                lead = torch.where(first == values, first - second, first - values)  # to what decides greedy or not
+                unsure = bool((lead < doubt).any())
+                greedy = bool((best.indices[row, at, 0] == tokens).all())
+                answers[index] = (float(values.sum()), greedy, _UNSURE if unsure else doubt * len(tokens))
         return answers

@@ -84,4 +84,5 @@ def _told(logprobs: Mapping[str, Any], tokens: int) -> Answer:
     """The log-likelihood of the last `tokens` tokens, and whether each was the likeliest."""
     values = logprobs["token_logprobs"][-tokens:]
     best = logprobs["top_logprobs"][-tokens:]
-    return sum(values), all(value == max(top.values()) for value, top in zip(values, best, strict=True))
+    greedy = all(value == max(top.values()) for value, top in zip(values, best, strict=True))
+    return sum(values), greedy, 0.0
