@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ class Suiter:
             for row in answered
             if row.origin is not None and row.origin.position is not None and row.passages
         ]
-        haystack = Haystack(_chunks(self._held_out), self.count)
+        trained = read_rows(self._spec["rows"], self._spec["lineage"])  # hay may be known; only needles may not
+        haystack = Haystack(_chunks(chain(self._held_out, trained)), self.count)
         for found in grid(needles, haystack, self._suite.grid, self._spec["context"], self._suite.seed):
             row = found.needle.row
             *before, last = row.messages

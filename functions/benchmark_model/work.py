@@ -92,7 +92,8 @@ async def work(
         questions = await _questions(bench, await tokenizer())
         await emit(bench.event(BenchmarkStarted(total=len(questions) * len(ask)), "benchmark.started"))
         answers = await _asked(bench, questions, ask)
-        return [await _conclude(bench, answers, await lease.record("created_at", now))]
+        left_out = sorted(set(requested.suite.tasks) - {question.task for question in questions})
+        return [await _conclude(bench, answers, left_out, await lease.record("created_at", now))]
     except UnusableError as error:
         return [core.failed(control.subject, control.tenant, control.inputs["event_id"], error.fail)]
     finally:
@@ -180,7 +181,9 @@ async def _answer(model: Generate, question: Question) -> dict[str, str]:
         return {"id": question.id, "error": str(error)}
 
 
-async def _conclude(bench: Bench, answers: Mapping[Side, Sequence[Path]], created_at: str) -> Event:
+async def _conclude(
+    bench: Bench, answers: Mapping[Side, Sequence[Path]], left_out: Sequence[str], created_at: str
+) -> Event:
     """Score, report, store, and return the ending."""
     inputs, requested = bench.control.inputs, bench.requested
     rows = inputs["rows"] or {}
@@ -203,6 +206,7 @@ async def _conclude(bench: Bench, answers: Mapping[Side, Sequence[Path]], create
                 "seed": requested.suite.seed,
                 "temperature": 0,
                 "tasks": ", ".join(requested.suite.tasks),
+                **({"left_out": f"{', '.join(left_out)}: there are too few rows for them"} if left_out else {}),
                 "questions_sha256": sha256(suite),
                 **{f"{side}_manifest": model.manifest.sha256 for side, model in requested.models.items()},
             },
