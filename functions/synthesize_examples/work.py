@@ -25,6 +25,8 @@ from functions.synthesize_examples.salvage import read_reply
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+BASE_IN_FLIGHT = 16
+"""Questions without context at the same time: they are short, and the platform's own serving batches them."""
 _FATAL = (401, 402, 403, 404, 405)
 """Refusals that concern the endpoint and not what it was asked."""
 
@@ -80,7 +82,7 @@ async def work(
         asked = Replies(blobs, f"{prefix}/replies", base, patience, pause)
         model, kept = base.model, examples
         examples = await _outlast(lease, "base", asked, patience, lambda: _without_context(
-            asked, model, kept, patience.in_flight
+            asked, model, kept, BASE_IN_FLIGHT
         ))  # fmt: skip
     lines = b"".join(example.model_dump_json().encode() + b"\n" for example in examples)
     blob = await blobs.put(f"{prefix}/documents/{document}/examples.jsonl", lines, "application/jsonl")
