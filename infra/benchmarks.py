@@ -9,11 +9,12 @@ from pathlib import Path
 
 from contracts.benchmarks import Side
 from contracts.envelope import Event
-from contracts.events.benchmarks import BenchmarkRequested, Suite
-from contracts.manifest import ManifestRef
+from contracts.events.benchmarks import BenchmarkedModel, BenchmarkRequested, Suite
+from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import Bell, Child, Generate, Lease
 from functions.benchmark_model import handler
 from functions.benchmark_model import work as benchmark
+from functions.prepare_job.work import fetch_base
 from infra.adapters.generator import HttpGenerate
 from infra.adapters.http import MANIFEST_HEADER
 from infra.adapters.kafka import Subscription
@@ -49,10 +50,25 @@ def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage
             side: served.model(each.name, each.manifest) for side, each in requested.models.items()
         }
         tokenizer = partial(tokenizer_file, here, requested.base_name, settings.cache)
+        harness = benchmark.Harness(
+            folders=lambda side: model_folders(here, requested.models[side], settings.cache, scratch),
+            state=settings.cache.resolve() / "harness",
+            bundle=settings.bundle.resolve() if settings.bundle else None,
+        )
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return await benchmark.work(lease, here.blobs, child, here.emit, scratch, ask, tokenizer, now)
+        return await benchmark.work(lease, here.blobs, child, here.emit, scratch, ask, tokenizer, harness, now)
 
     return Stage(handler.STAGE, work, benchmark.exhausted, {})
+
+
+async def model_folders(here: World, model: BenchmarkedModel, cache: Path, scratch: Path) -> Mapping[str, str | None]:
+    """Return where a model lies on this machine: its base or its whole weights, and its adapter if it has one."""
+    manifest = Manifest.model_validate_json(await here.blobs.get(model.manifest.key))
+    folder = await fetch_base(here.blobs, model.manifest, model.name, cache.resolve(), scratch)
+    if manifest.kind != "adapter" or manifest.base is None:
+        return {"model": str(folder), "adapter": None}
+    base = await fetch_base(here.blobs, manifest.base, f"of {model.name}", cache.resolve(), scratch)
+    return {"model": str(base), "adapter": str(folder)}
 
 
 class Served:

@@ -131,6 +131,8 @@ class Settings(BaseSettings):
     """What is asked of a tuned model and its base once a job has succeeded."""
     benchmark_items: int = Field(default=60, ge=1, le=10_000)
     """Most questions of each task of the default benchmark."""
+    bundle: Path | None = None
+    """Folder with public benchmarks (`temper bundle check` says what is in it)."""
     file_wait_seconds: float = 300.0
     """How long a job waits for a file or a base model that nobody has heard of, before it fails."""
 

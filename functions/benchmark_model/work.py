@@ -28,6 +28,8 @@ from functions.benchmark_model import core
 from functions.benchmark_model.core import Question
 
 SUITE, CONCLUDE = "functions.benchmark_model.suite", "functions.benchmark_model.conclude"
+HARNESS = "functions.benchmark_model.harness"
+HARNESS_SECONDS = 24 * 3600.0
 MEMORY_BYTES, SECONDS = 4 * 2**30, 3600.0
 PART = 32
 """Answers recorded together: what a crash may cost."""
@@ -37,6 +39,20 @@ _MEDIA = {"html": "text/html", "json": "application/json", "jsonl": "application
 
 Ask = Mapping[Side, Generate]
 Tokenizer = Callable[[], Awaitable[Path]]
+Folders = Callable[[Side], Awaitable[Mapping[str, str | None]]]
+"""Brings a side's model to this machine: `model`, a folder, and `adapter`, a folder or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Harness:
+    """What lm-eval's tasks need of this machine."""
+
+    folders: Folders
+    state: Path
+    """Where answers are kept from one attempt to the next."""
+    bundle: Path | None = None
+    """A benchmark bundle beside the tasks that ship."""
+    device: str = "cpu"
 
 
 class UnusableError(Exception):
@@ -75,13 +91,22 @@ class Bench:
 
 
 async def work(
-    lease: Lease, blobs: Blobs, child: Child, emit: Emit, scratch: Path, ask: Ask, tokenizer: Tokenizer, now: str
+    lease: Lease,
+    blobs: Blobs,
+    child: Child,
+    emit: Emit,
+    scratch: Path,
+    ask: Ask,
+    tokenizer: Tokenizer,
+    harness: Harness,
+    now: str,
 ) -> list[Event]:
     """Return `benchmark.completed` or `benchmark.failed` for the benchmark that `lease` holds.
 
     `ask` are the models as they are served, `tokenizer` fetches the base's tokenizer.json, `now` is an ISO 8601 time.
     Blobs: suite.jsonl, answers/{side}-{part}.jsonl, and the files of the result. Raises UnavailableError when serving
     is away: what was answered is recorded and not asked again.
+    Tasks of lm-eval are run on this machine, by a child that keeps every answered batch.
     """
     control = lease.claim.control
     folder = (scratch / f"{control.subject}-{lease.claim.fence}").resolve()
@@ -92,8 +117,9 @@ async def work(
         questions = await _questions(bench, await tokenizer())
         await emit(bench.event(BenchmarkStarted(total=len(questions) * len(ask)), "benchmark.started"))
         answers = await _asked(bench, questions, ask)
+        public = await _harnessed(bench, harness) if requested.suite.harness else None
         left_out = sorted(set(requested.suite.tasks) - {question.task for question in questions})
-        return [await _conclude(bench, answers, left_out, await lease.record("created_at", now))]
+        return [await _conclude(bench, answers, public, left_out, await lease.record("created_at", now))]
     except UnusableError as error:
         return [core.failed(control.subject, control.tenant, control.inputs["event_id"], error.fail)]
     finally:
@@ -119,7 +145,7 @@ async def _questions(bench: Bench, tokenizer: Path) -> list[Question]:
     lines = (await bench.blobs.get(key)).splitlines()
     out.write_bytes(b"".join(line + b"\n" for line in lines))
     questions = await asyncio.to_thread(lambda: [Question.model_validate_json(line) for line in lines])
-    if not questions:
+    if not questions and not bench.requested.suite.harness:
         text = (
             "There is nothing to ask: no rows are held out, and none were asked for. Name other tasks or another file."
         )
@@ -181,8 +207,41 @@ async def _answer(model: Generate, question: Question) -> dict[str, str]:
         return {"id": question.id, "error": str(error)}
 
 
+async def _harnessed(bench: Bench, harness: Harness) -> Path:
+    """Return what lm-eval found on its tasks; batches that an earlier attempt on this machine answered are kept."""
+    folder = harness.state / bench.control.subject
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    sides = {
+        side: {"identity": model.manifest.sha256, **await harness.folders(side)}
+        for side, model in bench.requested.models.items()
+    }
+    spec = {
+        "bundle": str(harness.bundle) if harness.bundle else None,
+        "tasks": bench.requested.suite.harness,
+        "sides": sides,
+        "folder": str(folder),
+        "limit": bench.requested.suite.items,
+        "device": harness.device,
+    }
+    path = folder / "spec.json"
+    path.write_text(json.dumps(spec), encoding="utf-8")
+    result = await bench.child.run(HARNESS, path, seconds=HARNESS_SECONDS)
+    if result.code:
+        said = [json.loads(line) for line in result.stdout.splitlines()[-1:]]
+        if said and "error" in said[0]:
+            raise UnusableError("invalid_bundle", said[0]["error"])
+        raise RuntimeError(f"{HARNESS} ended with status {result.code}: {result.stderr[-2000:]}")
+    kept = bench.folder / "harness.json"
+    await asyncio.to_thread(shutil.copyfile, folder / "harness.json", kept)
+    return kept
+
+
 async def _conclude(
-    bench: Bench, answers: Mapping[Side, Sequence[Path]], left_out: Sequence[str], created_at: str
+    bench: Bench,
+    answers: Mapping[Side, Sequence[Path]],
+    public: Path | None,
+    left_out: Sequence[str],
+    created_at: str,
 ) -> Event:
     """Score, report, store, and return the ending."""
     inputs, requested = bench.control.inputs, bench.requested
@@ -194,7 +253,7 @@ async def _conclude(
     spec = {
         "questions": str(bench.folder / "suite.jsonl"),
         "answers": {side: [str(path) for path in paths] for side, paths in answers.items()},
-        "harness": None,
+        "harness": str(public) if public else None,
         "metrics": str(metrics) if metrics else None,
         "folder": str(out),
         "head": {

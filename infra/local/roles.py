@@ -65,6 +65,7 @@ ROLES = {
                 "closed_book",
                 "benchmarks",
                 "benchmark_items",
+                "bundle",
             ),
         ),
         Role(

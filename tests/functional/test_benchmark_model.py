@@ -98,6 +98,11 @@ class World:
         self.blobs, self.emit, self.tmp = MemoryBlobs(), MemoryEmit(), tmp_path
         self.recorded: dict[str, Any] = {}
         self.fence = 0
+        self.harness = benchmark.Harness(folders=self.folders, state=tmp_path / "harness")
+
+    async def folders(self, side: Side) -> Mapping[str, str | None]:
+        """Both sides are the demo base, so that they must not differ."""
+        return {"model": str(TOKENIZER.parent), "adapter": None}
 
     async def put(self, name: str, lines: list[str]) -> BlobRef:
         return await self.blobs.put(f"local/file-1/{name}", "".join(f"{line}\n" for line in lines).encode())
@@ -162,7 +167,7 @@ class World:
 
         ask: dict[Side, Any] = {"base": base, "tuned": tuned}
         work = benchmark.work(
-            await self.lease(suite), self.blobs, ProcessChild(), self.emit, self.tmp, ask, tokenizer,
+            await self.lease(suite), self.blobs, ProcessChild(), self.emit, self.tmp, ask, tokenizer, self.harness,
             f"2026-01-01T00:00:0{self.fence}+00:00",
         )  # fmt: skip
         (event,) = await work
@@ -280,6 +285,20 @@ async def test_the_grid_has_every_cell_and_its_controls(world: World) -> None:
     assert {tuple(sorted(cell.by)) for cell in needle.cells} >= {("length",), ("chunks",), ("position",)}
 
 
+async def test_tasks_of_lm_eval_stand_beside_the_documents(world: World) -> None:
+    suite = Suite(tasks=("documents",), harness=("temper_arithmetic",), items=12)
+    event = await world.run(suite, Model(reads=False), Model(reads=True))
+    assert isinstance(event.data, BenchmarkCompleted), event.data
+    result = Result.model_validate(await world.json("result.json"))
+    public = next(task for task in result.tasks if task.kind == "lm_eval")
+    assert public.scorer.startswith("lm-eval 0.4")
+    assert (public.scores["base"].n, public.scores["base"]) == (12, public.scores["tuned"])
+    missing = await world.run(Suite(harness=("mmlu",)), Model(reads=False), Model(reads=True))
+    assert isinstance(missing.data, BenchmarkFailed)
+    assert missing.data.code == "invalid_bundle"
+    assert "mmlu" in missing.data.message
+
+
 async def test_a_benchmark_without_a_question_says_so(world: World) -> None:
     suite = Suite(tasks=("documents",))
     lease = await world.lease(suite)
@@ -288,7 +307,9 @@ async def test_a_benchmark_without_a_question_says_so(world: World) -> None:
     async def tokenizer() -> Path:
         return TOKENIZER
 
-    work = benchmark.work(lease, world.blobs, ProcessChild(), world.emit, world.tmp, {}, tokenizer, "now")
+    work = benchmark.work(
+        lease, world.blobs, ProcessChild(), world.emit, world.tmp, {}, tokenizer, world.harness, "now"
+    )
     (event,) = await work
     assert isinstance(event.data, BenchmarkFailed)
     assert event.data.code == "nothing_to_ask"
