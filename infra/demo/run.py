@@ -21,7 +21,7 @@ from infra.demo.archive import handbook_zip
 from infra.demo.asking import BASE, compare, hits, percent, show
 from infra.demo.data import Row, derange, jsonl, make_sets, training_rows
 from infra.demo.questions import data_set_rows, document_sets
-from infra.demo.session import DemoError, Stages, follow_data_set, follow_job, running
+from infra.demo.session import DemoError, Stages, follow_benchmark, follow_data_set, follow_job, running
 from infra.settings import AskedSettings
 
 EPOCHS, BATCH = 9, 8
@@ -126,8 +126,12 @@ def run_documents(console: Console, stages: Stages, home: Path) -> None:
             sets = document_sets(train, held_out)
             answers = asyncio.run(compare(base_url, key, sets, (BASE, job.fine_tuned_model), console))
         show(console, sets, answers, job.fine_tuned_model)
+        with stages.stage("Benchmarking, as after every job"):
+            page = follow_benchmark(client, job.id, home, console)
     stages.show()
     go_on(console, home, job.fine_tuned_model)
+    if page is not None:
+        console.print(f"The report, one page to open in a browser:\n  {page}", highlight=False, soft_wrap=True)
 
 
 def run_rows(console: Console, stages: Stages, home: Path, seed: int) -> None:

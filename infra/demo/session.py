@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from openai import OpenAI
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -21,6 +22,8 @@ from rich.table import Table
 from infra.local.record import read_stack
 
 _FOLLOW_SECONDS = 0.5
+_COMES_WITHIN = 30.0
+"""Seconds within which a job's benchmark is requested, where the stack makes any."""
 
 
 class DemoError(Exception):
@@ -106,6 +109,37 @@ def follow_data_set(client: OpenAI, file: str, console: Console) -> Any:
     if found.status != "processed":
         raise DemoError(f"No data set was made of {file}: {found.status_details}")
     return found
+
+
+def follow_benchmark(client: OpenAI, job: str, folder: Path, console: Console) -> Path | None:
+    """Follow the benchmark that comes after a job; prints its verdict and returns its report, None where none comes."""
+    columns = (
+        TextColumn("  {task.description:<12}"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f} answers"),
+        TimeElapsedColumn(),
+    )
+    deadline = time.monotonic() + _COMES_WITHIN
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("", total=1)
+        while True:
+            listed: Any = client.get(f"/fine_tuning/jobs/{job}/benchmarks", cast_to=object)
+            found = next(iter(listed["data"]), None)
+            if found is None and time.monotonic() > deadline:
+                return None
+            if found is not None:
+                said = found["progress"]
+                progress.update(bar, description=found["status"], completed=said["answered"], total=said["total"] or 1)
+                if found["status"] not in ("queued", "running"):
+                    break
+            time.sleep(_FOLLOW_SECONDS)
+    if found["status"] != "completed":
+        raise DemoError(f"The benchmark {found['id']} is {found['status']}: {found['error']}")
+    console.print(f"  {found['verdict'].replace('_', ' ')}: {found['sentence']}", highlight=False)
+    path = folder / f"{found['id']}.html"
+    page = client.get(found["report_url"].removeprefix("/v1"), cast_to=httpx.Response)
+    path.write_bytes(page.content)
+    return path
 
 
 def follow_job(client: OpenAI, id: str, console: Console) -> Any:
