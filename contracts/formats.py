@@ -56,6 +56,7 @@ _MARKDOWN = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
+_OF_WORD = re.compile(r"\[Content_Types\]\.xml|_rels/\.rels|(?:word|docProps)/.+\.(?:xml|rels)")
 _CONTROL = re.compile(r"[\x00-\x07\x0b\x0e-\x1a\x1c-\x1f]")
 
 
@@ -114,6 +115,11 @@ def leading_names(head: bytes) -> Iterator[str]:
         if flags & 8 and not packed:  # its length stands behind it
             return
         at += name + extra + packed
+
+
+def begins_word(head: bytes) -> bool:
+    """Tell whether a ZIP that begins so is a Word document, by the names of its first members."""
+    return any(map(_OF_WORD.fullmatch, leading_names(head)))
 
 
 def _text(head: bytes, whole: bool) -> str | None:

@@ -26,7 +26,6 @@ PURPOSES = ("fine-tune", "embedding", "ingestion")
 """The last two are stored for other tools: no job takes them."""
 OTHER_PURPOSES = ("assistants", "batch", "vision", "user_data", "evals")
 MAX_FILENAME = 1024
-_OF_WORD = re.compile(r"\[Content_Types\]\.xml|_rels/\.rels|(?:word|docProps)/.+\.(?:xml|rels)")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _SUFFIX = re.compile(r"[^\x00-\x20\x7f:/?#%\\][^\x00-\x1f\x7f:/?#%\\]*")
 
@@ -50,7 +49,7 @@ def sniff(head: bytes, filename: str) -> str:
     if not head:
         raise ApiError("The file is empty. Upload a file with at least 10 rows.", param="file", code="empty_file")
     if head.startswith(b"PK"):  # the first names in it tell
-        return "docx" if any(map(_OF_WORD.fullmatch, formats.leading_names(head))) else "zip"
+        return "docx" if formats.begins_word(head) else "zip"
     if head.startswith(b"%PDF"):
         return "pdf"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()

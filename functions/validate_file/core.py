@@ -11,6 +11,7 @@ import msgspec
 from contracts.blobs import BlobRef
 from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileRejected, FileUploaded
+from contracts.formats import begins_word
 from functions.validate_file.row import Checked, Fault, Shape, kind_of, short, shown, strict_loads
 
 MAX_FUNCTIONS = 128
@@ -42,8 +43,7 @@ def handed_on(head: bytes, uploaded: FileUploaded, blob: BlobRef) -> ZipUploaded
         return DocumentUploaded(**said, format="pdf")
     if not head.startswith(b"PK\x03\x04"):
         return None
-    word = any(name in head for name in (b"[Content_Types].xml", b"word/"))
-    return DocumentUploaded(**said, format="docx") if word else ZipUploaded(**said)
+    return DocumentUploaded(**said, format="docx") if begins_word(head) else ZipUploaded(**said)
 
 
 def own_key(tenant: str, subject: str) -> str:

@@ -59,7 +59,7 @@ class MemoryBlobs:
         data = self._blob(ref.key).data
         if sha256(data) != ref.sha256:
             raise BlobMismatchError(f"{ref.key} is not the content that its reference names")
-        await asyncio.to_thread(path.write_bytes, data)
+        path.write_bytes(data)  # in a thread it would go on after a cancellation
 
     async def store(self, key: str, path: Path, media_type: str = "application/octet-stream") -> BlobRef:
         """Store a file's bytes."""

@@ -128,4 +128,4 @@ def test_no_text_takes_long_to_know(unit: str) -> None:
     began = time.process_time()
     for _ in range(4):
         sniff(data, 2**29)
-    assert time.process_time() - began < 0.1 * 4
+    assert time.process_time() - began < 0.36 * 4
