@@ -35,7 +35,7 @@ from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from functions.benchmark_model.harness.journal import Journal
-from functions.benchmark_model.harness.lane import Direct
+from functions.benchmark_model.harness.lane import Direct, templates_remembered
 from tests.bundle import build
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +134,7 @@ def _compare(folder: Path, model: Path, items: int, rounds: int, threads: int) -
     rates: dict[str, list[float]] = {"ours": [], "peer": []}
     for number in range(rounds + 1):
         peer_s = _round(peer, folder / "state")
-        with Journal(folder / f"journal{number}.jsonl", "x") as ours.journal:
+        with Journal(folder / f"journal{number}.jsonl", "x") as ours.journal, templates_remembered():
             ours_s = _round(ours, folder / "state")
         if number:  # the first one warms both up
             rates["peer"].append(items / peer_s)

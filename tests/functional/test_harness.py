@@ -203,7 +203,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 def short(lm: Direct, choices: Sequence[str]) -> list[Request]:
-    prompts = [f"{'Some words before. ' * (n % 7)}Which is it, {n}?\nAnswer:" for n in range(40)]
+    prompts = [f"All of these begin alike.{' Some words before.' * (n % 7)} Which, {n}?\nAnswer:" for n in range(40)]
     return [((text, f" {choice}"), *lm._encode_pair(text, f" {choice}")) for text in prompts for choice in choices]
 
 
@@ -224,8 +224,10 @@ def test_short_choices_score_at_their_positions_what_they_score_at_all_of_them(
     for at in range(0, len(requests), number):
         a, b = ([value for value, _ in said[at : at + number]] for said in (ours, theirs))
         assert a.index(max(a)) == b.index(max(b))
-    assert max(abs(a - b) for (a, _), (b, _) in zip(ours, theirs, strict=True)) < 1e-5
-    assert lm._last(requests[: 4 * number]) is not None
+    told = lm._last(requests)
+    assert not doubtful(requests, dict(enumerate(told)))
+    for (a, _), (b, _), (_, _, doubt) in zip(ours, theirs, told, strict=True):
+        assert abs(a - b) < doubt / 4 < 1e-3
 
 
 def test_choices_that_lie_too_close_are_asked_in_lm_evals_way(journal: Journal) -> None:
@@ -234,7 +236,7 @@ def test_choices_that_lie_too_close_are_asked_in_lm_evals_way(journal: Journal) 
     with torch.no_grad():
         lm.model.get_output_embeddings().weight.zero_()
     requests = short(lm, "ABCD")[:16]
-    assert doubtful(requests, dict(enumerate(lm._last(requests) or []))) == set(range(16))
+    assert doubtful(requests, dict(enumerate(lm._last(requests)))) == set(range(16))
     assert lm._loglikelihood_tokens(requests) == HFLM._loglikelihood_tokens(lm, requests, disable_tqdm=True)
 
 

@@ -1,19 +1,25 @@
 """lm-eval's own model with two differences: each batch is kept when it is answered, and letters take a short way.
 
-A multiple-choice question whose choices are a few tokens each needs the distribution at as many positions. lm-eval
-computes logits and log-softmax at all of them, most of the work where the vocabulary is large; here the output layer
-sees those positions alone. Batches, padding and model are lm-eval's, so scores are too: a product of another shape may
-differ in the last bits, and what such a difference could decide is asked again in lm-eval's way.
+Choices of a few tokens need the distribution at as few positions. lm-eval computes logits and log-softmax at all of
+them, and the whole context again for every question, though the examples before it are the same. Here the output layer
+sees the wanted positions alone, and what all questions of a batch begin with is computed once. That changes the order
+of sums, so the last bits; what such a difference could decide is asked again in lm-eval's own way and batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import torch
+from lm_eval import utils
 from lm_eval.models.huggingface import HFLM
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from functions.benchmark_model.harness.journal import Journal, key
 
@@ -31,8 +37,13 @@ _SIZES: tuple[Callable[[str], int], ...] = (
     lambda text: len(text.strip().encode()),
 )
 _UNSURE = 1e9
-_ROUNDING = 64 * torch.finfo(torch.float32).eps
-"""How far sums of products in another order may lie apart, of the largest one."""
+_ROUNDING = 32 * torch.finfo(torch.float32).eps
+"""How far logits may lie apart when sums are taken in another order, of the largest one."""
+_TEMPLATES = 1024
+_BEGINNING = 64
+"""Tokens by which contexts are told to begin alike."""
+_SHARED = 16
+"""Tokens that are worth computing once."""
 
 
 class Kept:
@@ -61,18 +72,22 @@ class Kept:
         return list(self._recent[wanted])
 
     def _loglikelihood_tokens(self, requests: list[Request], **_options: Any) -> list[tuple[float, bool]]:
+        size = int(self.batch_size)
+        self.cut += sum(len(context) + len(choice) > self.max_length + 1 for _, context, choice in requests)
         answers: dict[int, Answer] = {}
-        parts = list(batches(requests, int(self.batch_size)))
+        parts = list(batches(requests, size))
+        if self._all_short(requests):
+            for indices in by_context(requests, size):
+                answers.update(
+                    zip(indices, self._kept([requests[i] for i in indices], self._last, "short"), strict=True)
+                )
+                self.on_batch(len(indices))
+            unsure = doubtful(requests, answers)
+            parts = [indices for indices in parts if unsure.intersection(indices)]
         for indices in parts:
-            asked = [requests[index] for index in indices]
-            self.cut += sum(len(context) + len(choice) > self.max_length + 1 for _, context, choice in asked)
-            answers.update(zip(indices, self._kept(asked, self._score), strict=True))
-            self.on_batch(len(asked))
-        unsure = doubtful(requests, answers)
-        for indices in parts:
-            if unsure.intersection(indices):
-                asked = [requests[index] for index in indices]
-                answers.update(zip(indices, self._kept(asked, self._surely, "surely"), strict=True))
+            new = sum(index not in answers for index in indices)
+            answers.update(zip(indices, self._kept([requests[i] for i in indices], self._score), strict=True))
+            self.on_batch(new)
         return [(float(answers[index][0]), bool(answers[index][1])) for index in range(len(requests))]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
@@ -106,10 +121,13 @@ class Kept:
             self.journal.add(batch, said)
         return said
 
-    def _score(self, requests: list[Request]) -> list[Answer]:
+    def _all_short(self, _requests: list[Request]) -> bool:
+        return False
+
+    def _last(self, requests: list[Request]) -> list[Answer]:
         raise NotImplementedError
 
-    def _surely(self, requests: list[Request]) -> list[Answer]:
+    def _score(self, requests: list[Request]) -> list[Answer]:
         raise NotImplementedError
 
     def _generate(self, requests: list[Any]) -> list[str]:
@@ -132,6 +150,22 @@ def batches(requests: Sequence[Request], size: int) -> Iterator[list[int]]:
         yield [index for group in ordered[at : at + size] for index in group]
 
 
+def by_context(requests: Sequence[Request], size: int) -> Iterator[list[int]]:
+    """Yield batches of `size` contexts with all their choices, as indices: what begins alike together."""
+    contexts: dict[tuple[int, ...], list[int]] = {}
+    for index, (_, context, _) in enumerate(requests):
+        contexts.setdefault(tuple(context), []).append(index)
+    begun = Counter(context[:_BEGINNING] for context in contexts)
+
+    def place(context: tuple[int, ...]) -> tuple[Any, ...]:
+        beginning = context[:_BEGINNING]
+        return beginning if begun[beginning] >= size else (), -len(context), context
+
+    ordered = sorted(contexts, key=place)
+    for at in range(0, len(ordered), size):
+        yield [index for context in ordered[at : at + size] for index in contexts[context]]
+
+
 def doubtful(requests: Sequence[Request], answers: Mapping[int, Answer]) -> set[int]:
     """Return the requests of every context whose choices lie so close that the difference could order them otherwise.
 
@@ -143,12 +177,22 @@ def doubtful(requests: Sequence[Request], answers: Mapping[int, Answer]) -> set[
             contexts.setdefault(texts[0], {})[texts[1]] = index
     found: set[int] = set()
     for choices in contexts.values():
-        doubt = sum(answers[index][2] for index in choices.values())
+        doubt = 2 * max(answers[index][2] for index in choices.values())
         for size in _SIZES:
             values = sorted(answers[index][0] / max(size(text), 1) for text, index in choices.items())
             if doubt and any(after - before < doubt for before, after in pairwise(values)):
                 found.update(choices.values())
     return found
+
+
+@contextmanager
+def templates_remembered() -> Iterator[None]:
+    """Let lm-eval compile a template once; else it does so again for every document and example."""
+    utils.env.from_string = lru_cache(maxsize=_TEMPLATES)(utils.env.from_string)
+    try:
+        yield
+    finally:
+        del utils.env.from_string
 
 
 class Direct(Kept, HFLM):  # type: ignore[misc]
@@ -169,12 +213,17 @@ class Direct(Kept, HFLM):  # type: ignore[misc]
         hidden = args[0]
         return (hidden[torch.arange(len(hidden), device=hidden.device).unsqueeze(1), self._wanted], *args[1:])
 
-    def _score(self, requests: list[Request]) -> list[Answer]:
-        short = all(texts and texts[0] and len(choice) <= _SHORT for texts, _, choice in requests)
-        answers = self._last(requests) if self.direct and short else None
-        return answers or self._surely(requests)
+    def _all_short(self, requests: list[Request]) -> bool:
+        """In half precision the last bits are worth too much."""
+        learned = getattr(getattr(self.model, "active_peft_config", None), "is_prompt_learning", False)
+        return (
+            self.direct
+            and not learned
+            and self.model.dtype == torch.float32
+            and all(texts and texts[0] and len(choice) <= _SHORT for texts, _, choice in requests)
+        )
 
-    def _surely(self, requests: list[Request]) -> list[Answer]:
+    def _score(self, requests: list[Request]) -> list[Answer]:
         said = HFLM._loglikelihood_tokens(self, requests, disable_tqdm=True)  # noqa: SLF001  its own way
         return [(value, greedy, 0.0) for value, greedy in said]
 
@@ -182,37 +231,78 @@ class Direct(Kept, HFLM):  # type: ignore[misc]
         said: list[str] = HFLM.generate_until(self, requests, disable_tqdm=True)
         return said
 
-    @torch.no_grad()
-    def _last(self, requests: list[Request]) -> list[Answer] | None:
-        """Score short choices at their positions; None where this model's output layer is called in another way."""
-        rows: dict[tuple[int, ...], list[int]] = {}
-        for index, (_, context, choice) in enumerate(requests):
-            rows.setdefault(tuple((context + choice)[-(self.max_length + 1) : -1]), []).append(index)
-        lengths = torch.tensor([len(row) for row in rows], device=self.device)
-        longest, width = int(lengths.max()), max(len(choice) for _, _, choice in requests)
-        padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=self.device)
-        self._wanted = (lengths.unsqueeze(1) - torch.arange(width, 0, -1, device=self.device)).clamp(min=0)
-        try:
-            logits = self._model_call(padded)
-        finally:
-            self._wanted = None
-        if logits.shape[:2] != (len(rows), width):
-            return None
+    def _last(self, requests: list[Request]) -> list[Answer]:
+        """Score short choices at their positions; what does not fit, or a model of another kind, is unsure."""
+        answers: list[Answer] = [(0.0, False, _UNSURE)] * len(requests)
+        inputs = {
+            index: tuple((context + choice)[:-1])
+            for index, (_, context, choice) in enumerate(requests)
+            if len(context) + len(choice) <= self.max_length + 1
+        }
+        if not inputs:
+            return answers
+        rows = _rows(inputs.values())
+        width = max(len(rows[row]) - len(row) + len(requests[index][2]) for index, row in inputs.items())
+        distinct = list(dict.fromkeys(rows.values()))
+        logits = self._at_end(distinct, width)
+        if logits is None:
+            return answers
         scores = torch.nn.functional.log_softmax(logits, dim=-1, dtype=self.softmax_dtype)
         best = scores.topk(2, dim=-1)
-        doubts = (2 * torch.finfo(scores.dtype).eps * (scores.dtype != torch.float32) + _ROUNDING) * (
-            logits.abs().amax(dim=(1, 2)).clamp(min=1).float()
-        )
-        answers: list[Answer] = [(0.0, False, 0.0)] * len(requests)
-        for row, indices in enumerate(rows.values()):
-            doubt = float(doubts[row])
-            for index in indices:
-                tokens = torch.tensor(requests[index][2], device=self.device)
-                at = slice(width - len(tokens), width)
-                values = scores[row, at].gather(1, tokens.unsqueeze(1)).squeeze(1)
-                first, second = best.values[row, at].unbind(1)
-                lead = torch.where(first == values, first - second, first - values)  # to what decides greedy or not
-                unsure = bool((lead < doubt).any())
-                greedy = bool((best.indices[row, at, 0] == tokens).all())
-                answers[index] = (float(values.sum()), greedy, _UNSURE if unsure else doubt * len(tokens))
+        doubts = (_ROUNDING * logits.abs().amax(dim=(1, 2)).clamp(min=1)).tolist()
+        places = {row: place for place, row in enumerate(distinct)}
+        for index, row in inputs.items():
+            place, tokens = places[rows[row]], torch.tensor(requests[index][2], device=self.device)
+            end = width - len(rows[row]) + len(row)
+            at = slice(end - len(tokens), end)
+            values = scores[place, at].gather(1, tokens.unsqueeze(1)).squeeze(1)
+            first, second = best.values[place, at].unbind(1)
+            lead = torch.where(first == values, first - second, first - values)  # to what decides greedy or not
+            unsure = bool((lead < doubts[place]).any())
+            greedy = bool((best.indices[place, at, 0] == tokens).all())
+            answers[index] = (float(values.sum()), greedy, _UNSURE if unsure else doubts[place] * len(tokens))
         return answers
+
+    @torch.no_grad()
+    def _at_end(self, rows: Sequence[tuple[int, ...]], width: int) -> torch.Tensor | None:
+        """Logits at the last `width` positions of each row; None where the output layer is called in another way."""
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        shared = min(_alike(min(rows), max(rows)), int(lengths.min()) - width)
+        cache = self._cache(rows[0][:shared]) if shared >= _SHARED else None
+        start = shared if cache is not None else 0
+        longest = int(lengths.max())
+        padded = torch.tensor([[*row[start:], *[0] * (longest - len(row))] for row in rows], device=self.device)
+        self._wanted = (lengths.unsqueeze(1) - start - torch.arange(width, 0, -1, device=self.device)).clamp(min=0)
+        try:
+            if cache is not None:
+                cache.batch_repeat_interleave(len(rows))
+            logits: torch.Tensor = self.model(padded, past_key_values=cache, use_cache=cache is not None).logits
+        finally:
+            self._wanted = None
+        return logits if logits.shape[:2] == (len(rows), width) else None
+
+    def _cache(self, tokens: Sequence[int]) -> Any:
+        """Keys and values of what all rows begin with; None for a model that keeps something else."""
+        self._wanted = torch.zeros((1, 1), dtype=torch.long, device=self.device)
+        try:
+            cache = self.model(torch.tensor([tokens], device=self.device), use_cache=True).past_key_values
+        finally:
+            self._wanted = None
+        plain = type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
+        return cache if plain else None
+
+
+def _rows(inputs: Iterable[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Return for each input the longest one that begins with it."""
+    found: dict[tuple[int, ...], tuple[int, ...]] = {}
+    ordered = sorted(set(inputs))
+    for here, after in zip(reversed(ordered), [(), *reversed(ordered)], strict=False):
+        longest = found[after] if after else here
+        found[here] = longest if longest[: len(here)] == here else here
+    return found
+
+
+def _alike(first: Sequence[int], last: Sequence[int]) -> int:
+    """Return how many tokens two rows begin with alike; of the first and last in order, that many all have."""
+    same = (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+    return next(same, min(len(first), len(last)))

@@ -26,7 +26,7 @@ from contracts.benchmarks import Item, Side, TaskResult
 from functions.benchmark_model.harness import bundle, results, tasks
 from functions.benchmark_model.harness.bundle import BundleError, Part
 from functions.benchmark_model.harness.journal import Journal
-from functions.benchmark_model.harness.lane import Direct
+from functions.benchmark_model.harness.lane import Direct, templates_remembered
 from functions.benchmark_model.harness.served import Served
 
 SEEDS = {"random": 0, "numpy": 1234, "torch": 1234, "few_shot": 1234}
@@ -170,7 +170,7 @@ def _ask(spec: Spec, part: Part, side: Side, lm: Direct | Served, pinned: str, t
         tell({"progress": {"task": part.task, "side": side, "answered": answered}})
 
     lm.on_batch, lm.cut = progress, 0
-    with Journal(spec.folder / "journal" / f"{part.task}.{side}.jsonl", pinned) as lm.journal:
+    with Journal(spec.folder / "journal" / f"{part.task}.{side}.jsonl", pinned) as lm.journal, templates_remembered():
         said = evaluate(lm=lm, task_dict=loaded, limit=spec.limit, bootstrap_iters=0, log_samples=True)
     assert said is not None
     logged = [{**sample, "question": task.doc_to_text(sample["doc"])} for sample in said["samples"][part.task]]
