@@ -11,6 +11,7 @@ import pytest
 import yaml
 from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 
+import infra.benchmarks
 import infra.corpus
 import infra.trainer
 import infra.worker
@@ -77,7 +78,7 @@ def test_every_setting_is_explained() -> None:
 
 def test_the_table_of_topics_names_the_functions_that_are_really_subscribed() -> None:
     subscribed = {}
-    for module in (infra.worker, infra.corpus, infra.trainer):
+    for module in (infra.worker, infra.corpus, infra.benchmarks, infra.trainer):
         source = Path(str(module.__file__)).read_text()
         for call in ast.walk(ast.parse(source)):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Subscription":
