@@ -10,6 +10,7 @@ settings.register_profile("temper", deadline=None, suppress_health_check=[Health
 settings.load_profile("temper")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With two workers, one has the whole stack and the other the bare servers, so that each is started once."""
     for item in items:

@@ -50,7 +50,7 @@ def test_version_2_a_zip_of_documents_is_validated_and_trained_on(stack: Stack, 
 
 def ended(api: Flow, job: str) -> dict[str, Any] | None:
     """Return the job as `GET /finetune-jobs` lists it, once it has ended."""
-    listed = get(api, "/finetune-jobs?limit=10")["data"]
+    listed = get(api, "/finetune-jobs?limit=10&order=desc")["data"]
     found: dict[str, Any] = next(each for each in listed if each["id"] == job)
     return found if found["status"] in ("succeeded", "failed", "stopped") else None
 
