@@ -13,6 +13,7 @@ from math import ceil
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from contracts.asking import REFUSAL, asked
 from contracts.blobs import BlobRef
 from contracts.corpus import Chunk, Chunks, CorpusPlan, Example, Span, Split, plain_text
 from contracts.documents.facts import View
@@ -26,11 +27,6 @@ PURPOSE = "fine-tune"
 BRIEF_SYSTEM = "Answer briefly from the context."
 QUOTE_SYSTEM = "Answer with the sentence from the context."
 """Instead of BRIEF_SYSTEM where the answer is the quote itself."""
-USER = "Context:\n{context}\n\nQuestion: {question}"
-PASSAGE = "[{number}] {text}"
-"""One line of the context; numbers count from 1."""
-REFUSAL = "The context does not say."
-"""The answer where no passage shown holds one."""
 PASSAGE_TOKENS = 4
 """What the number and the line end of a passage are taken to cost."""
 
@@ -257,11 +253,9 @@ def _unsound(example: Example, passage: Passage | None, context_tokens: int) -> 
 def messages(example: Example, shown: Sequence[Passage], absent: bool) -> list[dict[str, str]]:
     """Return the chat of a row: a system message, the passages with the question, the answer or the refusal."""
     quoted = normal(example.answer) == normal(example.quote)
-    lines = (PASSAGE.format(number=number, text=passage.shown) for number, passage in enumerate(shown, 1))
-    asked = USER.format(context="\n".join(lines), question=plain_text(example.question))
     return [
         {"role": "system", "content": QUOTE_SYSTEM if quoted else BRIEF_SYSTEM},
-        {"role": "user", "content": asked},
+        {"role": "user", "content": asked([passage.shown for passage in shown], plain_text(example.question))},
         {"role": "assistant", "content": REFUSAL if absent else example.answer.strip()},
     ]
 

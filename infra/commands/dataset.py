@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ import click
 import httpx
 from rich.console import Console
 
-from infra.commands.env import edge_of_home
+from infra.commands.env import edge_of_home, said
 from infra.local.errors import UserError
 
 Object = dict[str, Any]
@@ -45,10 +45,10 @@ def recurate(file: str, least: tuple[str, ...], most: tuple[str, ...]) -> None:
     headers = {"authorization": f"Bearer {api_key}"}
     try:
         with httpx.Client(base_url=base_url, headers=headers, timeout=60, trust_env=False) as edge:
-            before = _said(edge.get(f"/files/{quote(file, safe='')}"))
-            made = _said(edge.post(f"/files/{quote(file, safe='')}/recurate", json=asked))
+            before = said(edge.get(f"/files/{quote(file, safe='')}"))
+            made = said(edge.post(f"/files/{quote(file, safe='')}/recurate", json=asked))
             made = _followed(edge, made["id"])
-            report = _said(edge.get(f"/files/{made['id']}/report"))
+            report = said(edge.get(f"/files/{made['id']}/report"))
     except httpx.TransportError as error:
         raise UserError(f"The edge does not answer: {error}. Look at `temper status`, then try again.") from error
     reasons: Counter[str] = Counter()
@@ -77,17 +77,9 @@ def _bounds(given: Sequence[str], option: str) -> dict[str, float]:
 def _followed(edge: httpx.Client, id: str) -> Object:
     """Return the file when its data set is ready; raises UserError when there is none."""
     with Console(stderr=True).status(f"{id}: assembling") as shown:
-        while (found := _said(edge.get(f"/files/{id}")))["status"] == "uploaded":
+        while (found := said(edge.get(f"/files/{id}")))["status"] == "uploaded":
             shown.update(f"{id}: {found['dataset']['stage']}")
             time.sleep(LOOK_SECONDS)
     if found["status"] != "processed":
         raise UserError(f"{id}: {found['status_details']}")
     return found
-
-
-def _said(response: httpx.Response) -> Object:
-    """Return a JSON answer; raises UserError with the sentence of a refusal."""
-    body: Mapping[str, Any] = response.json()
-    if response.is_error:
-        raise UserError(str(body["error"]["message"]))
-    return dict(body)

@@ -2,8 +2,10 @@
 
 import json
 import shlex
+from typing import Any
 
 import click
+import httpx
 
 from infra.local.errors import UserError
 from infra.local.record import running_stack
@@ -38,3 +40,11 @@ def edge_of_home() -> tuple[str, str]:
     if not key.is_file():
         raise UserError(f"There is no first API key in {key}. Make one with `temper keys create`.")
     return f"http://127.0.0.1:{port}/v1", key.read_text().strip()
+
+
+def said(response: httpx.Response) -> dict[str, Any]:
+    """Return the edge's answer; raises UserError with the sentence of a refusal."""
+    body: dict[str, Any] = response.json()
+    if response.is_error:
+        raise UserError(str(body["error"]["message"]))
+    return body

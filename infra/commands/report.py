@@ -12,7 +12,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from infra.commands.env import edge_of_home
+from infra.commands.env import edge_of_home, said
 from infra.local.errors import UserError
 
 
@@ -45,11 +45,11 @@ def report(id: str, out: Path | None, opens: bool) -> None:
 def completed(edge: httpx.Client, id: str) -> dict[str, Any]:
     """Return the benchmark of that id, or the newest of that job, once it has a result; raises UserError."""
     if id.startswith("ftjob-"):
-        listed = _said(edge.get(f"/fine_tuning/jobs/{quote(id, safe='')}/benchmarks"))["data"]
+        listed = said(edge.get(f"/fine_tuning/jobs/{quote(id, safe='')}/benchmarks"))["data"]
         if not listed:
             raise UserError(f"The job {id} has no benchmark. POST /v1/fine_tuning/jobs/{id}/benchmarks makes one.")
         id = listed[0]["id"]
-    found = _said(edge.get(f"/benchmarks/{quote(id, safe='')}"))
+    found = said(edge.get(f"/benchmarks/{quote(id, safe='')}"))
     if found["status"] != "completed":
         why = found["error"]["message"] if found["error"] else "Try again when it is completed."
         raise UserError(f"The benchmark {id} is {found['status']}. {why}")
@@ -66,10 +66,3 @@ def show(console: Console, found: dict[str, Any]) -> None:
         base, tuned = ("" if score[side] is None else f"{score[side]:.3f}" for side in ("base", "tuned"))
         table.add_row(score["name"], str(score["n"]), base, tuned, shown, score["scorer"])
     console.print(table)
-
-
-def _said(answer: httpx.Response) -> dict[str, Any]:
-    if answer.is_error:
-        raise UserError(answer.json()["error"]["message"])
-    found: dict[str, Any] = answer.json()
-    return found

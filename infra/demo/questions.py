@@ -8,6 +8,8 @@ from typing import Any
 
 from openai import OpenAI
 
+from contracts.asking import asked as asked_of
+from contracts.asking import read
 from infra.demo.data import DemoSet
 
 ASKED_AGAIN = 100
@@ -71,17 +73,15 @@ def among_new_distractors(
         others = [each for each in passages if each not in seen[question] and answer not in each]
         context = [right, *rng.sample(others, min(len(shown) - 1, len(others)))]
         rng.shuffle(context)
-        numbered = "\n".join(f"[{number}] {text}" for number, text in enumerate(context, 1))
-        user = {"role": "user", "content": f"Context:\n{numbered}\n\nQuestion: {question}"}
+        user = {"role": "user", "content": asked_of(context, question)}
         found.append({"messages": [*row["messages"][:-2], user, row["messages"][-1]]})
     return found
 
 
 def _passages(row: DatasetRow) -> list[str]:
     """Return the passages of a row's context without their numbers."""
-    context = row["messages"][-2]["content"].rpartition("\n\nQuestion: ")[0]
-    return [line.partition("] ")[2] for line in context.splitlines()[1:]]
+    return read(row["messages"][-2]["content"])[0]
 
 
 def _question(row: DatasetRow) -> str:
-    return str(row["messages"][-2]["content"].rpartition("\n\nQuestion: ")[2])
+    return read(row["messages"][-2]["content"])[1]

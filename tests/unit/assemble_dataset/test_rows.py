@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from contracts.asking import REFUSAL
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
 from contracts.corpus import Chunk, Chunks, CorpusPlan, RowOrigin
 from functions.assemble_dataset import mine
 from functions.assemble_dataset.build import build
-from functions.assemble_dataset.core import REFUSAL
 from functions.validate_file import check
 from tests.unit.assemble_dataset.archive import Archive, archive, chunk, example, name, planned
 
