@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,7 +30,7 @@ def ended(user: User, id: str) -> dict[str, Any] | None:
     return found if found["status"] not in ("queued", "running") else None
 
 
-def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: Stack) -> None:
+def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: Stack, tmp_path: Path) -> None:
     file = upload(user, archive(6))
     checked(user, file)
     job = user.job(file, batch_size=8)
@@ -64,5 +68,10 @@ def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: S
     page = user.get(f"/benchmarks/{made['id']}/report").text
     assert result.sentence in plain(page)
     assert len(page.encode()) < 2 * 2**20
+    command = [sys.executable, "-m", "infra.cli", "report", job, "--out", str(tmp_path / "report.html")]
+    home = {**os.environ, "TEMPER_HOME": str(stack.home)}
+    said = subprocess.run(command, env=home, capture_output=True, text=True, check=True).stdout
+    assert result.sentence in " ".join(said.split())
+    assert (tmp_path / "report.html").read_text() == page
     events = support.about(support.log_of(stack), made["id"])
     assert len({event.id for event in events if event.type == "benchmark.completed"}) == 1
