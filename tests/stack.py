@@ -21,6 +21,7 @@ from tests.endpoint import Endpoint, answering
 START_WITHIN = 900.0
 """Seconds; the first start on a machine obtains the servers."""
 STOP_WITHIN = 60.0
+GENERATORS = "generators.json"
 COMPARABLE = {
     "TEMPER_DETERMINISTIC": "true",
     "TEMPER_TRAIN_THREADS": "1",
@@ -148,6 +149,11 @@ def endpoint() -> Iterator[Endpoint]:
 def stack(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iterator[Stack]:
     """The whole of Temper, as `temper up` starts it, shared by the whole run."""
     home = tmp_path_factory.mktemp("stack")
-    own = {"TEMPER_GENERATORS_FILE": str(endpoint.file(home / "generators.json"))}
-    with running_stack(home, env={**COMPARABLE, **own}) as running:
+    endpoint.file(home / GENERATORS)
+    with running_stack(home, env=shared(home)) as running:
         yield running
+
+
+def shared(home: Path) -> dict[str, str]:
+    """Return what the shared stack is given, whoever starts it on its home again."""
+    return {**COMPARABLE, "TEMPER_GENERATORS_FILE": str(home / GENERATORS)}

@@ -10,7 +10,7 @@ import pytest
 from contracts.manifest import ManifestRef
 from tests.e2e import support
 from tests.e2e.support import EPOCHS, TOTAL_STEPS, Unbroken, User
-from tests.stack import COMPARABLE, Stack, running_stack
+from tests.stack import Stack, running_stack, shared
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -153,7 +153,7 @@ def test_after_kill_9_of_temper_up_the_next_one_goes_on(
     stack.up.wait()
     assert child is not None
     support.until(lambda: support.is_gone(child), "the end of everything with `temper up`", support.PROMPT)
-    later.enter_context(running_stack(stack.home, env=COMPARABLE))
+    later.enter_context(running_stack(stack.home, env=shared(stack.home)))
     user.wait(job, "succeeded")
     check_ended_once(user, job, unbroken)
     check_resumed(user, job)
