@@ -16,7 +16,8 @@ from openai import OpenAI
 
 from contracts.canonical import compact, sha256
 from contracts.corpus import Text, plain_text
-from infra.commands.keys import create_key
+from contracts.ports import RebuildingError
+from infra.commands.keys import NewKey, create_key
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.e2e.test_documents import checked, markdown, sections, upload
@@ -37,7 +38,15 @@ def archive(seed: int, documents: int) -> bytes:
 
 def tenant(stack: Stack, name: str) -> User:
     """Somebody of another tenant."""
-    key = support.in_world(stack, lambda here: create_key(here.emit, here.documents, name, "test"))
+
+    def made() -> NewKey | None:
+        try:
+            found: NewKey = support.in_world(stack, lambda here: create_key(here.emit, here.documents, name, "test"))
+        except RebuildingError:  # the stack has just begun
+            return None
+        return found
+
+    key = support.until(made, f"a key for {name}")
     to: dict[str, Any] = {"base_url": stack.base_url, "api_key": key.secret, "max_retries": 6}
     found = User(stack, OpenAI(**to, _strict_response_validation=True), OpenAI(**to))
 
