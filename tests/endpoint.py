@@ -20,7 +20,8 @@ ANSWERS, HANGS = "writer", "stuck"
 SECONDS = 0.1
 """What an answer takes."""
 _PASSAGE = re.compile(r"<<<\n(.*)\n>>>", re.S)
-_SENTENCE = re.compile(r"[A-Z][^.!?]*[.!?]")
+_SENTENCE = re.compile(r"[A-Z][^.!?\n]*[.!?]")
+"""Within a line, as a quote has to be from one paragraph."""
 
 
 class Endpoint:

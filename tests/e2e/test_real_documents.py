@@ -205,3 +205,14 @@ def test_fifty_orders_of_the_documents_give_the_same_plan(made: Made, roomy: Sta
             each.model_copy(update={"chunks": tuple(rng.sample(each.chunks, len(each.chunks)))}) for each in planned
         ]
         assert plan(again, made.plan.rejected_documents, settings.held_out, settings.rows_per_chunk) == made.plan
+
+
+def test_an_archive_packed_in_another_order_is_split_the_same(reader: User, real: dict[str, bytes]) -> None:
+    order, splits = [*real.items()][::5], []
+    for seed in (3, 4):
+        Random(seed).shuffle(order)
+        file = upload(reader, packed(order), "public.zip")
+        checked(reader, file, within=2 * support.PATIENCE)
+        splits.append(collected(reader.stack, file, real).split)
+    assert splits[0] == splits[1]
+    assert set(splits[0].values()) == {"train", "held_out"}
