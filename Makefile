@@ -53,7 +53,7 @@ docs: $(STAMP) ## generate what is generated: tables in the READMEs, the command
 
 test: lint servers ## everything: the gate, then conformance, connected and end-to-end tests on real servers, documentation
 	$(BIN)/pytest -q -n 2 --dist loadfile $(FAST)
-	$(BIN)/pytest -q -n 2 --dist loadgroup $(WHOLE)
+	$(BIN)/pytest -q -n 2 --dist loadgroup --durations=12 $(WHOLE)
 
 demo: servers ## a ZIP of documents becomes a tuned model that answers, with the figures
 	$(BIN)/python -m infra.demo.run
