@@ -14,12 +14,22 @@ settings.load_profile("temper")
 JOBS = ("tests/e2e/", "tests/docs/test_readme_e2e.py")
 DOCUMENTS = tuple(
     f"tests/e2e/test_{name}.py"
-    for name in ("documents", "documents_replay", "generator", "hostile", "legacy", "real_documents", "recurate")
+    for name in (
+        "benchmark",
+        "clients",
+        "documents",
+        "documents_replay",
+        "generator",
+        "hostile",
+        "legacy",
+        "real_documents",
+        "recurate",
+    )
 )
 
 
 class TwoWorkers(LoadScopeScheduling):  # type: ignore[misc]
-    """One worker has jobs on a whole stack; the other the bare servers, then documents on a stack of its own.
+    """One worker has jobs on a whole stack; the other the bare servers, then documents and so on, on its own stack.
 
     Most of either is waiting (leases, restarts), so that two stacks at once take half the time of one.
     """
