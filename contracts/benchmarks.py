@@ -14,9 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field
 Side = Literal["base", "tuned"]
 SIDES: tuple[Side, ...] = ("base", "tuned")
 """A benchmark of one model alone has the side `tuned` only."""
-Kind = Literal["documents", "trained", "needle", "no_context", "absent", "closed_book", "forgetting", "lm_eval"]
-"""documents: held-out rows in their contexts; trained: training rows asked again; needle: the grid; no_context and
-absent: its controls; closed_book: questions without any context; forgetting: a general task; lm_eval: of a bundle."""
+Kind = Literal[
+    "documents", "generalization", "trained", "needle", "no_context", "absent", "closed_book", "forgetting", "lm_eval"
+]
+"""documents: held-out rows in their contexts; generalization: trained facts asked in other words; trained: training
+rows asked again; needle: the grid; no_context and absent: its controls; closed_book: questions without any context;
+forgetting: general rows, before and after; lm_eval: of a bundle."""
+Metric = Literal["judge", "exact_match", "f1", "rouge_l"]
+"""By which answers may be compared; refusals and lm-eval's tasks have metrics of their own."""
 Verdict = Literal["better", "worse", "no_difference", "unscored"]
 
 
@@ -52,6 +57,8 @@ class Item(Model):
     said: Mapping[Side, str] = Field(default_factory=dict)
     scores: Mapping[Side, Mapping[str, float | None]] = Field(default_factory=dict)
     """Side → metric → score in 0..1; None where it could not be scored, which is never 0."""
+    reasons: Mapping[Side, str] = Field(default_factory=dict)
+    """What the judge said of its score."""
     errors: Mapping[Side, str] = Field(default_factory=dict)
     """Why something could not be scored."""
 

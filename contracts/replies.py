@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from contracts.canonical import compact, sha256
 from contracts.ports import (
@@ -14,11 +14,13 @@ from contracts.ports import (
     Blobs,
     BusyError,
     Generate,
+    Lease,
     RefusedError,
     UnavailableError,
 )
 
 Pause = Callable[[float], Awaitable[None]]
+Result = TypeVar("Result")
 _BAD_REQUEST = (400, 422)
 """What servers say of a `response_format` that they do not know."""
 
@@ -44,7 +46,7 @@ class Patience:
     outages: int = 5
     """Times that the work is given back because the endpoint is away, before it goes on without."""
     in_flight: int = 4
-    """Requests of one document at the same time."""
+    """Requests of one piece of work at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class Recorded:
 
 
 class Replies:
-    """One endpoint, as the work on one document asks it."""
+    """One endpoint, as one piece of work asks it."""
 
     def __init__(self, blobs: Blobs, prefix: str, generate: Generate, patience: Patience, pause: Pause) -> None:
         """Replies lie at `{prefix}/{sha256 of the request}.json`."""
@@ -134,3 +136,21 @@ class Replies:
             return Recorded(json.loads(await self._blobs.get(key))["text"], key)
         except BlobNotFoundError:
             return None
+
+
+async def outlast(
+    lease: Lease, name: str, replies: Replies, patience: Patience, ask: Callable[[], Awaitable[Result]]
+) -> Result:
+    """Return what `ask` returns; when the endpoint is away too often, what it returns of recorded answers alone.
+
+    Until then AwayError is raised, so that others may work meanwhile.
+    """
+    try:
+        return await ask()
+    except AwayError:
+        fence = lease.claim.fence
+        for nth in range(1, patience.outages + 1):
+            if await lease.record(f"{name}_away_{nth}", fence) == fence:
+                raise
+    replies.close()
+    return await ask()

@@ -14,6 +14,7 @@ from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import Bell, Child, Generate, Lease
 from functions.benchmark_model import handler
 from functions.benchmark_model import work as benchmark
+from functions.benchmark_model.judging import Judge
 from functions.prepare_job.work import fetch_base
 from infra.adapters.generator import HttpGenerate
 from infra.adapters.http import MANIFEST_HEADER
@@ -29,7 +30,7 @@ def subscriptions(
 ) -> tuple[Subscription, ...]:
     """Return who reacts to what."""
     suite = Suite(items=settings.benchmark_items) if settings.benchmarks == "default" else None
-    deps = handler.Deps(here.documents, here.controls, here.emit, publish, bell, suite)
+    deps = handler.Deps(here.documents, here.controls, here.emit, publish, bell, suite, settings.general_file)
 
     async def react(event: Event) -> None:
         if event.type == "job.succeeded":
@@ -42,7 +43,7 @@ def subscriptions(
 
 def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage:
     """Return the long work."""
-    served = Served(needed(settings.inference_url, "inference_url"))
+    served, judges = Served(needed(settings.inference_url, "inference_url")), Judges(settings)
 
     async def work(lease: Lease) -> Sequence[Event]:
         requested = BenchmarkRequested.model_validate(lease.claim.control.inputs["requested"])
@@ -56,7 +57,8 @@ def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage
             bundle=settings.bundle.resolve() if settings.bundle else None,
         )
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return await benchmark.work(lease, here.blobs, child, here.emit, scratch, ask, tokenizer, harness, now)
+        judge = judges.judge(requested.suite.judge)
+        return await benchmark.work(lease, here.blobs, child, here.emit, scratch, ask, tokenizer, harness, now, judge)
 
     return Stage(handler.STAGE, work, benchmark.exhausted, {})
 
@@ -83,3 +85,20 @@ class Served:
             headers = {MANIFEST_HEADER: f"{manifest.key}#{manifest.sha256}"}
             self._models[manifest.sha256] = HttpGenerate(self._url, name, more_headers=headers)
         return self._models[manifest.sha256]
+
+
+class Judges:
+    """The endpoint that judges, asked for any of its models; connections are shared."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._judges = settings, dict[str, Judge]()
+
+    def judge(self, model: str | None) -> Judge | None:
+        """Return the judge of that name, or the one that settings name; None without an endpoint."""
+        url, name = self._settings.judge_url, model or self._settings.judge_model
+        if not url:
+            return None
+        if name not in self._judges:
+            key = self._settings.judge_key.get_secret_value() if self._settings.judge_key else ""
+            self._judges[name] = Judge(HttpGenerate(url, name, key, seconds=self._settings.judge_seconds))
+        return self._judges[name]

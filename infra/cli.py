@@ -24,6 +24,7 @@ COMMANDS = {
     "dataset": ("infra.commands.dataset:dataset", "Make a new data set of one that is there."),
     "bundle": ("infra.commands.bundle:bundle", "Check a folder of public benchmarks."),
     "report": ("infra.commands.report:report", "Write the report of a job's benchmark as one HTML page."),
+    "benchmark": ("infra.commands.benchmark:benchmark", "Score a benchmark's answers anew."),
     "trace": ("infra.commands.trace:trace", "Show where a row, page, job or model came from and what it led to."),
     "replay": ("infra.commands.replay:replay", "Print the log; prove the read models against it."),
     "bench": ("infra.commands.bench:bench", "Measure ratios against tuned peers."),

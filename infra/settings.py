@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     absent_share: float = Field(default=0.1, ge=0, le=0.5)
     """Share of rows whose passages do not hold the answer: the right one is that the context does not say."""
     general_file: str | None = None
-    """Id of an uploaded chat file whose rows are mixed into every data set, against forgetting."""
+    """Id of an uploaded chat file whose rows are mixed into every data set, against forgetting, and asked after it."""
     general_share: float = Field(default=0.1, ge=0, le=0.9)
     """Share of a data set's training rows that are general ones."""
     min_coverage: float = Field(default=0.5, ge=0, le=1)
@@ -125,6 +125,14 @@ class Settings(BaseSettings):
     """The endpoint's API key."""
     generators_file: Path | None = None
     """JSON file of tenants with an endpoint of their own: `{"TENANT": {"url": …, "model": …, "key": …}}`."""
+    judge_url: str | None = None
+    """`http(s)://host[:port]/v1` of the OpenAI-compatible endpoint that judges answers; none: rules score them."""
+    judge_model: str = ""
+    """The model that the endpoint is asked for."""
+    judge_key: SecretStr | None = None
+    """The endpoint's API key."""
+    judge_seconds: float = Field(default=120.0, gt=0)
+    """How long the judge may take for an answer."""
     closed_book: bool = True
     """Ask the target model each question without its context, and drop those that it answers."""
     benchmarks: Literal["default", "none"] = "default"

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -99,13 +99,21 @@ def pairs(messages: list[dict[str, Any]]) -> str:
 def answering() -> Iterator[Endpoint]:
     """Run the endpoint on a free port until the block ends."""
     endpoint = Endpoint()
+    with serving(lambda path, body: endpoint.answer(path.split("/")[1], body), endpoint.ended) as port:
+        endpoint.port = port
+        yield endpoint
+
+
+@contextmanager
+def serving(answer: Callable[[str, bytes], tuple[int, str] | None], ended: threading.Event) -> Iterator[int]:
+    """Serve chat completions whose status and text `answer` gives for (path, body); yields the port."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            said = endpoint.answer(self.path.split("/")[1], body)
+            said = answer(self.path, body)
             if said is None:
                 self.close_connection = True
                 return
@@ -131,12 +139,11 @@ def answering() -> Iterator[Endpoint]:
             """Nothing: clients that are killed break off."""
 
     with Server(("127.0.0.1", 0), Handler) as server:
-        endpoint.port = server.server_port
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield endpoint
+            yield server.server_port
         finally:
-            endpoint.ended.set()
+            ended.set()
             server.shutdown()
             thread.join()

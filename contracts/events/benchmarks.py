@@ -6,12 +6,12 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.benchmarks import Side, Verdict
+from contracts.benchmarks import Metric, Side, Verdict
 from contracts.blobs import BlobRef
 from contracts.events import Payload
 from contracts.manifest import ManifestRef
 
-TaskName = Literal["documents", "trained", "closed_book", "needle", "forgetting"]
+TaskName = Literal["documents", "trained", "closed_book", "needle"]
 
 
 class Grid(BaseModel):
@@ -41,6 +41,10 @@ class Suite(BaseModel):
     """Most questions of each task but the grid."""
     grid: Grid = Grid()
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    judge: str | None = Field(default=None, min_length=1, max_length=256)
+    """Model to ask at the judge's endpoint; None: the one that settings name, if any; `none`: no judge."""
+    metric: Metric | None = None
+    """By which answers are compared; None: by the judge where there is one."""
 
 
 class BenchmarkedModel(BaseModel):
@@ -63,6 +67,12 @@ class BenchmarkRequested(Payload):
     """The job that made the model, if one is meant."""
     file: str | None = None
     """The file whose rows are asked: the job's training file, or any other."""
+    generalization: str | None = None
+    """A file of rows that ask the trained facts in other words."""
+    forgetting: str | None = None
+    """A file of general rows, asked to see what was lost."""
+    rescores: str | None = None
+    """The benchmark whose answers are scored anew; no model is asked anything."""
     suite: Suite = Suite()
 
 

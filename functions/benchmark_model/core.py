@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.asking import REFUSAL
-from contracts.benchmarks import Kind
+from contracts.benchmarks import Kind, Metric
 from contracts.documents.facts import View
 from contracts.envelope import Event, derived_id, make
 from contracts.events.benchmarks import BenchmarkedModel, BenchmarkFailed, BenchmarkRequested, Suite
@@ -21,6 +21,8 @@ NONE = "none"
 TITLES: Mapping[str, str] = {
     "documents": "Your documents: held-out sections, read among distractors",
     "validation": "The validation file's rows",
+    "generalization": "Generalization: trained facts, asked in other words",
+    "forgetting": "Forgetting: general rows, before and after",
     "absent": "Control: held-out questions that no passage shown answers",
     "trained": "Training rows, asked again",
     "no_context": "Control: held-out questions without their context",
@@ -28,7 +30,22 @@ TITLES: Mapping[str, str] = {
     "needle": "A needle in a haystack of your documents",
     "needle_absent": "Control: the same haystacks without the needle",
 }
-WITHOUT_JUDGE = "exact match (no judge)"
+NO_JUDGE = "none"
+"""Of a suite's `judge`: answers are scored by rule."""
+
+JUDGE_STEPS = (
+    "Compare the facts of the actual output with those of the expected output, in view of the input.",
+    "A fact that contradicts the expected output, or one of its facts that is missing, costs most.",
+    "Other words, another order, and more detail that does not contradict it cost nothing.",
+    "An actual output that is empty, says that it does not know, or does not answer the input gets 0.",
+)
+
+NOTHING = "(nothing)"
+"""What a judge is shown for an empty text: DeepEval takes one for a field that was forgotten."""
+
+
+class UnansweredError(Exception):
+    """The judge's endpoint gave no reply."""
 
 
 class Question(BaseModel):
@@ -49,9 +66,14 @@ class Question(BaseModel):
     by: Mapping[str, str | int] = Field(default_factory=dict)
 
 
+def digest(*key: str | int) -> str:
+    """Return the SHA-256 of a key."""
+    return hashlib.sha256("\n".join(map(str, key)).encode()).hexdigest()
+
+
 def draw(*key: str | int) -> int:
     """Return 64 bits that depend on `key` alone: chance that is the same on every machine and in every order."""
-    return int.from_bytes(hashlib.sha256("\n".join(map(str, key)).encode()).digest()[:8], "big")
+    return int(digest(*key)[:16], 16)
 
 
 def question_id(task: str, messages: Sequence[Mapping[str, Any]], answer: str) -> str:
@@ -71,9 +93,24 @@ def scored(question: Question, said: str) -> dict[str, float | None]:
     }
 
 
-def primary(question: Question) -> str:
+def primary(question: Question, judged: bool, wanted: Metric | None) -> str:
     """Return the metric by which a question's task is compared."""
-    return "refusal" if question.answer == REFUSAL else "exact_match"
+    if question.answer == REFUSAL:
+        return "refusal"
+    if wanted is not None:
+        return wanted
+    if judged:
+        return "judge"
+    return "f1" if question.task in FILES else "exact_match"  # whole sentences are hardly ever met word for word
+
+
+FILES: tuple[Literal["generalization", "forgetting"], ...] = ("generalization", "forgetting")
+"""Tasks that are asked when a request names a file of rows for them."""
+
+
+def judged_by(model: str, deepeval: str) -> str:
+    """Return who judges, and how, in words that are the same for the same scores."""
+    return f"{model}, DeepEval {deepeval} GEval Correctness, steps {digest(*JUDGE_STEPS)[:8]}"
 
 
 # --- what is benchmarked
@@ -84,8 +121,10 @@ def benchmark_of(job: str) -> str:
     return f"{PREFIX}{derived_id(job, 'benchmark').replace('-', '')}"
 
 
-def after_job(event: Event, job: View, base: View | None, suite: Suite | None) -> Event | None:
-    """Return the request that follows a job's success, or None where nobody wants it."""
+def after_job(
+    event: Event, job: View, base: View | None, suite: Suite | None, general: View | None = None
+) -> Event | None:
+    """Return the request that follows a job's success, or None where nobody wants it; `general` is a file of rows."""
     created, succeeded = job["created"], event.data.model_dump(mode="json")
     if suite is None or created.get("benchmarks") == NONE or base is None:
         return None
@@ -99,11 +138,16 @@ def after_job(event: Event, job: View, base: View | None, suite: Suite | None) -
             "base_name": created["model"],
             "job": event.subject,
             "file": created["training_file"],
+            "forgetting": general["id"] if general and _usable(general, event.tenant) else None,
             "suite": suite,
         }
     )
     name = benchmark_of(event.subject)
     return make(data, subject=name, tenant=event.tenant, id=derived_id(name, "benchmark.requested"), cause=event.id)
+
+
+def _usable(file: View, tenant: str) -> bool:
+    return file["tenant"] == tenant and not file["deleted"] and file["validated"] is not None
 
 
 def inputs(
@@ -114,7 +158,7 @@ def inputs(
         return BenchmarkFailed(code="model_not_found", message=f"The base model {requested.base_name} is not there.")
     found: dict[str, Any] = {"requested": requested.model_dump(mode="json"), "base": base["manifest"]}
     found["context"] = base["context"]
-    roles = {"rows": requested.file, "validation": job["created"]["validation_file"] if job else None}
+    roles = {"rows": requested.file, **dict(zip(MORE_ROWS, more_rows(requested, job), strict=True))}
     for role, name in roles.items():
         if name is None:
             found[role] = None
@@ -129,6 +173,16 @@ def inputs(
     metrics = files.get(results[0]) if results else None
     found["metrics"] = metrics["blob"] if metrics and not metrics["deleted"] else None
     return found
+
+
+MORE_ROWS = ("validation", *FILES)
+"""Roles of files beside the one that was trained on."""
+
+
+def more_rows(requested: BenchmarkRequested, job: View | None) -> tuple[str | None, ...]:
+    """Return the files of these roles."""
+    validation = job["created"]["validation_file"] if job else None
+    return validation, requested.generalization, requested.forgetting
 
 
 _PARTS = ("blob", "lineage", "held_out", "rows", "held_out_rows", "coverage", "generator")

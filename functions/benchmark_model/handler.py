@@ -24,6 +24,8 @@ class Deps:
     publish: Callable[..., Awaitable[None]]
     bell: Bell
     suite: Suite | None
+    general_file: str | None = None
+    """A file of general rows that is asked then, in the tenant whose file it is."""
 
 
 async def on_job_succeeded(event: Event, deps: Deps) -> None:
@@ -32,7 +34,8 @@ async def on_job_succeeded(event: Event, deps: Deps) -> None:
     if job is None:  # unborn here yet: topics have no order among each other
         raise UnavailableError("mongo", f"the job {event.subject} is not known yet")
     base = await deps.documents.get("models", model_id(PUBLIC, job["created"]["model"]))
-    wanted = core.after_job(event, job, base, deps.suite)
+    general = await deps.documents.get("files", deps.general_file) if deps.general_file else None
+    wanted = core.after_job(event, job, base, deps.suite, general)
     if wanted is not None:
         await deps.documents.apply(await deps.emit(wanted))
 
@@ -41,7 +44,7 @@ async def on_benchmark_requested(event: Event, deps: Deps) -> None:
     """Open the stage, or say why there is nothing to benchmark."""
     requested = BenchmarkRequested.model_validate(event.data.model_dump())
     job = await deps.documents.get("jobs", requested.job) if requested.job else None
-    names = {requested.file, job["created"]["validation_file"] if job else None}
+    names = {requested.file, *core.more_rows(requested, job)}
     names |= set(job["succeeded"]["result_files"]) if job and job["succeeded"] else set()
     files = {name: await deps.documents.get("files", name) for name in names if name}
     base = await deps.documents.get("models", model_id(PUBLIC, requested.base_name))

@@ -1,8 +1,9 @@
 """Fix what is asked: `python -m functions.benchmark_model.suite spec.json`.
 
-The spec names `suite` (a Suite), `rows`, `lineage`, `held_out`, `held_out_lineage`, `validation` (files of rows and
-where they come from, or null), `tokenizer` (a tokenizer.json), `context` (tokens that the base can read) and `out`,
-where a line is written for each Question. How many there are of each task is printed as one JSON object.
+The spec names `suite` (a Suite), `tokenizer` (a tokenizer.json), `context` (tokens that the base can read), `out`,
+where a line is written for each Question, and files of rows, or null: `rows`, `held_out`, `validation`,
+`generalization`, `forgetting`; of the first two also where rows come from, `lineage` and `held_out_lineage`.
+How many questions there are of each task is printed as one JSON object.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contracts import asking
 from contracts.benchmarks import Kind
 from contracts.corpus import RowOrigin
 from contracts.events.benchmarks import Suite
-from functions.benchmark_model.core import Question, draw, question_id
+from functions.benchmark_model.core import FILES, Question, draw, question_id
 from functions.benchmark_model.needle import Haystack, Needle, grid
 
 ANSWER_ROOM = 16
@@ -113,6 +114,9 @@ class Suiter:
             yield from (self._plain(row, "absent", "absent") for row in absent)
             validation = self._sample(read_rows(self._spec["validation"], None), "validation")
             yield from (self._plain(row, "validation", "documents") for row in validation)
+        for name in FILES:
+            more = self._sample(read_rows(self._spec[name], None), name)
+            yield from (self._plain(row, name, name) for row in more)
         if {"trained", "closed_book"} & set(tasks):
             trained = (row for row in read_rows(self._spec["rows"], self._spec["lineage"]) if not row.absent)
             chosen = self._sample(trained, "trained")

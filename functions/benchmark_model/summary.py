@@ -38,7 +38,8 @@ GROUPS: Mapping[Kind, Sequence[tuple[str, ...]]] = {
 }
 """What the cells of a task are by: keys of an item's `by` or `source`."""
 PRIMARY: Sequence[Kind] = (
-    "documents", "needle", "closed_book", "lm_eval", "trained", "forgetting", "absent", "no_context")  # fmt: skip
+    "documents", "generalization", "needle", "closed_book", "lm_eval",
+    "trained", "forgetting", "absent", "no_context")  # fmt: skip
 """The verdict is on the first of these that was compared, chosen before anything was seen."""
 _HARMED: Sequence[Kind] = ("forgetting", "lm_eval")
 

@@ -1,4 +1,4 @@
-"""A benchmark under a lease: fix the questions, ask both models, record what they say in parts, score, report."""
+"""A benchmark under a lease: fix the questions, ask both models, record what they say in parts, judge, report."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from contracts.asking import REFUSAL
 from contracts.benchmarks import SIDES, Side
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
@@ -24,8 +25,10 @@ from contracts.events.benchmarks import (
     BenchmarkStarted,
 )
 from contracts.ports import BlobExistsError, Blobs, Child, Emit, Generate, Lease, RefusedError
+from contracts.replies import Replies, outlast
 from functions.benchmark_model import core
 from functions.benchmark_model.core import Question
+from functions.benchmark_model.judging import Judge, judged
 
 SUITE, CONCLUDE = "functions.benchmark_model.suite", "functions.benchmark_model.conclude"
 HARNESS = "functions.benchmark_model.harness"
@@ -34,6 +37,7 @@ MEMORY_BYTES, SECONDS = 4 * 2**30, 3600.0
 PART = 32
 """Answers recorded together: what a crash may cost."""
 _TOO_LARGE = 3  # what the children exit with when memory runs out
+_SUITE, _PUBLIC = "suite.jsonl", "harness.json"
 _MEDIA = {"html": "text/html", "json": "application/json", "jsonl": "application/jsonl", "png": "image/png",
           "svg": "image/svg+xml"}  # fmt: skip
 
@@ -84,6 +88,11 @@ class Bench:
         """Where the benchmark's blobs lie."""
         return f"{self.control.tenant}/{self.control.subject}"
 
+    @property
+    def source(self) -> str:
+        """Where the blobs lie of the benchmark whose answers these are: another one's when they are scored anew."""
+        return f"{self.control.tenant}/{self.requested.rescores or self.control.subject}"
+
     def event(self, data: Any, *key: str | int) -> Event:
         """Return an event of this benchmark."""
         id, control = derived_id(self.control.subject, *key), self.control
@@ -100,12 +109,13 @@ async def work(
     tokenizer: Tokenizer,
     harness: Harness,
     now: str,
+    judge: Judge | None = None,
 ) -> list[Event]:
     """Return `benchmark.completed` or `benchmark.failed` for the benchmark that `lease` holds.
 
     `ask` are the models as they are served, `tokenizer` fetches the base's tokenizer.json, `now` is an ISO 8601 time.
-    Blobs: suite.jsonl, answers/{side}-{part}.jsonl, and the files of the result. Raises UnavailableError when serving
-    is away: what was answered is recorded and not asked again.
+    Blobs: suite.jsonl, answers/{side}-{part}.jsonl, harness.json, judge/{request}.json, and the files of the result.
+    Raises UnavailableError when serving or judge is away: what was answered is recorded and not asked again.
     Tasks of lm-eval are run on this machine, by a child that keeps every answered batch.
     """
     control = lease.claim.control
@@ -114,29 +124,48 @@ async def work(
     requested = BenchmarkRequested.model_validate(control.inputs["requested"])
     bench = Bench(lease, blobs, child, emit, folder, requested)
     try:
-        questions = await _questions(bench, await tokenizer())
-        await emit(bench.event(BenchmarkStarted(total=len(questions) * len(ask)), "benchmark.started"))
-        answers = await _asked(bench, questions, ask)
+        if requested.suite.judge == core.NO_JUDGE or requested.suite.metric not in (None, "judge"):
+            judge = None
+        elif judge is None and (requested.suite.judge or requested.suite.metric == "judge"):
+            raise UnusableError("no_judge", "No judge's endpoint is configured: set TEMPER_JUDGE_URL, or ask without.")
+        if requested.rescores:
+            await _copied(bench)
+        questions = await _questions(bench, tokenizer)
+        total = len(questions) * len(ask) * (2 if judge else 1)
+        await emit(bench.event(BenchmarkStarted(total=total), "benchmark.started"))
+        answers = await _asked(bench, questions, ask, total)
+        verdicts = await _judged(bench, questions, answers, judge, total) if judge else None
         public = await _harnessed(bench, harness) if requested.suite.harness else None
         left_out = sorted(set(requested.suite.tasks) - {question.task for question in questions})
-        return [await _conclude(bench, answers, public, left_out, await lease.record("created_at", now))]
+        judging = {"model": judge.generate.model, "scores": str(verdicts)} if judge and verdicts else None
+        return [await _conclude(bench, answers, public, judging, left_out, await lease.record("created_at", now))]
     except UnusableError as error:
         return [core.failed(control.subject, control.tenant, control.inputs["event_id"], error.fail)]
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-async def _questions(bench: Bench, tokenizer: Path) -> list[Question]:
+async def _copied(bench: Bench) -> None:
+    """Take over another benchmark's questions and answers."""
+    for key in await bench.blobs.list(f"{bench.source}/"):
+        name = key.removeprefix(f"{bench.source}/")
+        if name in (_SUITE, _PUBLIC) or name.startswith("answers/"):
+            with suppress(BlobExistsError):
+                media = _MEDIA[name.rpartition(".")[2]]
+                await bench.blobs.put(f"{bench.prefix}/{name}", await bench.blobs.get(key), media, exclusive=True)
+
+
+async def _questions(bench: Bench, tokenizer: Tokenizer) -> list[Question]:
     """Return the questions, which are fixed by the first attempt."""
-    key, out = f"{bench.prefix}/suite.jsonl", bench.folder / "suite.jsonl"
+    key, out = f"{bench.prefix}/{_SUITE}", bench.folder / _SUITE
     if await bench.blobs.stat(key) is None:
         inputs = bench.control.inputs
         spec: dict[str, Any] = {
             "suite": bench.requested.suite.model_dump(mode="json"),
-            "tokenizer": str(tokenizer),
+            "tokenizer": str(await tokenizer()),
             "context": inputs["context"],
             "out": str(out),
-            **dict.fromkeys(("rows", "lineage", "held_out", "held_out_lineage", "validation")),
+            **dict.fromkeys(("rows", "lineage", "held_out", "held_out_lineage", *core.MORE_ROWS)),
         }
         for name, blob in _sources(inputs).items():
             spec[name] = str(await _fetched(bench, blob, f"{name}.jsonl"))
@@ -156,7 +185,7 @@ async def _questions(bench: Bench, tokenizer: Path) -> list[Question]:
 def _sources(inputs: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the blobs that questions are made of."""
     found: dict[str, Mapping[str, Any]] = {}
-    rows, validation = inputs["rows"], inputs["validation"]
+    rows = inputs["rows"]
     if rows:
         found["rows"] = rows["blob"]
         if rows["lineage"]:
@@ -164,15 +193,13 @@ def _sources(inputs: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         if rows["held_out"]:
             key = rows["held_out"]["key"].removesuffix(".jsonl") + ".lineage.jsonl"
             found |= {"held_out": rows["held_out"], "held_out_lineage": {"key": key}}
-    if validation:
-        found["validation"] = validation["blob"]
-    return found
+    return found | {role: inputs[role]["blob"] for role in core.MORE_ROWS if inputs.get(role)}
 
 
-async def _asked(bench: Bench, questions: Sequence[Question], ask: Ask) -> dict[Side, list[Path]]:
+async def _asked(bench: Bench, questions: Sequence[Question], ask: Ask, total: int) -> dict[Side, list[Path]]:
     """Return the files of answers of each side; parts that are recorded are not asked again."""
     parts = [questions[start : start + PART] for start in range(0, len(questions), PART)]
-    total, done = len(questions) * len(ask), 0
+    done = 0
     files: dict[Side, list[Path]] = {side: [] for side in ask}
     for number, part in enumerate(parts):
         for side in (each for each in SIDES if each in ask):  # side by side, so that both meet the same weather
@@ -207,8 +234,52 @@ async def _answer(model: Generate, question: Question) -> dict[str, str]:
         return {"id": question.id, "error": str(error)}
 
 
+async def _judged(
+    bench: Bench, questions: Sequence[Question], answers: Mapping[Side, Sequence[Path]], judge: Judge, total: int
+) -> Path:
+    """Return what the judge says of each answer, a line each; what it was asked before is not asked again."""
+    items, out = bench.folder / "judged.jsonl", bench.folder / "judge.jsonl"
+    count = await asyncio.to_thread(_judgeable, questions, answers, items)
+    replies = Replies(bench.blobs, f"{bench.source}/judge", judge.generate, judge.patience, asyncio.sleep)
+    verdicts: dict[tuple[str, str], Mapping[str, Any]] = {}
+
+    async def scored(line: Mapping[str, Any]) -> None:
+        verdicts[line["id"], line["side"]] = line
+        if not len(verdicts) % PART:
+            progress = BenchmarkProgressed(done=total // 2 + len(verdicts), total=total)
+            await bench.emit(bench.event(progress, "benchmark.progressed", "judge", len(verdicts)))
+
+    model, in_flight = judge.generate.model, judge.patience.in_flight
+    if count:
+        await outlast(
+            bench.lease, "judge", replies, judge.patience,
+            lambda: judged(bench.child, items, replies, model, in_flight, scored),
+        )  # fmt: skip
+    lines = (json.dumps(verdicts[key], ensure_ascii=False) + "\n" for key in sorted(verdicts))
+    out.write_text("".join(lines), encoding="utf-8")
+    return out
+
+
+def _judgeable(questions: Sequence[Question], answers: Mapping[Side, Sequence[Path]], items: Path) -> int:
+    """Write what can be judged, a line each; whether a model rightly declines is told without a judge."""
+    asked, count = {each.id: each for each in questions if each.answer != REFUSAL}, 0
+    with items.open("w", encoding="utf-8") as out:
+        for side, paths in answers.items():
+            for line in (json.loads(line) for path in paths for line in path.read_bytes().splitlines()):
+                question = asked.get(line["id"])
+                if question is not None and "said" in line:
+                    item = {"id": question.id, "side": side, "question": question.question, "answer": question.answer}
+                    out.write(json.dumps({**item, "said": line["said"]}, ensure_ascii=False) + "\n")
+                    count += 1
+    return count
+
+
 async def _harnessed(bench: Bench, harness: Harness) -> Path:
     """Return what lm-eval found on its tasks; batches that an earlier attempt on this machine answered are kept."""
+    key, kept = f"{bench.prefix}/{_PUBLIC}", bench.folder / _PUBLIC
+    if await bench.blobs.stat(key) is not None:
+        kept.write_bytes(await bench.blobs.get(key))
+        return kept
     folder = harness.state / bench.control.subject
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     sides = {
@@ -231,8 +302,8 @@ async def _harnessed(bench: Bench, harness: Harness) -> Path:
         if said and "error" in said[0]:
             raise UnusableError("invalid_bundle", said[0]["error"])
         raise RuntimeError(f"{HARNESS} ended with status {result.code}: {result.stderr[-2000:]}")
-    kept = bench.folder / "harness.json"
-    await asyncio.to_thread(shutil.copyfile, folder / "harness.json", kept)
+    await asyncio.to_thread(shutil.copyfile, folder / _PUBLIC, kept)
+    await bench.blobs.store(key, kept, _MEDIA["json"])
     return kept
 
 
@@ -240,6 +311,7 @@ async def _conclude(
     bench: Bench,
     answers: Mapping[Side, Sequence[Path]],
     public: Path | None,
+    judging: Mapping[str, str] | None,
     left_out: Sequence[str],
     created_at: str,
 ) -> Event:
@@ -249,11 +321,13 @@ async def _conclude(
     metrics = await _fetched(bench, inputs["metrics"], "metrics.csv") if inputs["metrics"] else None
     out = bench.folder / "result"
     out.mkdir()
-    suite = await bench.blobs.get(f"{bench.prefix}/suite.jsonl")
+    suite = await bench.blobs.get(f"{bench.prefix}/{_SUITE}")
     spec = {
-        "questions": str(bench.folder / "suite.jsonl"),
+        "questions": str(bench.folder / _SUITE),
         "answers": {side: [str(path) for path in paths] for side, paths in answers.items()},
         "harness": str(public) if public else None,
+        "judge": judging,
+        "metric": requested.suite.metric,
         "metrics": str(metrics) if metrics else None,
         "folder": str(out),
         "head": {
@@ -267,6 +341,7 @@ async def _conclude(
                 "tasks": ", ".join(requested.suite.tasks),
                 **({"left_out": f"{', '.join(left_out)}: there are too few rows for them"} if left_out else {}),
                 "questions_sha256": sha256(suite),
+                **({"answers_of": requested.rescores} if requested.rescores else {}),
                 **{f"{side}_manifest": model.manifest.sha256 for side, model in requested.models.items()},
             },
             "dataset": {name: rows.get(name) for name in ("file", "rows", "held_out_rows", "coverage", "generator")},

@@ -11,21 +11,26 @@ from contracts.documents.facts import View
 from contracts.events.benchmarks import BenchmarkedModel, BenchmarkRequested, Suite
 from functions.edge.refusals import ApiError
 
-SUITE = ("tasks", "harness", "items", "grid", "seed")
+SUITE = ("tasks", "harness", "items", "grid", "seed", "judge", "metric")
 """Fields of a request that say what is asked of the models."""
 
 
-def suite(body: Mapping[str, Any]) -> Suite:
-    """Return what is to be asked; raises ApiError naming the first field that is wrong."""
+ROWS = {"generalization_file": "generalization", "forgetting_file": "forgetting"}
+"""Field of a request → the file of rows that it names."""
+
+
+def suite(body: Mapping[str, Any], known: Suite | None = None) -> Suite:
+    """Return what is to be asked, as `known` says where the body does not; raises ApiError naming what is wrong."""
     try:
-        return Suite.model_validate({name: body[name] for name in SUITE if body.get(name) is not None})
+        before = known.model_dump() if known else {}
+        return Suite.model_validate({**before, **{name: body[name] for name in SUITE if body.get(name) is not None}})
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         param = ".".join(str(part) for part in first["loc"])
         raise ApiError(f"Invalid '{param}': {first['msg']}.", param=param, code="invalid_value") from None
 
 
-def of_job(job: View, base: View | None, asked: Suite) -> BenchmarkRequested:
+def of_job(job: View, base: View | None, rows: Mapping[str, str], asked: Suite) -> BenchmarkRequested:
     """Return the benchmark of a job's model against its base; raises ApiError before there is one."""
     if not job["succeeded"]:
         sentence = f"The job {job['id']} is {job['status']}; a benchmark needs its model, so wait until it succeeded."
@@ -43,12 +48,15 @@ def of_job(job: View, base: View | None, asked: Suite) -> BenchmarkRequested:
             "base_name": created["model"],
             "job": job["id"],
             "file": created["training_file"],
+            **rows,
             "suite": asked,
         }
     )
 
 
-def of_model(name: str, view: View, base: View | None, file: str | None, asked: Suite) -> BenchmarkRequested:
+def of_model(
+    name: str, view: View, base: View | None, file: str | None, rows: Mapping[str, str], asked: Suite
+) -> BenchmarkRequested:
     """Return the benchmark of any model, against its base where it has one."""
     models = {"tuned": BenchmarkedModel(name=name, manifest=view["manifest"])}
     base_name = view["base_name"] or name
@@ -57,8 +65,18 @@ def of_model(name: str, view: View, base: View | None, file: str | None, asked: 
             raise _no_base(base_name)
         models["base"] = BenchmarkedModel(name=base_name, manifest=base["manifest"])
     return BenchmarkRequested.model_validate(
-        {"models": models, "base_name": base_name, "job": view["job"], "file": file, "suite": asked}
+        {"models": models, "base_name": base_name, "job": view["job"], "file": file, **rows, "suite": asked}
     )
+
+
+def rescored(view: View, body: Mapping[str, Any]) -> BenchmarkRequested:
+    """Return the request to score a benchmark's answers anew, by another judge or metric; nothing is asked again."""
+    if not view["completed"]:
+        raise not_completed(view)
+    before = BenchmarkRequested.model_validate(view["requested"])
+    known = before.suite.model_copy(update={"judge": None, "metric": None})
+    asked = suite({name: body.get(name) for name in ("judge", "metric")}, known)
+    return before.model_copy(update={"rescores": before.rescores or view["id"], "suite": asked})
 
 
 def _no_base(name: str) -> ApiError:

@@ -16,10 +16,10 @@ from contracts.corpus import Chunks, Example, PlannedChunk, Text
 from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import ExamplesFailed, ExamplesSynthesized, Generator
 from contracts.ports import BlobMismatchError, Blobs, Generate, Lease, RefusedError
+from contracts.replies import Patience, Pause, Replies, UnansweredError, outlast
 from functions.synthesize_examples import extractive, prompts
 from functions.synthesize_examples.core import Candidate, Desk, Origin, Place, closed_book, places
 from functions.synthesize_examples.extractive import Extractor
-from functions.synthesize_examples.replies import AwayError, Patience, Pause, Replies, UnansweredError
 from functions.synthesize_examples.salvage import read_reply
 
 Item = TypeVar("Item")
@@ -70,7 +70,7 @@ async def work(
     else:
         replies = Replies(blobs, f"{prefix}/replies", generate, patience, pause)
         try:
-            proposals = await _outlast(lease, "generator", replies, patience, lambda: _ask_all(
+            proposals = await outlast(lease, "generator", replies, patience, lambda: _ask_all(
                 replies, chosen["model"], planned, patience.in_flight
             ))  # fmt: skip
         except RefusedError as error:
@@ -81,7 +81,7 @@ async def work(
     if base is not None:
         asked = Replies(blobs, f"{prefix}/replies", base, patience, pause)
         model, kept = base.model, examples
-        examples = await _outlast(lease, "base", asked, patience, lambda: _without_context(
+        examples = await outlast(lease, "base", asked, patience, lambda: _without_context(
             asked, model, kept, BASE_IN_FLIGHT
         ))  # fmt: skip
     lines = b"".join(example.model_dump_json().encode() + b"\n" for example in examples)
@@ -193,24 +193,6 @@ async def _without_context(replies: Replies, model: str, examples: Sequence[Exam
         return closed_book(example, said.text)
 
     return await _each(examples, score, in_flight)
-
-
-async def _outlast(
-    lease: Lease, name: str, replies: Replies, patience: Patience, ask: Callable[[], Awaitable[Result]]
-) -> Result:
-    """Return what `ask` returns; when the endpoint is away too often, what it returns of recorded answers alone.
-
-    Until then AwayError is raised, so that others may work meanwhile.
-    """
-    try:
-        return await ask()
-    except AwayError:
-        fence = lease.claim.fence
-        for nth in range(1, patience.outages + 1):
-            if await lease.record(f"{name}_away_{nth}", fence) == fence:
-                raise
-    replies.close()
-    return await ask()
 
 
 async def _each(items: Iterable[Item], do: Callable[[Item], Awaitable[Result]], at_once: int) -> list[Result]:

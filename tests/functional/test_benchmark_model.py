@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from contracts import asking
-from contracts.benchmarks import Item, Result, Side
+from contracts.benchmarks import Item, Result, Side, TaskResult
 from contracts.blobs import BlobRef
 from contracts.controls import Claim, Control
 from contracts.corpus import RowOrigin, Span
@@ -31,9 +31,13 @@ from contracts.events.benchmarks import (
 from contracts.manifest import ManifestRef
 from contracts.ports import RefusedError, UnavailableError
 from functions.benchmark_model import work as benchmark
-from functions.benchmark_model.core import Question
+from functions.benchmark_model.core import NOTHING, Question
+from functions.benchmark_model.judging import Judge
 from infra.adapters.child import ProcessChild
+from infra.adapters.generator import HttpGenerate
 from infra.adapters.memory import MemoryBlobs, MemoryEmit
+from tests.functional.test_judge import PATIENCE
+from tests.judge import expected, judging
 
 BENCH = "bench-" + "b" * 32
 TOKENIZER = Path(__file__).parents[2] / "infra" / "demo" / "base" / "tokenizer.json"
@@ -98,6 +102,8 @@ class World:
         self.blobs, self.emit, self.tmp = MemoryBlobs(), MemoryEmit(), tmp_path
         self.recorded: dict[str, Any] = {}
         self.fence = 0
+        self.more: dict[str, Any] = {}
+        """Role → a file of rows besides the data set."""
         self.harness = benchmark.Harness(folders=self.folders, state=tmp_path / "harness")
 
     async def folders(self, side: Side) -> Mapping[str, str | None]:
@@ -131,7 +137,7 @@ class World:
             "generator": "extractive",
         } | {"_": await self.put("held_out.lineage.jsonl", origins)}
 
-    async def lease(self, suite: Suite) -> Any:
+    async def lease(self, suite: Suite, id: str = BENCH, rescores: str | None = None) -> Any:
         self.fence += 1
         rows = await self.data_set()
         rows.pop("_")
@@ -142,6 +148,7 @@ class World:
             },
             base_name="base",
             file="file-1",
+            rescores=rescores,
             suite=suite,
         )
         metrics = await self.blobs.put("local/file-2/content", CSV)
@@ -152,29 +159,35 @@ class World:
             "context": 512,
             "rows": rows,
             "validation": None,
+            **self.more,
             "metrics": metrics.model_dump(),
         }
-        control = Control(BENCH, "local", "benchmark", True, 1, "run", self.fence, self.fence, "test", True, 0, inputs)
+        control = Control(id, "local", "benchmark", True, 1, "run", self.fence, self.fence, "test", True, 0, inputs)
 
         async def record(name: str, value: Any) -> Any:
             return self.recorded.setdefault(name, value)
 
         return SimpleNamespace(claim=Claim(control, self.fence, "n"), control=control, record=record)
 
-    async def run(self, suite: Suite, base: Model, tuned: Model) -> Any:
+    async def run(self, suite: Suite, base: Model, tuned: Model, judge: Judge | None = None, **of: str) -> Any:
         async def tokenizer() -> Path:
             return TOKENIZER
 
         ask: dict[Side, Any] = {"base": base, "tuned": tuned}
         work = benchmark.work(
-            await self.lease(suite), self.blobs, ProcessChild(), self.emit, self.tmp, ask, tokenizer, self.harness,
-            f"2026-01-01T00:00:0{self.fence}+00:00",
+            await self.lease(suite, **of), self.blobs, ProcessChild(), self.emit, self.tmp, ask, tokenizer,
+            self.harness, f"2026-01-01T00:00:0{self.fence}+00:00", judge,
         )  # fmt: skip
         (event,) = await work
         return event
 
-    async def json(self, name: str) -> Any:
-        return json.loads(await self.blobs.get(f"local/{BENCH}/{name}"))
+    async def json(self, name: str, id: str = BENCH) -> Any:
+        return json.loads(await self.blobs.get(f"local/{id}/{name}"))
+
+    async def result(self, id: str = BENCH) -> dict[str, TaskResult]:
+        """Task → what was found."""
+        result = Result.model_validate(await self.json("result.json", id))
+        return {task.name: task for task in result.tasks}
 
     async def questions(self) -> list[Question]:
         lines = (await self.blobs.get(f"local/{BENCH}/suite.jsonl")).splitlines()
@@ -286,17 +299,99 @@ async def test_the_grid_has_every_cell_and_its_controls(world: World) -> None:
 
 
 async def test_tasks_of_lm_eval_stand_beside_the_documents(world: World) -> None:
-    suite = Suite(tasks=("documents",), harness=("temper_arithmetic",), items=12)
-    event = await world.run(suite, Model(reads=False), Model(reads=True))
-    assert isinstance(event.data, BenchmarkCompleted), event.data
-    result = Result.model_validate(await world.json("result.json"))
-    public = next(task for task in result.tasks if task.kind == "lm_eval")
-    assert public.scorer.startswith("lm-eval 0.4")
-    assert (public.scores["base"].n, public.scores["base"]) == (12, public.scores["tuned"])
     missing = await world.run(Suite(harness=("mmlu",)), Model(reads=False), Model(reads=True))
     assert isinstance(missing.data, BenchmarkFailed)
     assert missing.data.code == "invalid_bundle"
     assert "mmlu" in missing.data.message
+    suite = Suite(tasks=("documents",), harness=("temper_arithmetic",), items=12)
+    event = await world.run(suite, Model(reads=False), Model(reads=True))
+    assert isinstance(event.data, BenchmarkCompleted), event.data
+    public = next(task for task in (await world.result()).values() if task.kind == "lm_eval")
+    assert public.scorer.startswith("lm-eval 0.4")
+    assert (public.scores["base"].n, public.scores["base"]) == (12, public.scores["tuned"])
+
+
+async def test_a_judge_decides_where_there_is_one_and_what_it_cannot_score_is_no_zero(world: World) -> None:
+    with judging() as endpoint:
+        generate = HttpGenerate(endpoint.url, "strict-1", seconds=1.0)
+        judge = Judge(generate, PATIENCE)
+        event = await world.run(Suite(tasks=("documents",)), Model(reads=False), Model(reads=True), judge)
+        assert isinstance(event.data, BenchmarkCompleted), event.data
+        calls = endpoint.asked.total()
+        tasks = await world.result()
+        documents = tasks["documents"]
+        assert (documents.metric, documents.scorer) == ("judge", "judge: strict-1")
+        assert tasks["absent"].metric == "refusal", "declining is told without a judge"
+        questions = {each.id: each for each in await world.questions()}
+        lines = [json.loads(line) for line in (await world.blobs.get(f"local/{BENCH}/judge.jsonl")).splitlines()]
+        assert len(lines) == len({(line["id"], line["side"]) for line in lines})
+        items = [
+            Item.model_validate_json(line)
+            for line in (await world.blobs.get(f"local/{BENCH}/items.jsonl")).splitlines()
+        ]
+        for item in items:
+            question = questions[item.id]
+            for side, said in item.said.items():
+                if question.answer == asking.REFUSAL:
+                    assert "judge" not in item.scores[side]
+                    continue
+                score = expected((question.question, said or NOTHING, question.answer))
+                assert item.scores[side]["judge"] == (pytest.approx(score) if score is not None else None)
+                assert (side in item.errors) == (score is None)
+                assert (side in item.reasons) == (score is not None)
+        unscored = sum(item.scores["tuned"]["judge"] is None for item in items if item.task == "documents")
+        assert documents.scores["tuned"].unscored == unscored > 0
+        assert documents.scores["tuned"].n == 24 - unscored
+        started, last = world.emit.events[0].data, world.emit.events[-1].data
+        assert isinstance(started, BenchmarkStarted)
+        assert isinstance(last, BenchmarkProgressed)
+        assert started.total >= last.done > started.total // 2
+
+        # Scored anew: by rule, then by the same judge, and no model is asked again.
+        nobody = Model(reads=True, away_after=0)
+        plain = "bench-" + "c" * 32
+        suite = Suite(tasks=("documents",), metric="rouge_l")
+        event = await world.run(suite, nobody, nobody, judge, id=plain, rescores=BENCH)
+        assert isinstance(event.data, BenchmarkCompleted), event.data
+        again = (await world.result(plain))["documents"]
+        assert (again.metric, again.scorer) == ("rouge_l", "ROUGE-L (no judge)")
+        assert again.scores["tuned"].unscored == 1, "P13 could not be asked"
+        second = "bench-" + "d" * 32
+        await world.run(Suite(tasks=("documents",)), nobody, nobody, judge, id=second, rescores=BENCH)
+        assert (await world.result(second))["documents"] == documents
+        assert endpoint.asked.total() == calls, "and no judge what it was asked before"
+        assert (await world.json("result.json", second))["config"]["answers_of"] == BENCH
+        await generate.close()
+
+
+async def test_a_judge_that_is_asked_for_must_be_there(world: World) -> None:
+    event = await world.run(Suite(judge="strict-1"), Model(reads=False), Model(reads=True))
+    assert isinstance(event.data, BenchmarkFailed)
+    assert event.data.code == "no_judge"
+
+
+async def test_generalization_and_forgetting_are_tasks_of_their_own(world: World) -> None:
+    def chats(pairs: list[tuple[str, str]]) -> list[str]:
+        return [
+            json.dumps({"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]})
+            for q, a in pairs
+        ]
+
+    for role, pairs in {
+        "generalization": [(f"Told that pump P{n} weigh?", f"{n} kg it is") for n in range(30)],
+        "forgetting": [(f"In general, does pump P{n} weigh?", "7 kg") for n in range(40, 60)],
+    }.items():
+        blob = await world.put(f"{role}.jsonl", chats(pairs))
+        world.more[role] = {"file": f"file-{role}", "blob": blob.model_dump()}
+    event = await world.run(Suite(tasks=("documents",), items=20), Model(reads=False), Model(reads=True))
+    assert isinstance(event.data, BenchmarkCompleted), event.data
+    tasks = await world.result()
+    assert {name: tasks[name].scores["base"].n for name in ("generalization", "forgetting")} == {
+        "generalization": 20 - sum("P13 " in q.question for q in await world.questions() if q.task == "generalization"),
+        "forgetting": 20,
+    }
+    assert {tasks[name].metric for name in ("generalization", "forgetting")} == {"f1"}
+    assert "worse at Forgetting" in event.data.sentence, "the base says 7 kg to everything, the tuned one no longer"
 
 
 async def test_a_benchmark_without_a_question_says_so(world: World) -> None:

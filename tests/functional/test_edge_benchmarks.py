@@ -87,6 +87,33 @@ async def test_a_benchmark_of_a_job_is_requested_followed_and_shown(
     assert [each["id"] for each in (await api.get("/v1/benchmarks")).json()["data"]] == [made["id"]]
 
 
+async def test_answers_are_scored_anew_under_another_id(world: World, api: httpx.AsyncClient, job: str) -> None:
+    made = (await api.post(f"/v1/fine_tuning/jobs/{job}/benchmarks", json={"items": 9, "judge": "strict-1"})).json()
+    path = f"/v1/benchmarks/{made['id']}/rescore"
+    assert error(await api.post(path, json={"metric": "f1"}))["code"] == "benchmark_not_completed"
+    blob = await world.blobs.put(f"local/{made['id']}/result.json", b"{}")
+    done = BenchmarkCompleted(result=blob, items=blob, report=blob, verdict="better", sentence="Better.", scores=())
+    await world.say(done, made["id"], "local")
+    assert error(await api.post(path, json={"metric": "taste"}))["param"] == "metric"
+    again = (await api.post(path, json={"metric": "f1"})).json()
+    assert again["id"] != made["id"]
+    assert (again["status"], again["rescores"], again["models"]) == ("queued", made["id"], made["models"])
+    suite = {**made["suite"], "judge": None, "metric": "f1"}
+    assert again["suite"] == suite, "all else is as it was"
+    await world.say(done, again["id"], "local")
+    third = (await api.post(f"/v1/benchmarks/{again['id']}/rescore", json={"judge": "none"})).json()
+    assert third["rescores"] == made["id"], "the answers are those of the first"
+    assert (third["suite"]["judge"], third["suite"]["metric"]) == ("none", None)
+
+
+async def test_files_of_rows_to_ask_are_named_by_their_role(api: httpx.AsyncClient, job: str, file: str) -> None:
+    path = f"/v1/fine_tuning/jobs/{job}/benchmarks"
+    made = (await api.post(path, json={"generalization_file": file, "forgetting_file": file})).json()
+    assert (made["generalization_file"], made["forgetting_file"]) == (file, file)
+    wrong = error(await api.post(path, json={"generalization_file": "file-nowhere"}), 404)
+    assert "file-nowhere" in wrong["message"]
+
+
 async def test_a_repeated_request_is_given_the_same_benchmark(api: httpx.AsyncClient, job: str) -> None:
     url, headers = f"/v1/fine_tuning/jobs/{job}/benchmarks", {"idempotency-key": "k"}
     first, second = [(await api.post(url, json={}, headers=headers)).json()["id"] for _ in range(2)]

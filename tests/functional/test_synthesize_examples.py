@@ -21,9 +21,9 @@ from contracts.corpus import Chunks, Example, Text, text_at
 from contracts.envelope import derived_id, make
 from contracts.events.corpus import CorpusPlanned, ExamplesFailed, ExamplesSynthesized
 from contracts.ports import UnavailableError
+from contracts.replies import Patience
 from functions.synthesize_examples import work as synthesis
 from functions.synthesize_examples.handler import STAGE, on_corpus_planned
-from functions.synthesize_examples.replies import Patience
 from infra.adapters.generator import HttpGenerate
 from infra.adapters.memory import MemoryBlobs
 from infra.local.ports import LOOPBACK, Ports

@@ -37,15 +37,16 @@ MOST_MODELS = 8
 
 
 async def create_of_job(request: Request) -> Response:
-    """POST /fine_tuning/jobs/{id}/benchmarks {tasks?, harness?, items?, grid?, seed?}."""
-    job, asked = await find_job(request), benchmarks.suite(await _body(request))
+    """POST /fine_tuning/jobs/{id}/benchmarks {tasks?, generalization_file?, forgetting_file?, harness?, judge?, …}."""
+    job, body = await find_job(request), await _body(request)
+    asked, rows = benchmarks.suite(body), await _rows(request, body)
     base = await deps(request).documents.get("models", model_id(PUBLIC, job["created"]["model"]))
-    reservation, view = await _requested(request, benchmarks.of_job(job, base, asked))
+    reservation, view = await _requested(request, benchmarks.of_job(job, base, rows, asked))
     return await reply_reserved(request, reservation, wire.benchmark(view))
 
 
 async def create(request: Request) -> Response:
-    """POST /benchmarks {model, file?, tasks?, harness?, items?, grid?, seed?}."""
+    """POST /benchmarks {model, file?, tasks?, generalization_file?, forgetting_file?, harness?, judge?, …}."""
     body = await _body(request)
     name = Fields(body).required("model", 512)
     reservation, view = await _requested(request, await _of_model(request, body, name))
@@ -68,6 +69,27 @@ async def evaluate(request: Request) -> Response:
     return reply(openai.page([wire.benchmark(view) for view in views], False))
 
 
+async def rescore(request: Request) -> Response:
+    """POST /benchmarks/{id}/rescore {judge?, metric?}: the same answers, scored by another judge or metric."""
+    asked = benchmarks.rescored(await _find(request), await _body(request))
+    reservation, view = await _requested(request, asked)
+    return await reply_reserved(request, reservation, wire.benchmark(view))
+
+
+async def _rows(request: Request, body: dict[str, Any]) -> dict[str, str]:
+    """Return the files of rows that a request names beside its own, by their role."""
+    named = {role: Fields(body).text(field, 128) for field, role in benchmarks.ROWS.items()}
+    for name in filter(None, named.values()):
+        await _check_file(request, name)
+    return {role: name for role, name in named.items() if name}
+
+
+async def _check_file(request: Request, name: str) -> None:
+    found = await owned(request, "files", name)
+    if found is None or found["deleted"]:
+        raise no_file(name)
+
+
 async def _body(request: Request) -> dict[str, Any]:
     """Return the request's JSON object; an empty body asks for what is usual."""
     return await read_json(request) if int(request.headers.get("content-length") or 0) else {}
@@ -82,11 +104,9 @@ async def _of_model(request: Request, body: dict[str, Any], name: str) -> Benchm
         job = await owned(request, "jobs", view["job"])
         file = job["created"]["training_file"] if job else None
     if file is not None:
-        found = await owned(request, "files", file)
-        if found is None or found["deleted"]:
-            raise no_file(file)
+        await _check_file(request, file)
     base = await visible_model(request, view["base_name"]) if view["base_name"] else None
-    return benchmarks.of_model(name, view, base, file, benchmarks.suite(body))
+    return benchmarks.of_model(name, view, base, file, await _rows(request, body), benchmarks.suite(body))
 
 
 async def _requested(request: Request, data: BenchmarkRequested) -> tuple[Reservation, dict[str, Any]]:
@@ -177,6 +197,7 @@ ROUTES = [
     Route("/v1/benchmarks", create, methods=["POST"]),
     Route("/v1/benchmarks", list_all, methods=["GET"]),
     Route("/v1/benchmarks/{id}", retrieve, methods=["GET"]),
+    Route("/v1/benchmarks/{id}/rescore", rescore, methods=["POST"]),
     Route("/v1/benchmarks/{id}/cancel", cancel, methods=["POST"]),
     Route("/v1/benchmarks/{id}/report", report, methods=["GET"]),
     Route("/v1/benchmarks/{id}/result", result, methods=["GET"]),
