@@ -11,6 +11,7 @@ from contracts.blobs import BlobRef
 from contracts.controls import Checkpoint, Claim, Control
 from contracts.envelope import Event
 from contracts.manifest import ManifestRef
+from contracts.tracking import Ending, Point, Run, Tracked, Tracker
 
 
 class UnavailableError(Exception):
@@ -345,6 +346,51 @@ class RefusedError(Exception):
         super().__init__(message)
         self.status = status
         """Of HTTP, 300 to 499."""
+
+
+class Secrets(Protocol):
+    """Tenants' keys for other services, by name; all of these raise UnavailableError."""
+
+    async def put(self, tenant: str, name: str, value: str) -> None:
+        """Keep a secret, in the place of an older one."""
+        ...
+
+    async def get(self, tenant: str, name: str) -> str | None:
+        """Return a secret, None where there is none."""
+        ...
+
+    async def drop(self, tenant: str, name: str) -> None:
+        """Forget a secret."""
+        ...
+
+
+class Track(Protocol):
+    """A tracker, where people compare runs. Every call may be repeated; all of them raise UnavailableError."""
+
+    @property
+    def name(self) -> Tracker:
+        """Which one."""
+        ...
+
+    async def run(self, run: Run) -> Tracked:
+        """Return the run with this key, which is begun where there is none."""
+        ...
+
+    async def log(self, run: str, points: Sequence[Point]) -> None:
+        """Add points to a run's metrics."""
+        ...
+
+    async def keep(self, run: str, files: Mapping[str, bytes]) -> None:
+        """Put artefacts beside a run, by their paths."""
+        ...
+
+    async def register(self, run: str, base: str, model: str, key: str) -> None:
+        """List a tuned model under its base; `key` is its manifest's."""
+        ...
+
+    async def end(self, run: str, ending: Ending, at: int) -> None:
+        """Close a run; `at` is in ms since the epoch."""
+        ...
 
 
 class Generate(Protocol):

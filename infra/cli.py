@@ -17,6 +17,7 @@ COMMANDS = {
     "doctor": ("infra.commands.doctor:doctor", "Check that this machine has what Temper needs."),
     "env": ("infra.commands.env:env", "Print OPENAI_BASE_URL and OPENAI_API_KEY for a shell."),
     "keys": ("infra.commands.keys:keys", "Make, list and revoke API keys."),
+    "secrets": ("infra.commands.secrets:secrets", "Keep keys for other services, sealed."),
     "demo": ("infra.demo.run:demo", "Tune the demo base and compare it with what it was."),
     "run": ("infra.commands.run:run", "Run one role: edge, worker, trainer or serving."),
     "models": ("infra.commands.models:models", "Bring base models of your own."),

@@ -14,6 +14,7 @@ from infra.adapters.http import HttpComplete, Serving
 from infra.adapters.mongo import Database, weather
 from infra.process import server
 from infra.settings import Settings
+from infra.tracking import wandb_mode
 from infra.world import needed, new_id, world
 
 PROBE_SECONDS = 3.0
@@ -42,6 +43,8 @@ async def run_edge(settings: Settings) -> None:
                 documents=here.documents,
                 controls=here.controls,
                 requests=here.requests,
+                secrets=here.secrets,
+                wandb=wandb_mode(settings),
                 complete=HttpComplete(serving),
                 new_id=new_id,
                 probes=probes,

@@ -77,6 +77,14 @@ class Settings(BaseSettings):
     inference_url: str | None = None
     """`http://host:port` of the serving process; none: `temper up` starts one."""
 
+    tracking: Literal["mlflow", "none"] = "mlflow"
+    """Where runs are compared: an MLflow server, or nowhere."""
+    mlflow_url: str | None = None
+    """`http://host:port` of an MLflow server that runs already; none: `temper up` starts one."""
+
+    wandb: Literal["online", "offline"] = "online"
+    """Whether jobs that ask for Weights & Biases write there, or into `wandb` in `home`, for `wandb sync`."""
+
     signing_key: SecretStr | None = None
     """Signs Temper's own events (HMAC); `temper up` makes one and keeps it in `home`."""
     unsigned_tenant: str | None = "local"

@@ -15,7 +15,7 @@ from functions.prepare_job import handler as prepare
 from functions.prepare_job import work as plan
 from functions.validate_file import work as validate
 from functions.validate_file.handler import on_file_uploaded
-from infra import benchmarks, corpus
+from infra import benchmarks, corpus, tracking
 from infra.adapters.child import ProcessChild
 from infra.adapters.erasure import ErasingBlobs
 from infra.adapters.kafka import Subscription
@@ -104,6 +104,7 @@ async def run_worker(settings: Settings) -> None:
             *subscriptions,
             *corpus.subscriptions(here, bells),
             *benchmarks.subscriptions(here, bells, publish, settings),
+            *tracking.subscriptions(here, child, scratch, settings),
         )
         delivery = deliveries(here, subscribed)
 

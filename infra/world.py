@@ -18,6 +18,7 @@ from infra.adapters.minio import MinioBlobs
 from infra.adapters.minio_access import MinioAccess
 from infra.adapters.mongo import Database, MongoDocuments, connect
 from infra.adapters.mongo_controls import MongoControls, MongoRequests
+from infra.adapters.mongo_secrets import MongoSecrets
 from infra.settings import Settings
 
 
@@ -34,6 +35,7 @@ class World:
     documents: MongoDocuments
     controls: MongoControls
     requests: MongoRequests
+    secrets: MongoSecrets
     blobs: MinioBlobs
     emit: KafkaEmit
     signing_key: bytes
@@ -92,6 +94,7 @@ async def world(settings: Settings) -> AsyncIterator[World]:
             MongoDocuments(db),
             MongoControls(db),
             MongoRequests(db),
+            MongoSecrets(db, signing_key),
             blob_store(settings),
             emit,
             signing_key,

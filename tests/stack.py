@@ -17,11 +17,14 @@ from infra.local.record import Running, read_stack
 from infra.local.roles import SERVERS
 from infra.settings import Settings
 from tests.endpoint import Endpoint, answering
+from tests.judge import Judge, judging
 
 START_WITHIN = 900.0
 """Seconds; the first start on a machine obtains the servers."""
 STOP_WITHIN = 60.0
-GENERATORS = "generators.json"
+GENERATORS, JUDGE = "generators.json", "judge.url"
+UNTRACKED = {"TEMPER_TRACKING": "none"}
+"""Unless a test asks for it: a server that nobody looks at takes half a minute of a processor."""
 COMPARABLE = {
     "TEMPER_DETERMINISTIC": "true",
     "TEMPER_TRAIN_THREADS": "1",
@@ -81,7 +84,7 @@ def running_stack(home: Path, *arguments: str, env: dict[str, str] | None = None
     with log.open("ab") as output:
         up = subprocess.Popen(
             [*launching(), *command],
-            env={**os.environ, **(env or {}), "TEMPER_HOME": str(home)},
+            env={**os.environ, **UNTRACKED, **(env or {}), "TEMPER_HOME": str(home)},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -146,14 +149,23 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iterator[Stack]:
+def judge() -> Iterator[Judge]:
+    """The endpoint that judges answers, where a benchmark asks for it."""
+    with judging(faulty=False) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint, judge: Judge) -> Iterator[Stack]:
     """The whole of Temper, as `temper up` starts it, shared by the whole run."""
     home = tmp_path_factory.mktemp("stack")
     endpoint.file(home / GENERATORS)
+    (home / JUDGE).write_text(judge.url)
     with running_stack(home, env=shared(home)) as running:
         yield running
 
 
 def shared(home: Path) -> dict[str, str]:
     """Return what the shared stack is given, whoever starts it on its home again."""
-    return {**COMPARABLE, "TEMPER_GENERATORS_FILE": str(home / GENERATORS)}
+    own = {"TEMPER_JUDGE_URL": (home / JUDGE).read_text(), "TEMPER_JUDGE_MODEL": "strict-1"}
+    return {**COMPARABLE, **own, "TEMPER_GENERATORS_FILE": str(home / GENERATORS)}

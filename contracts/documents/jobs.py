@@ -20,6 +20,7 @@ LIFECYCLE = frozenset(
         "job.started",
         "job.paused",
         "job.delayed",
+        "run.tracked",
         *ENDINGS,
     }
 )
@@ -76,6 +77,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         ],
         "delay": delays[-1]["data"] if delays and not ending else None,
         "requests": requests,
+        "tracked": [fact["data"] for fact in of_type(facts, "run.tracked")],
         "ended": ending is not None,
         "finished_at": ending["at"] if ending else None,
         "succeeded": ending["data"] if ending and ending["type"] == "job.succeeded" else None,
@@ -86,7 +88,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOBS = ReadModel(
     name="jobs",
-    version=2,
+    version=3,
     topics=LIFECYCLE,
     touches=_subject,
     view=view,

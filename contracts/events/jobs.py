@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from contracts.blobs import BlobRef
 from contracts.events import Payload
 from contracts.manifest import ManifestRef
+from contracts.tracking import RunKind, Tracker
 
 Auto = Literal["auto"]
 
@@ -34,6 +35,26 @@ class Tuning(BaseModel):
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 
+class Wandb(BaseModel):
+    """Where Weights & Biases is to show the job; whose key opens it is never in an event."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: str = Field(min_length=1, max_length=128)
+    entity: str | None = Field(default=None, max_length=128)
+    name: str | None = Field(default=None, max_length=128)
+    tags: tuple[str, ...] = Field(default=(), max_length=50)
+
+
+class Integration(BaseModel):
+    """A service that is told of the job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["wandb"] = "wandb"
+    wandb: Wandb
+
+
 class JobCreated(Payload):
     """Somebody wants a model."""
 
@@ -51,6 +72,7 @@ class JobCreated(Payload):
     metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
     benchmarks: Literal["default", "none"] = "default"
     """What is asked of the model and its base once the job has succeeded."""
+    integrations: tuple[Integration, ...] = Field(default=(), max_length=1)
 
 
 class Histogram(BaseModel):
@@ -206,3 +228,12 @@ class JobCancelled(Payload):
     """Somebody ended the job."""
 
     reason: str = ""
+
+
+class RunTracked(Payload):
+    """The job is found in a tracker."""
+
+    kind: RunKind
+    tracker: Tracker
+    run_id: str
+    url: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -171,7 +172,7 @@ def job(view: View) -> Object:
         "result_files": list(succeeded["result_files"]) if succeeded else [],
         "trained_tokens": succeeded["trained_tokens"] if succeeded else None,
         "seed": seed if seed is not None else derived_seed(view["id"]),
-        "integrations": [],
+        "integrations": [_integration(each, view["tracked"]) for each in created.get("integrations", ())],
         "metadata": created["metadata"] or None,
         "error": {name: failed[name] for name in ("code", "message", "param")} if failed else None,
         "user_provided_suffix": created["suffix"],
@@ -183,9 +184,16 @@ def job(view: View) -> Object:
             "tuning": (plan or created)["tuning"],
             "overlong": created["overlong"],
             "attempts": len(view["runs"]),
+            "tracked": view["tracked"],
             "plan": {name: plan[name] for name in PLANNED} if plan else None,
         },
     }
+
+
+def _integration(asked: Mapping[str, Any], tracked: Sequence[Mapping[str, Any]]) -> Object:
+    """Return an integration with its run, once there is one; a key is never part of it."""
+    runs = [each["run_id"] for each in tracked if each["tracker"] == asked["type"]]
+    return {"type": asked["type"], "wandb": {**asked["wandb"], **({"run_id": runs[0]} if runs else {})}}
 
 
 def pausing(view: View) -> bool:
@@ -218,6 +226,30 @@ def job_event(view: View) -> Object:
         "type": view["type"],
         "event": milestone(view),
         "data": view["data"] or {},
+    }
+
+
+def step_metrics(view: View) -> Object:
+    """Return what was measured at one step of a job; losses are in nats, accuracies in 0..1."""
+    measured = {name: value for name, value in (view["data"] or {}).items() if name != "total_steps"}
+    id = str(view["step"])  # so that a page goes on after a step
+    return {"id": id, "object": "fine_tuning.job.metrics", "created_at": seconds(view["created_at"]), **measured}
+
+
+def result_line(view: View, job: View) -> Object:
+    """Return one step as Anyscale's result files show it; perplexity is e to the power of the validation loss."""
+    plan, measured = job["plan"], view["data"] or {}
+    valid = measured.get("full_valid_loss")
+    began = job["started_at"] or view["created_at"]
+    return {
+        "epoch": (view["step"] - 1) * plan["n_epochs"] // plan["total_steps"],
+        "iteration": view["step"],
+        "train_loss": measured.get("train_loss"),
+        "trained_tokens": measured.get("tokens"),
+        "valid_loss": valid,
+        "perplexity": math.exp(valid) if valid is not None and valid < 700 else None,
+        "hyperparameters": {"n_epochs": plan["n_epochs"], "context_length": plan["context"]},
+        "time_since_job_start": (view["created_at"] - began) / 1000,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from starlette.background import BackgroundTask
@@ -15,7 +15,7 @@ from starlette.responses import Response
 from contracts.canonical import compact, sha256
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import Event
-from contracts.ports import Blobs, Complete, Controls, Documents, Emit, Requests, Reservation
+from contracts.ports import Blobs, Complete, Controls, Documents, Emit, Requests, Reservation, Secrets
 from functions.edge.core import Window, unknown_after
 from functions.edge.fields import parse_json, parse_object
 from functions.edge.refusals import ApiError, key_reused, too_large
@@ -39,9 +39,12 @@ class EdgeDeps:
     documents: Documents
     controls: Controls
     requests: Requests
+    secrets: Secrets
     complete: Complete
     new_id: Callable[[], str]
     """Returns a new UUIDv7 as text."""
+    wandb: Literal["online", "offline"] | None = None
+    """Whether Weights & Biases is told of jobs over the network; None: its client is not installed."""
     probes: Mapping[str, Probe] = field(default_factory=dict)
     """Dependency (kafka, mongo, minio, serving, worker, trainer) → its probe, for `GET /readyz`."""
 

@@ -11,7 +11,7 @@ from contracts import formats
 from contracts.blobs import BlobRef
 from contracts.events.corpus import DatasetRecurated, DocumentUploaded, Score, ZipUploaded
 from contracts.events.files import FileUploaded
-from contracts.events.jobs import Auto, Hyperparameters, JobCreated, Tuning
+from contracts.events.jobs import Auto, Hyperparameters, Integration, JobCreated, Tuning, Wandb
 from contracts.formats import HEAD
 from contracts.wire import openai
 from functions.edge.fields import Fields, check_strings, invalid_value
@@ -151,8 +151,6 @@ def job_created(body: Mapping[str, Any]) -> JobCreated:
     model = fields.required("model", 256)
     training_file = fields.required("training_file", 128)
     method = _method(fields)
-    if fields.given("integrations"):
-        raise unsupported("Integrations are", "integrations")
     return JobCreated(
         model=model,
         training_file=training_file,
@@ -164,7 +162,49 @@ def job_created(body: Mapping[str, Any]) -> JobCreated:
         overlong=_overlong(fields.choice("overlong", ("fail", "drop", "truncate"))),
         benchmarks="none" if fields.choice("benchmarks", ("default", "none")) == "none" else "default",
         metadata=fields.strings("metadata", 16, 64, 512),
+        integrations=_integrations(body.get("integrations")),
     )
+
+
+def _integrations(given: Any) -> tuple[Integration, ...]:
+    """Return the services that are to be told of a job, without the key that opens them."""
+    if given in (None, []):
+        return ()
+    if not isinstance(given, list) or len(given) != 1 or not isinstance(given[0], dict):
+        raise ApiError("Expected a list of one integration.", param="integrations", code="invalid_value")
+    fields = Fields(given[0], "integrations[0]")
+    if fields.required("type", 64) != "wandb":
+        raise unsupported(f"The integration '{given[0]['type']}' is", "integrations[0].type")
+    wandb = fields.object("wandb")
+    if wandb is None:
+        raise missing("integrations[0].wandb")
+    tags = wandb.given("tags") or []
+    if not isinstance(tags, list) or len(tags) > 50 or any(not isinstance(tag, str) or len(tag) > 64 for tag in tags):
+        raise ApiError("Expected at most 50 tags of 64 characters.", param=wandb.param("tags"), code="invalid_value")
+    found = Wandb(
+        project=wandb.required("project", 128),
+        entity=wandb.text("entity", 128) or None,
+        name=wandb.text("name", 128) or None,
+        tags=tuple(tags),
+    )
+    return (Integration(wandb=found),)
+
+
+def wandb_key(body: Mapping[str, Any]) -> str | None:
+    """Return the key that came with a request whose integrations are right; it is stored sealed and shown nowhere."""
+    given = body.get("integrations") or [{}]
+    return Fields(given[0].get("wandb") or {}, "integrations[0].wandb").text("api_key", 512) or None
+
+
+def check_wandb(mode: str | None, key: str | None) -> None:
+    """Refuse a job that asks for Weights & Biases where it cannot be told."""
+    param = "integrations[0].wandb.api_key"
+    if mode is None:
+        sentence = "Weights & Biases is not installed here. Install Temper's extra `wandb`, or leave this out."
+        raise ApiError(sentence, param="integrations", code="wandb_not_installed")
+    if mode == "online" and not key:
+        sentence = "There is no key for Weights & Biases. Send one, or store one with `temper secrets set wandb`."
+        raise ApiError(sentence, param=param, code="wandb_key_missing")
 
 
 def _method(fields: Fields) -> Fields | None:
@@ -312,6 +352,15 @@ def visible_events(runs: Sequence[View]) -> Filter:
         shown.append({"epoch": run["epoch"], "attempt": run["attempt"], "step": {"$lte": limit}})
         limit = min(limit, run["from_step"])
     return {"$or": shown}
+
+
+def step(text: str) -> int:
+    """Return the step that a query names; raises ApiError."""
+    if not text.isdecimal() or len(text) > 12:
+        raise ApiError(
+            f"Invalid 'after': {text[:40]!r} is not the number of a step.", param="after", code="invalid_value"
+        )
+    return int(text)
 
 
 # --- lists

@@ -19,6 +19,8 @@ BENCHMARKS = {
     "extraction": ("ingest_extraction", "pages/s of text and chunks ÷ unstructured's fast way (at least 5)"),
     "ingest": ("ingest_wall", "documents to data set ÷ stages by hand (at most 1.3), growth, memory"),
     "harness": ("lm_eval_items", "items/s of letter tasks ÷ lm-eval's command line (at least 1.5)"),
+    "judge": ("judge_calls", "judge calls/s ÷ 16 × one call's rate (at least 0.8)"),
+    "tracking": ("tracking_overhead", "a job's training time tracked ÷ untracked (at most 1.10)"),
 }
 CHECKOUT = Path(__file__).parents[2]
 """Benchmarks live with the tests, which an installed package does not carry."""

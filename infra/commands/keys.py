@@ -104,7 +104,7 @@ def create(tenant: str, name: str, ingest: bool, as_json: bool) -> None:
             return await create_ingest_key(here.emit, here.documents, tenant, name, here.signing_key)
         return await create_key(here.emit, here.documents, tenant, name)
 
-    made = _run(body)
+    made = in_world(body)
     access = _access(lambda minio: minio.grant(tenant, made.id)) if ingest else None
     if as_json:
         shown = {"id": made.id, "tenant": made.tenant, "kind": made.kind, "secret": made.secret}
@@ -126,7 +126,7 @@ def list_(tenant: str | None, as_json: bool) -> None:
     async def body(here: World) -> list[dict[str, Any]]:
         return await list_keys(here.documents, tenant)
 
-    for key in _run(body):
+    for key in in_world(body):
         if as_json:
             click.echo(json.dumps(key))
             continue
@@ -144,7 +144,7 @@ def revoke(id: str) -> None:
         now = await revoke_key(here.emit, here.documents, id)
         return now, (await here.documents.find("keys", {"id": id}, limit=1))[0]
 
-    now, key = _run(body)
+    now, key = in_world(body)
     if key["kind"] == "ingest":  # also when it was revoked before: MinIO may have been away then
         _access(lambda minio: minio.withdraw(key["tenant"], id))
     click.echo(f"{id} is revoked." if now else f"{id} was revoked already.")
@@ -161,7 +161,7 @@ def _access(use: Callable[[MinioAccess], Result]) -> Result:
         raise UserError(str(error)) from error
 
 
-def _run(body: Callable[[World], Coroutine[Any, Any, Result]]) -> Result:
+def in_world(body: Callable[[World], Coroutine[Any, Any, Result]]) -> Result:
     settings = Settings()
     if not (settings.kafka_bootstrap and settings.mongo_url and settings.s3_url and settings.signing_key):
         raise UserError("No stack is known. Start it with `temper up`, or set TEMPER_KAFKA_BOOTSTRAP and the others.")

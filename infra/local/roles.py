@@ -11,7 +11,15 @@ from infra.local.ports import LOOPBACK, Ports
 from infra.settings import Settings
 
 SERVERS = ("kafka", "mongo", "minio")
-ADDRESSES = {"kafka": "kafka_bootstrap", "mongo": "mongo_url", "minio": "s3_url", "serving": "inference_url"}
+TRACKER = "mlflow"
+"""A server that nobody waits for."""
+ADDRESSES = {
+    "kafka": "kafka_bootstrap",
+    "mongo": "mongo_url",
+    "minio": "s3_url",
+    "serving": "inference_url",
+    TRACKER: "mlflow_url",
+}
 """The setting that says where a part runs."""
 STORES = ("kafka_bootstrap", "mongo_url", "s3_url", "s3_access_key", "s3_secret_key", "s3_bucket")
 
@@ -70,6 +78,8 @@ ROLES = {
                 "judge_key",
                 "judge_seconds",
                 "bundle",
+                "mlflow_url",
+                "wandb",
             ),
         ),
         Role(
@@ -78,10 +88,10 @@ ROLES = {
             8003,
             (*STORES, "signing_key", "unsigned_tenant", "inference_url", "device", "train_threads", "deterministic"),
         ),
-        Role("edge", "edge_port", 8000, (*STORES, "signing_key", "unsigned_tenant", "inference_url")),
+        Role("edge", "edge_port", 8000, (*STORES, "signing_key", "unsigned_tenant", "inference_url", "wandb")),
     )
 }
-PARTS = (*SERVERS, *ROLES)
+PARTS = (*SERVERS, *ROLES, TRACKER)
 
 QUIET = {
     "PYTHONUNBUFFERED": "1",

@@ -26,8 +26,8 @@ from infra.local.kafka import class_archive, kafka_program
 from infra.local.obtain import Say
 from infra.local.ports import Ports
 from infra.local.record import Running, Stack, born, read_stack, write_stack
-from infra.local.roles import ADDRESSES, PARTS, ROLES, SERVERS, plain_env, role_port, role_program
-from infra.local.stores import minio_program, mongo_program
+from infra.local.roles import ADDRESSES, PARTS, ROLES, SERVERS, TRACKER, plain_env, role_port, role_program
+from infra.local.stores import minio_program, mlflow_program, mongo_program
 from infra.local.supervisor import Supervisor
 from infra.settings import Settings, read_json
 
@@ -53,7 +53,7 @@ def parts_to_start(asked: Settings, only: Iterable[str]) -> tuple[str, ...]:
 
     Raises `UserError` for an unknown part, and for a role without the servers that it needs.
     """
-    wanted = tuple(only) or PARTS
+    wanted = tuple(only) or tuple(part for part in PARTS if part != TRACKER or asked.tracking == "mlflow")
     for part in wanted:
         if part not in PARTS:
             raise UserError(f"There is no part called {part!r} to start. Known are {', '.join(PARTS)}.")
@@ -114,6 +114,7 @@ class LocalStack:
         previous = read_stack(self.home)
         self.previous = previous.processes.values() if previous else ()
         self.ports = Ports(previous.ports if previous else {}, usual=usual_ports)
+        self.background: asyncio.Task[None] | None = None
         self.supervisor = Supervisor(self.home / "logs", say, self.record)
         self.stack = Stack(
             state="starting",
@@ -132,7 +133,9 @@ class LocalStack:
             await asyncio.Event().wait()
         finally:
             self.note("stopping")
-            await self.supervisor.stop(tuple(ROLES), SERVERS)
+            if self.background:
+                self.background.cancel()
+            await self.supervisor.stop((TRACKER, *ROLES), SERVERS)
             self.note("down")
             self.say("everything is stopped; the data stays in " + str(self.home))
 
@@ -149,14 +152,26 @@ class LocalStack:
         addresses = {ADDRESSES[program.name]: program.address for program in servers}
         if "serving" in ports:
             addresses["inference_url"] = f"http://127.0.0.1:{ports['serving']}"
+        tracker = mlflow_program(self.home, self.ports, plain_env()) if TRACKER in self.start else None
+        if tracker:
+            addresses[ADDRESSES[TRACKER]] = tracker.address
         chosen = {role.port_setting: ports[role.name] for role in roles if role.port_setting != "health_port"}
         settings = settings.model_copy(update={**addresses, **chosen})
         self.stack.settings = {**addresses, **chosen}
         if roles:
             await self.bootstrap(settings)
             await together(*(self.supervisor.start(role_program(role, settings, ports[role.name])) for role in roles))
+        if tracker:
+            self.background = asyncio.create_task(self.without_waiting(tracker))
         self.note("ready")
         self.say(f"everything is up after {time.monotonic() - began:.1f} s; logs are in {self.home / 'logs'}")
+
+    async def without_waiting(self, program: Program) -> None:
+        """Start what nothing needs; what it says when it fails is said, and that is all."""
+        try:
+            await self.supervisor.start(program)
+        except UserError as error:
+            self.say(f"{program.name} is not there, and everything else goes on. {error}")
 
     async def clear_leftovers(self) -> None:
         """Wait for what a killed `temper up` left behind to end; end it if it does not."""

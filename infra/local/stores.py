@@ -1,5 +1,6 @@
-"""mongod (a replica set of one) and MinIO as child processes."""
+"""mongod (a replica set of one), MinIO and MLflow as child processes."""
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -100,4 +101,20 @@ def minio_program(home: Path, minio: Path, ports: Ports, env: dict[str, str], us
         address=f"http://{address}",
         port=port,
         healthy=partial(http_ok, port, "/minio/health/ready"),
+    )
+
+
+def mlflow_program(home: Path, ports: Ports, env: dict[str, str]) -> Program:
+    """MLflow's server on a home's data; it takes half a minute, which nobody waits for."""
+    port = ports.choose("mlflow", 5000)
+    data = home / "mlflow"
+    data.mkdir(parents=True, exist_ok=True)
+    return Program(
+        name="mlflow",
+        argv=[sys.executable, "-P", "-m", "infra.local.tracking_server", str(port), str(data)],
+        env=env,
+        address=f"http://{LOOPBACK}:{port}",
+        port=port,
+        healthy=partial(http_ok, port, "/health"),
+        patience=300.0,
     )

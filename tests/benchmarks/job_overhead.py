@@ -129,7 +129,11 @@ async def _fetch(settings: Settings, plan: Plan, folder: Path) -> None:
 def run(quick: bool = False) -> dict[str, Any]:
     """Both arms in turn on one stack; the gate is on the unfavourable bound."""
     ratios, seconds = [], []
-    with tempfile.TemporaryDirectory(prefix="temper-bench-") as folder, running_stack(Path(folder) / "home") as stack:
+    alone = {"TEMPER_BENCHMARKS": "none"}  # what follows a job would run beside the arm by hand
+    with (
+        tempfile.TemporaryDirectory(prefix="temper-bench-") as folder,
+        running_stack(Path(folder) / "home", env=alone) as stack,
+    ):
         by_platform(stack, 1)  # warm caches of both arms
         for number in range(QUICK_ROUNDS if quick else ROUNDS):
             plan, platform_seconds = by_platform(stack, QUICK_EPOCHS if quick else EPOCHS)

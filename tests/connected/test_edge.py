@@ -26,6 +26,7 @@ from infra.adapters.kafka import KafkaEmit, ensure_topics
 from infra.adapters.minio import MinioBlobs
 from infra.adapters.mongo import Builds, Database, MongoDocuments, connect
 from infra.adapters.mongo_controls import MongoControls, MongoRequests, ensure_indexes
+from infra.adapters.mongo_secrets import MongoSecrets
 from infra.settings import Settings
 from infra.world import new_id
 from tests.connected.log import KEY, Tap
@@ -88,6 +89,7 @@ async def edge(servers: Settings) -> AsyncIterator[Edge]:
             documents=documents,
             controls=MongoControls(db),
             requests=MongoRequests(db),
+            secrets=MongoSecrets(db, b"k" * 32),
             complete=silent,  # type: ignore[arg-type]
             new_id=new_id,
         )

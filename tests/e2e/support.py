@@ -99,6 +99,13 @@ class User:
         headers = {"authorization": f"Bearer {self.client.api_key}"}
         return httpx.get(f"{self.stack.base_url}{path}", headers=headers, timeout=30, trust_env=False, **options)
 
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """POST a JSON object to a path below the base URL, once; returns the answer."""
+        headers = {"authorization": f"Bearer {self.client.api_key}"}
+        answer = httpx.post(f"{self.stack.base_url}{path}", json=body, headers=headers, timeout=30, trust_env=False)
+        assert answer.is_success, answer.text
+        return answer.json()
+
     def upload(self, content: bytes, name: str = "rows.jsonl") -> str:
         """Upload a file of rows; returns its id."""
         return self.client.files.create(file=(name, content), purpose="fine-tune").id

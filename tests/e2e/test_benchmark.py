@@ -9,9 +9,9 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
-import httpx
 import pytest
 
 from contracts.benchmarks import Item, Result
@@ -36,9 +36,8 @@ def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: S
     job = user.job(file, batch_size=8)
     user.wait(job, "succeeded")
     grid = {"chunks": [2, 3, 4], "positions": [0, 0.5, 1], "per_cell": 2}
-    asked = {"tasks": ["documents", "trained", "closed_book", "needle"], "grid": grid}
-    url, headers = f"{stack.base_url}/fine_tuning/jobs/{job}/benchmarks", {"authorization": f"Bearer {stack.api_key}"}
-    made = httpx.post(url, json=asked, headers=headers, timeout=30, trust_env=False).json()
+    asked = {"tasks": ["documents", "trained", "closed_book", "needle"], "grid": grid, "judge": "none"}
+    made = user.post(f"/fine_tuning/jobs/{job}/benchmarks", asked)
 
     def begun() -> bool:
         found = user.get(f"/benchmarks/{made['id']}").json()["progress"]
@@ -75,3 +74,24 @@ def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: S
     assert (tmp_path / "report.html").read_text() == page
     events = support.about(support.log_of(stack), made["id"])
     assert len({event.id for event in events if event.type == "benchmark.completed"}) == 1
+
+
+def test_a_model_tuned_on_shuffled_answers_is_not_called_better(user: User) -> None:
+    file = upload(user, archive(7))
+    checked(user, file)
+    rows = user.get(f"/files/{file}/rows", params={"limit": 1000}).json()["data"]
+    trained = [row["messages"] for row in rows if row["split"] == "train"]
+    answers = [messages[-1]["content"] for messages in trained]
+    Random(1).shuffle(answers)
+    wrong = [
+        {"messages": [*messages[:-1], {"role": "assistant", "content": answer}]}
+        for messages, answer in zip(trained, answers, strict=True)
+    ]
+    job = user.job(user.upload("\n".join(map(json.dumps, wrong)).encode()), n_epochs=4, batch_size=8)
+    model = user.wait(job, "succeeded").fine_tuned_model
+    asked = {"model": model, "file": file, "tasks": ["documents"], "judge": "none"}
+    made = user.post("/benchmarks", asked)
+    done = support.until(lambda: ended(user, made["id"]), f"the end of {made['id']}")
+    assert done["status"] == "completed", done
+    assert done["verdict"] in ("worse", "no_difference"), done["sentence"]
+    print(f"tuned on shuffled answers: {done['sentence']}")

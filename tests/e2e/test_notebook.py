@@ -1,4 +1,4 @@
-"""The flow of OpenAI's FineTuneBench notebook, up to its first chats: a base model learns what it did not know."""
+"""The flow of OpenAI's FineTuneBench notebook: a base model learns what it did not know, and a judge says how well."""
 
 from __future__ import annotations
 
@@ -19,11 +19,19 @@ from openai.types.fine_tuning import FineTuningJob
 
 from tests.e2e import support
 from tests.e2e.support import User
+from tests.e2e.test_benchmark import ended
+from tests.judge import Judge
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "finetunebench" / "medical_memorization.csv"
+FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "finetunebench"
+DATA, OTHER_WORDS = FOLDER / "medical_memorization.csv", FOLDER / "medical_generalization.csv"
 EPOCHS, BATCH, OWN_EPOCHS = 36, 4, 5
 SUFFIX = "medical-memo"
+JUDGED = "# Question\n{prompt}\n# Answer\n{answer}\n# Advice\n{advice}\n# Second answer\n{completion}"
+JUDGE_PROMPT = (
+    "You will be given a question, the correct answer, a recent change in medical advice, and a second answer. Say 1 "
+    "where the second answer is correct, else 0, and nothing else."
+)
 OWN_PROMPT = {"role": "system", "content": "Provide a succinct, single sentence response."}
 
 
@@ -142,6 +150,60 @@ def test_checkpoints_are_models_that_answer(user: User, tuned: Tuned) -> None:
     metrics = found[0].metrics
     assert metrics.train_loss is not None
     assert metrics.train_loss < 0.5
+
+
+def test_a_judge_says_of_both_sets_what_base_and_tuned_know_and_so_does_the_report(
+    user: User, tuned: Tuned, judge: Judge
+) -> None:
+    memo, other = (list(csv.DictReader(io.StringIO(path.read_text()))) for path in (DATA, OTHER_WORDS))
+    advice = [row["updated_fact_description"] for row in memo]
+    names = {"base": support.BASE, "tuned": str(tuned.job.fine_tuned_model)}
+
+    async def judge_all(table: list[dict[str, str]], said: list[str]) -> float:
+        gate = asyncio.Semaphore(50)
+        async with AsyncOpenAI(base_url=judge.url, api_key="sk-judge") as client:
+
+            async def one(row: dict[str, str], told: str, completion: str) -> int:
+                filled = JUDGED.format(prompt=row["prompt"], answer=row["answer"], advice=told, completion=completion)
+                messages: Any = [
+                    {"role": "system", "content": JUDGE_PROMPT},
+                    {"role": "user", "content": filled},
+                ]
+                async with gate:
+                    reply = await client.chat.completions.create(model="strict-1", messages=messages, temperature=0.0)
+                return int(reply.choices[0].message.content or "")
+
+            verdicts = await asyncio.gather(*(one(*each) for each in zip(table, advice, said, strict=True)))
+        assert set(verdicts) <= {0, 1}
+        return sum(verdicts) / len(verdicts)
+
+    async def both(table: list[dict[str, str]], model: str) -> float:
+        return await judge_all(table, await ask(user, model, [row["prompt"] for row in table], 50))
+
+    memorised = {side: asyncio.run(both(memo, name)) for side, name in names.items()}
+    generalised = {side: asyncio.run(both(other, name)) for side, name in names.items()}
+    print(f"judged as in the notebook: memorised {memorised}, generalised {generalised}")
+    assert memorised["tuned"] >= 0.9 > 0.1 >= memorised["base"]
+
+    chats = [
+        {"messages": [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["answer"]}]}
+        for row in other
+    ]
+    file = user.upload("\n".join(json.dumps(row) for row in chats).encode(), "medical_generalization.jsonl")
+    support.until(lambda: user.client.files.retrieve(file).status == "processed", "the generalization set")
+    made = user.post(
+        f"/fine_tuning/jobs/{tuned.job.id}/benchmarks",
+        {"tasks": ["trained"], "generalization_file": file, "items": len(memo)},
+    )
+    done = support.until(lambda: ended(user, made["id"]), "the benchmark")
+    assert done["status"] == "completed", done
+    scores = {score["name"]: score for score in done["scores"]}
+    assert {score["scorer"] for score in scores.values()} == {"judge: strict-1"}
+    assert scores["generalization"]["n"] == len({row["prompt"] for row in other})
+    assert scores["trained"]["difference"][1] > 0.5, "what was trained is known, by the report's judge too"
+    print(f"the report: {done['sentence']}", {name: (each["base"], each["tuned"]) for name, each in scores.items()})
+    page = user.get(f"/benchmarks/{made['id']}/report").text
+    assert "Generalization" in page
 
 
 def test_events_and_the_result_file_tell_the_whole_run(user: User, tuned: Tuned) -> None:

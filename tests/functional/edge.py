@@ -117,6 +117,22 @@ class DictDocuments:
             raise self.down
 
 
+class DictSecrets:
+    """The Secrets port."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], str] = {}
+
+    async def put(self, tenant: str, name: str, value: str) -> None:
+        self.kept[tenant, name] = value
+
+    async def get(self, tenant: str, name: str) -> str | None:
+        return self.kept.get((tenant, name))
+
+    async def drop(self, tenant: str, name: str) -> None:
+        self.kept.pop((tenant, name), None)
+
+
 class DictControls:
     """What the edge uses of the Controls port."""
 
@@ -216,6 +232,7 @@ class World:
     documents: DictDocuments = field(default_factory=DictDocuments)
     controls: DictControls = field(default_factory=DictControls)
     requests: DictRequests = field(default_factory=DictRequests)
+    secrets: DictSecrets = field(default_factory=DictSecrets)
     complete: Any = None
     probes: dict[str, Any] = field(default_factory=dict)
 
@@ -226,6 +243,8 @@ class World:
             documents=self.documents,
             controls=self.controls,  # type: ignore[arg-type]
             requests=self.requests,
+            secrets=self.secrets,
+            wandb="online",
             complete=self._complete,
             new_id=new_id,
             probes=self.probes,

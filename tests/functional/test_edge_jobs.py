@@ -18,6 +18,7 @@ from contracts.events.jobs import (
     JobQueued,
     JobStarted,
     JobSucceeded,
+    RunTracked,
 )
 from contracts.manifest import ManifestRef
 from contracts.ports import UnavailableError
@@ -98,6 +99,25 @@ async def test_a_job_is_published_and_shown_at_once(world: World, api: httpx.Asy
     assert made["fine_tuned_model"] is None
 
 
+async def test_a_key_for_wandb_is_kept_sealed_and_is_in_no_event_and_no_answer(
+    world: World, api: httpx.AsyncClient, file: str
+) -> None:
+    wandb = {"project": "pumps", "name": "first", "tags": ["a"], "api_key": "canary-key"}
+    made = (await create(api, file, integrations=[{"type": "wandb", "wandb": wandb}])).json()
+    shown = {"project": "pumps", "entity": None, "name": "first", "tags": ["a"]}
+    assert made["integrations"] == [{"type": "wandb", "wandb": shown}]
+    assert world.secrets.kept == {("local", f"wandb/{made['id']}"): "canary-key"}
+    assert "canary" not in repr([event.data for event in world.emit.events])
+    run = RunTracked(kind="training", tracker="wandb", run_id="r1", url="https://wandb.ai/r1")
+    await world.say(run, made["id"], "local")
+    found = (await api.get(f"{JOBS}/{made['id']}")).json()
+    assert found["integrations"][0]["wandb"] == {**shown, "run_id": "r1"}
+    assert found["temper"]["tracked"] == [run.model_dump()]
+    await world.secrets.put("local", "wandb", "stored-key")
+    other = (await create(api, file, integrations=[{"type": "wandb", "wandb": {"project": "p"}}])).json()
+    assert ("local", f"wandb/{other['id']}") not in world.secrets.kept, "the stored key opens it"
+
+
 async def test_a_job_without_a_seed_gets_one_that_its_id_fixes(api: httpx.AsyncClient, file: str) -> None:
     seeds = {(await create(api, file)).json()["seed"] for _ in range(3)}
     assert len(seeds) == 3
@@ -135,7 +155,13 @@ async def test_a_job_without_a_seed_gets_one_that_its_id_fixes(api: httpx.AsyncC
             "method.supervised.hyperparameters.n_epochs",
             "integer_above_max_value",
         ),
-        ({"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]}, "integrations", "unsupported"),
+        ({"integrations": [{"type": "mail", "mail": {}}]}, "integrations[0].type", "unsupported"),
+        ({"integrations": [{"type": "wandb"}]}, "integrations[0].wandb", "missing_required_parameter"),
+        (
+            {"integrations": [{"type": "wandb", "wandb": {"project": "p"}}]},
+            "integrations[0].wandb.api_key",
+            "wandb_key_missing",
+        ),
         ({"tuning": {"r": 0}}, "tuning.r", "integer_below_min_value"),
         ({"tuning": {"kind": "qlora"}}, "tuning.kind", "invalid_value"),
         ({"tuning": {"dropout": 1}}, "tuning.dropout", "decimal_above_max_value"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -119,6 +120,21 @@ async def test_events_are_newest_first_and_hide_what_is_made_again(
         "Fine-tuning job started",
     ]
     assert [each["data"]["step"] for each in shown if each["type"] == "metrics"] == [6, 5, 4, 3, 2, 1]
+    measured = (await api.get(f"{JOBS}/{id}/metrics")).json()
+    assert [each["step"] for each in measured["data"]] == [1, 2, 3, 4, 5, 6]
+    assert measured["data"][0]["train_loss"] == steps[0].train_loss
+    first = (await api.get(f"{JOBS}/{id}/metrics?limit=4")).json()
+    rest = (await api.get(f"{JOBS}/{id}/metrics?after={first['last_id']}")).json()
+    assert (first["has_more"], rest["has_more"]) == (True, False)
+    assert first["data"] + rest["data"] == measured["data"]
+    assert error(await api.get(f"{JOBS}/{id}/metrics?after=ftevent-1"))["param"] == "after"
+    lines = [json.loads(line) for line in (await api.get(f"{JOBS}/{id}/results")).text.splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2, 3, 4, 5, 6], "it is read while the job runs"
+    assert set(lines[0]) == {
+        "epoch", "iteration", "train_loss", "trained_tokens", "valid_loss", "perplexity", "hyperparameters",
+        "time_since_job_start",
+    }  # fmt: skip
+    assert lines[0]["epoch"] == 0
     paged: list[dict[str, Any]] = []
     after = ""
     while True:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from contracts.canonical import compact
 from contracts.documents.models import PUBLIC
 from contracts.envelope import derived_id, make
 from contracts.events.jobs import JobCancelled, JobCreated, JobPauseRequested, JobResumeRequested
 from contracts.ports import Reservation
+from contracts.tracking import WANDB, wandb_secret
 from contracts.wire import openai
 from functions.edge import core
 from functions.edge.context import (
@@ -40,19 +43,31 @@ async def create_job(request: Request) -> Response:
 
 async def created(request: Request) -> tuple[Reservation, dict[str, Any]]:
     """Refuse what is known to be wrong, then publish `job.created`; returns the job under its reserved id."""
-    data = core.job_created(await read_json(request))
+    body = await read_json(request)
+    data = core.job_created(body)
     await _check(request, data)
+    key = await _wandb_key(request, body) if data.integrations else None
     new_id = new_object_id(request, "ftjob-")
     reservation = await reserve(request, "fine_tuning/jobs", data.model_dump(mode="json"), new_id)
     id = reservation.id
     view = await owned(request, "jobs", id) if reservation.state == "adopted" else None
     if view is None:
+        if key:
+            await deps(request).secrets.put(tenant(request), wandb_secret(id), key)
         if data.seed is None:
             data = data.model_copy(update={"seed": openai.derived_seed(id)})
         event = make(data, subject=id, tenant=tenant(request), id=derived_id(id, "job.created"))
         await publish(request, event)
         view = await find_job(request, id)
     return reservation, view
+
+
+async def _wandb_key(request: Request, body: Mapping[str, Any]) -> str | None:
+    """Return the key that came with the request; refuses a job for which there is none."""
+    given = core.wandb_key(body)
+    stored = None if given else await deps(request).secrets.get(tenant(request), WANDB)
+    core.check_wandb(deps(request).wandb, given or stored)
+    return given
 
 
 async def _check(request: Request, data: JobCreated) -> None:
@@ -155,6 +170,28 @@ async def event_page(request: Request, asked: core.Window) -> tuple[list[dict[st
     return found[: asked.limit], len(found) > asked.limit
 
 
+async def list_metrics(request: Request) -> Response:
+    """GET /fine_tuning/jobs/{id}/metrics?after=STEP&limit: what was measured at each step, the first step first."""
+    job = await find_job(request)
+    asked = core.window(request.query_params, default=1000, most=10_000)
+    where: dict[str, Any] = {"job": job["id"], "tenant": tenant(request), "type": "metrics"}
+    if asked.after is not None:
+        where["step"] = {"$gt": core.step(asked.after)}
+    filters = {"$and": [where, core.visible_events(job["runs"])]}
+    found = await deps(request).documents.find("job_events", filters, [("sort", 1)], asked.limit + 1)
+    return reply(openai.page([openai.step_metrics(view) for view in found[: asked.limit]], len(found) > asked.limit))
+
+
+async def results(request: Request) -> Response:
+    """GET /fine_tuning/jobs/{id}/results: a JSON line for each step, as far as the job is."""
+    job = await find_job(request)
+    where = {"job": job["id"], "tenant": tenant(request), "type": "metrics"}
+    filters = {"$and": [where, core.visible_events(job["runs"])]}
+    found = await deps(request).documents.find("job_events", filters, [("sort", 1)])
+    lines = b"".join(compact(openai.result_line(view, job)) + b"\n" for view in found)
+    return Response(lines, media_type="application/jsonl")
+
+
 async def list_checkpoints(request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}/checkpoints: newest first."""
     job = await find_job(request)
@@ -173,5 +210,7 @@ ROUTES = [
     Route("/v1/fine_tuning/jobs/{id}/pause", pause_job, methods=["POST"]),
     Route("/v1/fine_tuning/jobs/{id}/resume", resume_job, methods=["POST"]),
     Route("/v1/fine_tuning/jobs/{id}/events", list_events, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs/{id}/metrics", list_metrics, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs/{id}/results", results, methods=["GET"]),
     Route("/v1/fine_tuning/jobs/{id}/checkpoints", list_checkpoints, methods=["GET"]),
 ]

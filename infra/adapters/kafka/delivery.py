@@ -74,7 +74,9 @@ class Delivery:
     def status(self) -> dict[str, Any]:
         """Return `status` (ok, waiting, stuck, starting), a word on Kafka itself, and the progress of each group."""
         groups = {group: desk.progress.status() for group, desk in self._desks.items()}
-        states = {str(group["state"]) for group in groups.values()}
+        states = {
+            str(state["state"]) for group, state in groups.items() if not self._desks[group].subscription.optional
+        }
         if not self._started.is_set():
             status = "starting"
         elif self._away is not None or "stuck" in states:

@@ -53,6 +53,8 @@ class Subscription:
     """(event, bug) → the events that tell whoever waits; with derived ids."""
     deadline: float = 60.0
     """Seconds; what takes longer is work under a lease."""
+    optional: bool = False
+    """Whether the process is well while this one waits: nobody waits for it."""
 
 
 @dataclass

@@ -1,0 +1,151 @@
+"""Write what happens to a job into a tracker; away for an hour, it catches up, and no job waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.canonical import compact
+from contracts.documents.facts import View
+from contracts.envelope import Event
+from contracts.events.benchmarks import BenchmarkCompleted
+from contracts.events.jobs import JobProgressed, JobSucceeded
+from contracts.ports import (
+    BlobNotFoundError,
+    Blobs,
+    Child,
+    Documents,
+    Emit,
+    Secrets,
+    Track,
+    UnavailableError,
+)
+from contracts.tracking import WANDB, Run, wandb_secret
+from functions.track_runs import core
+from functions.track_runs.telling import tell
+
+MOST_BYTES = 16 * 2**20
+"""Of an artefact; what is larger stays where it is."""
+PICTURES = (".png", ".svg")
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """The ports."""
+
+    documents: Documents
+    blobs: Blobs
+    emit: Emit
+    track: Track
+
+
+async def on_event(event: Event, deps: Deps) -> None:
+    """Write one event of a job, or of the benchmark of its model; to write it again changes nothing."""
+    if isinstance(event.data, BenchmarkCompleted):
+        await _on_benchmark(event, event.data, deps)
+        return
+    job = await _job(event.subject, deps.documents)
+    if job["plan"] is None:  # it ended before it had one: there is nothing to compare
+        if event.type not in core.ENDINGS:
+            raise UnavailableError("mongo", f"the plan of {event.subject} is not known yet")
+        return
+    run = await _run(job, core.training(job, await _file(job, deps)), event, deps)
+    if isinstance(event.data, JobProgressed):
+        await deps.track.log(run, [*core.steps(event, event.data)])
+    elif event.type in core.ENDINGS:
+        await _on_ending(event, job, run, deps)
+
+
+@dataclass(frozen=True, slots=True)
+class WandbDeps:
+    """The ports, and where runs are written."""
+
+    documents: Documents
+    secrets: Secrets
+    emit: Emit
+    child: Child
+    scratch: Path
+    where: Mapping[str, str]
+    """`mode`, online or offline, and `folder`, where the client writes."""
+
+
+async def on_wandb(event: Event, deps: WandbDeps) -> None:
+    """Tell Weights & Biases of a job that has ended, where it asked for it; its key is forgotten then."""
+    job = await _job(event.subject, deps.documents)
+    spec = core.wandb(job, event.type == "job.succeeded")
+    if spec is None:
+        return
+    tenant, own = job["tenant"], wandb_secret(job["id"])
+    key = await deps.secrets.get(tenant, own) or await deps.secrets.get(tenant, WANDB)
+    where = {"job": job["id"], "tenant": tenant, "type": "metrics"}
+    steps = await deps.documents.find("job_events", where, [("sort", 1)])
+    if isinstance(event.data, JobSucceeded) and (not steps or steps[-1]["step"] < event.data.step):
+        raise UnavailableError("mongo", f"the last steps of {job['id']} are not known yet")
+    folder, lines = deps.scratch / f"wandb-{job['id']}", core.logged(steps)
+    run = await tell(deps.child, folder, {**spec, **deps.where}, lines, key or "")
+    said = core.tracked(job, "training", f"{job['id']}/training", "wandb", run, event.id)
+    await deps.documents.apply(await deps.emit(said))
+    await deps.secrets.drop(tenant, own)
+
+
+async def _on_ending(event: Event, job: View, run: str, deps: Deps) -> None:
+    await deps.track.keep(run, {"plan.json": compact(job["plan"])})
+    if event.type == "job.succeeded":
+        made = event.data.model_dump(mode="json")
+        results = [await deps.documents.get("files", name) for name in made["result_files"]]
+        blobs = [(file["filename"], file["blob"]) for file in results if file and not file["deleted"]]
+        file = await _file(job, deps)
+        if file and file["validated"] and file["validated"].get("report"):
+            blobs.append(("dataset_report.json", file["validated"]["report"]))
+        await _keep(run, blobs, deps)
+        await deps.track.keep(run, {"card.md": core.card(job, made).encode()})
+        await deps.track.register(run, job["created"]["model"], made["fine_tuned_model"], made["manifest"]["key"])
+    await deps.track.end(run, core.ENDINGS[event.type], event.at)
+
+
+async def _on_benchmark(event: Event, data: BenchmarkCompleted, deps: Deps) -> None:
+    view = await deps.documents.get("benchmarks", event.subject)
+    if view is None:
+        raise UnavailableError("mongo", f"the benchmark {event.subject} is not known yet")
+    if view["job"] is None:  # of a model that no job made
+        return
+    job = await _job(view["job"], deps.documents)
+    run = await _run(job, core.benchmark(job, await _file(job, deps), view), event, deps)
+    await deps.track.log(run, [*core.scores(event, data)])
+    prefix = f"{event.tenant}/{event.subject}/"
+    pictures = [key for key in await deps.blobs.list(prefix) if key.endswith(PICTURES)]
+    named = [("report.html", data.report.model_dump()), ("result.json", data.result.model_dump())]
+    await _keep(run, [*named, *((f"pictures/{key.removeprefix(prefix)}", {"key": key}) for key in pictures)], deps)
+    await deps.track.end(run, "finished", event.at)
+
+
+async def _job(id: str, documents: Documents) -> View:
+    job = await documents.get("jobs", id)
+    if job is None:  # topics have no order among each other
+        raise UnavailableError("mongo", f"the job {id} is not known yet")
+    return job
+
+
+async def _file(job: View, deps: Deps) -> View | None:
+    return await deps.documents.get("files", job["created"]["training_file"])
+
+
+async def _run(job: View, run: Run, event: Event, deps: Deps) -> str:
+    """Return the run's id; who looks at the job is led to it."""
+    tracked = await deps.track.run(run)
+    said = core.tracked(job, run.kind, run.key, deps.track.name, tracked, event.id)
+    if not any(each["run_id"] == tracked.id for each in job["tracked"]):
+        await deps.documents.apply(await deps.emit(said))
+    return tracked.id
+
+
+async def _keep(run: str, blobs: Sequence[tuple[str, Any]], deps: Deps) -> None:
+    for name, blob in blobs:
+        stat = await deps.blobs.stat(blob["key"])
+        if stat is not None and stat.bytes <= MOST_BYTES:
+            try:
+                await deps.track.keep(run, {name: await deps.blobs.get(blob["key"])})
+            except BlobNotFoundError:  # deleted meanwhile
+                continue

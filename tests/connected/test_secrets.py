@@ -1,0 +1,40 @@
+"""Secrets in MongoDB are sealed: the database alone does not open them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from infra.adapters.mongo import Database, connect
+from infra.adapters.mongo_secrets import MongoSecrets
+from infra.settings import Settings
+
+pytestmark = pytest.mark.connected
+
+
+@pytest_asyncio.fixture
+async def db(servers: Settings) -> AsyncIterator[Database]:
+    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
+    try:
+        yield database
+    finally:
+        await database.client.drop_database(database.name)
+        await database.client.close()
+
+
+async def test_a_secret_opens_with_its_deployments_key_and_under_its_own_name_alone(db: Database) -> None:
+    mine = MongoSecrets(db, b"a" * 32)
+    await mine.put("acme", "wandb", "canary-key")
+    assert await mine.get("acme", "wandb") == "canary-key"
+    stored = [each async for each in db.secrets.find()]
+    assert "canary" not in repr(stored)
+    assert await MongoSecrets(db, b"b" * 32).get("acme", "wandb") is None
+    await db.secrets.insert_one({**stored[0], "_id": "evil/wandb"})
+    assert await mine.get("evil", "wandb") is None, "a sealed secret cannot be moved to another tenant"
+    await mine.put("acme", "wandb", "newer")
+    assert await mine.get("acme", "wandb") == "newer"
+    await mine.drop("acme", "wandb")
+    assert await mine.get("acme", "wandb") is None

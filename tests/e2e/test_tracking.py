@@ -1,0 +1,183 @@
+"""Runs in MLflow, seen through its own client: while it is away no job waits, and afterwards everything is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from openai import OpenAI
+
+from infra.folding import ALL
+from infra.replay import records
+from infra.world import World
+from tests.e2e import support
+from tests.e2e.support import User
+from tests.stack import COMPARABLE, Stack, running_stack
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+SETTINGS = {
+    **COMPARABLE,
+    "TEMPER_TRACKING": "mlflow",
+    "TEMPER_BENCHMARKS": "default",
+    "TEMPER_BENCHMARK_ITEMS": "8",
+    "TEMPER_WANDB": "offline",
+}
+CANARY = "5ca1ab1e" * 5
+STEPS = {"train_loss", "train_mean_token_accuracy", "learning_rate", "grad_norm"}
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
+    """Somebody on a stack whose runs are tracked."""
+    with running_stack(tmp_path_factory.mktemp("tracked"), env=SETTINGS) as stack:
+        to: dict[str, Any] = {"base_url": stack.base_url, "api_key": stack.api_key, "max_retries": 6}
+        with OpenAI(**to, _strict_response_validation=True) as client, OpenAI(**to) as lenient:
+            yield User(stack, client, lenient)
+
+
+@pytest.fixture(scope="module")
+def mlflow(tracked: User) -> MlflowClient:
+    """MLflow's own client, once its server answers."""
+    os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    stack = tracked.stack
+    support.until(lambda: "mlflow" in _parts(stack) and stack.process("mlflow").state == "up", "MLflow's server")
+    return MlflowClient(f"http://127.0.0.1:{stack.process('mlflow').port}")
+
+
+def _parts(stack: Stack) -> set[str]:
+    return set(json.loads((stack.home / "stack.json").read_text())["processes"])
+
+
+def runs(mlflow: MlflowClient, job: str) -> dict[str, Run]:
+    """The runs of a job by their kind."""
+    experiments = [each.experiment_id for each in mlflow.search_experiments()]
+    found = mlflow.search_runs(experiments, f"tags.`temper.job` = '{job}'")
+    kinds = [run.data.tags["temper.kind"] for run in found]
+    assert len(kinds) == len(set(kinds)), f"{job} has a run twice: {kinds}"
+    return dict(zip(kinds, found, strict=True))
+
+
+def ended(mlflow: MlflowClient, job: str) -> dict[str, Run] | None:
+    """Both runs of a job, once they have ended."""
+    found = runs(mlflow, job)
+    return found if len(found) == 2 and all(run.info.status == "FINISHED" for run in found.values()) else None
+
+
+def files(mlflow: MlflowClient, run: Run, path: str | None = None) -> set[str]:
+    """Every artefact of a run."""
+    listed = mlflow.list_artifacts(run.info.run_id, path)
+    within = [files(mlflow, run, each.path) for each in listed if each.is_dir]
+    return {each.path for each in listed if not each.is_dir}.union(*within)
+
+
+def test_a_job_has_two_runs_with_all_that_is_known_of_it(tracked: User, mlflow: MlflowClient) -> None:
+    file = tracked.upload(support.rows(24))
+    job = tracked.job(file, n_epochs=4, suffix="tracked", validation_file=tracked.upload(support.rows(8, first=100)))
+    done = tracked.wait(job, "succeeded")
+    found = support.until(lambda: ended(mlflow, job), f"the runs of {job}")
+    training, benchmark = found["training"], found["benchmark"]
+    assert training.info.experiment_id == benchmark.info.experiment_id
+    experiment = mlflow.get_experiment(training.info.experiment_id)
+    assert support.BASE in experiment.name
+    assert file in experiment.name
+    assert training.info.run_name.startswith("training 20")
+    assert benchmark.info.run_name.startswith("benchmark 20")
+    assert training.data.params["n_epochs"] == "4"
+    assert training.data.params["tuning.kind"] == "lora"
+    assert set(training.data.metrics) >= STEPS
+    rows = [row.split(",") for row in _results(tracked, done.result_files[0]).splitlines()]
+    losses = {int(row[0]): float(row[1]) for row in rows[1:]}
+    history = support.until(lambda: _history(mlflow, training, len(losses)), "every step")
+    assert {point.step: pytest.approx(point.value, abs=1e-5) for point in history} == losses
+    assert len(history) == len(losses), "no step is there twice"
+    assert files(mlflow, training) >= {"plan.json", "card.md", "step_metrics.csv"}
+    assert {"report.html", "result.json"} <= files(mlflow, benchmark)
+    assert any(name.endswith(".png") for name in files(mlflow, benchmark))
+    assert any(".tuned" in name for name in benchmark.data.metrics)
+    (version,) = mlflow.search_model_versions(f"name='{support.BASE}'")
+    assert version.tags["temper.model"] == done.fine_tuned_model
+    assert version.run_id == training.info.run_id
+    shown = support.until(lambda: _links(tracked, job), "the job's links to its runs")
+    assert {(each["kind"], each["run_id"]) for each in shown} == {
+        (kind, run.info.run_id) for kind, run in found.items()
+    }
+
+
+def _history(mlflow: MlflowClient, run: Run, steps: int) -> list[Any] | None:
+    """The losses of a run, once it has all of its steps: topics have no order among each other."""
+    found = mlflow.get_metric_history(run.info.run_id, "train_loss")
+    return found if len({point.step for point in found}) == steps else None
+
+
+def _results(user: User, file: str) -> str:
+    return user.get(f"/files/{file}/content", params={"format": "raw"}).text
+
+
+def _links(user: User, job: str) -> list[dict[str, Any]] | None:
+    found: list[dict[str, Any]] = user.get(f"/fine_tuning/jobs/{job}").json()["temper"]["tracked"]
+    return found if len(found) == 2 else None
+
+
+def test_while_the_server_hangs_no_job_waits_and_then_everything_is_there(tracked: User, mlflow: MlflowClient) -> None:
+    stack = tracked.stack
+    server = psutil.Process(stack.process("mlflow").pid)
+    server.send_signal(signal.SIGSTOP)
+    try:
+        job = tracked.job(tracked.upload(support.rows(24, first=500)), n_epochs=4)
+        tracked.wait(job, "running")
+        child = support.child_of(stack)
+        if child is not None:  # it may have ended by now
+            assert child.net_connections() == [], "the training process tracks nothing, and asks nobody anything"
+        tracked.wait(job, "succeeded")
+        ready = httpx.get(f"{stack.base_url.removesuffix('/v1')}/readyz", timeout=30, trust_env=False)
+        assert ready.status_code == 200, "a tracker that hangs is nobody's trouble"
+    finally:
+        server.send_signal(signal.SIGCONT)
+    found = support.until(lambda: ended(mlflow, job), f"the runs of {job}")
+    history = support.until(lambda: _history(mlflow, found["training"], 24), "every step")
+    assert sorted(point.step for point in history) == list(range(1, 25))
+
+
+def test_a_run_for_wandb_is_written_offline_and_its_key_is_nowhere_else(tracked: User) -> None:
+    stack = tracked.stack
+    wandb: Any = {"project": "pumps", "name": "canary", "api_key": CANARY}
+    file = tracked.upload(support.rows(12, first=900))
+    job = tracked.job(file, integrations=[{"type": "wandb", "wandb": wandb}])
+    tracked.wait(job, "succeeded")
+
+    def shown() -> str | None:
+        found = tracked.get(f"/fine_tuning/jobs/{job}").json()["integrations"][0]["wandb"]
+        assert found["project"] == "pumps"
+        return found.get("run_id")
+
+    run = support.until(shown, "the run's id on the job")
+    (written,) = (stack.home / "wandb").rglob(f"run-{run}.wandb")
+    assert b"train_loss" in written.read_bytes()
+
+    async def everything(here: World) -> list[str]:
+        found = [str(key) async for key in _keys_with(here, CANARY.encode())]
+        found += [f"kafka {r.topic} {r.offset}" async for r in records(str(here.settings.kafka_bootstrap), ALL)
+                  if CANARY.encode() in (r.value or b"") + repr(r.headers).encode()]  # fmt: skip
+        for name in await here.db.list_collection_names():
+            found += [f"mongo {name}" async for each in here.db[name].find() if CANARY in repr(each)]
+        return found
+
+    assert support.in_world(stack, everything) == []
+    files = [path for path in stack.home.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [path for path in files if CANARY.encode() in path.read_bytes()] == [], "neither a log nor a store's file"
+    lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
+    assert not [line for line in lines if CANARY in line]
+
+
+async def _keys_with(here: World, needle: bytes) -> AsyncIterator[str]:
+    for key in await here.blobs.list(""):
+        if needle in await here.blobs.get(key):
+            yield key
