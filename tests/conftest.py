@@ -24,6 +24,7 @@ DOCUMENTS = tuple(
         "legacy",
         "real_documents",
         "recurate",
+        "tracking",
     )
 )
 

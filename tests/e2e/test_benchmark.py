@@ -18,6 +18,7 @@ from contracts.benchmarks import Item, Result
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.e2e.test_documents import archive, checked, upload
+from tests.e2e.test_generator import rows
 from tests.functional.test_benchmark_model import plain
 from tests.stack import Stack
 
@@ -79,8 +80,7 @@ def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: S
 def test_a_model_tuned_on_shuffled_answers_is_not_called_better(user: User) -> None:
     file = upload(user, archive(7))
     checked(user, file)
-    rows = user.get(f"/files/{file}/rows", params={"limit": 1000}).json()["data"]
-    trained = [row["messages"] for row in rows if row["split"] == "train"]
+    trained = [row["messages"] for row in rows(user, file)]
     answers = [messages[-1]["content"] for messages in trained]
     Random(1).shuffle(answers)
     wrong = [

@@ -93,8 +93,8 @@ def test_a_job_has_two_runs_with_all_that_is_known_of_it(tracked: User, mlflow: 
     assert training.data.params["n_epochs"] == "4"
     assert training.data.params["tuning.kind"] == "lora"
     assert set(training.data.metrics) >= STEPS
-    rows = [row.split(",") for row in _results(tracked, done.result_files[0]).splitlines()]
-    losses = {int(row[0]): float(row[1]) for row in rows[1:]}
+    table = [row.split(",") for row in _results(tracked, done.result_files[0]).splitlines()]
+    losses = {int(row[0]): float(row[1]) for row in table[1:]}
     history = support.until(lambda: _history(mlflow, training, len(losses)), "every step")
     assert {point.step: pytest.approx(point.value, abs=1e-5) for point in history} == losses
     assert len(history) == len(losses), "no step is there twice"
