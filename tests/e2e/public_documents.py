@@ -6,6 +6,7 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from email import message_from_string
 from importlib.metadata import Distribution, distributions
 from xml.sax.saxutils import escape
 
@@ -74,9 +75,11 @@ def _licences(package: Distribution) -> Iterator[tuple[str, str]]:
 
 
 def _description(package: Distribution) -> Iterator[tuple[str, str]]:
-    text = package.metadata.get_payload()  # type: ignore[attr-defined]
+    # not `package.metadata`: importlib_metadata, where somebody has imported it, puts its own in the place of Python's
+    metadata = message_from_string(package.read_text("METADATA") or "")
+    text = metadata.get_payload()
     if isinstance(text, str) and 2000 < len(text) < 30_000:
-        suffix = "rst" if "x-rst" in (package.metadata["Description-Content-Type"] or "") else "md"
+        suffix = "rst" if "x-rst" in (metadata["Description-Content-Type"] or "") else "md"
         yield f"{package.name}/README.{suffix}", text
 
 

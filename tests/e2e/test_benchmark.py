@@ -37,7 +37,7 @@ def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: S
     job = user.job(file, batch_size=8)
     user.wait(job, "succeeded")
     grid = {"chunks": [2, 3, 4], "positions": [0, 0.5, 1], "per_cell": 2}
-    asked = {"tasks": ["documents", "trained", "closed_book", "needle"], "grid": grid, "judge": "none"}
+    asked = {"tasks": ["documents", "trained", "closed_book", "needle"], "grid": grid, "items": 30, "judge": "none"}
     made = user.post(f"/fine_tuning/jobs/{job}/benchmarks", asked)
 
     def begun() -> bool:
