@@ -16,7 +16,6 @@ DOCUMENTS = tuple(
     f"tests/e2e/test_{name}.py"
     for name in (
         "benchmark",
-        "clients",
         "documents",
         "documents_replay",
         "generator",

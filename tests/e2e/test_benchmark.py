@@ -31,9 +31,17 @@ def ended(user: User, id: str) -> dict[str, Any] | None:
     return found if found["status"] not in ("queued", "running") else None
 
 
-def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: Stack, tmp_path: Path) -> None:
-    file = upload(user, archive(6))
-    checked(user, file)
+@pytest.fixture(scope="module")
+def file(user: User) -> str:
+    """Documents that have become rows."""
+    made = upload(user, archive(6))
+    checked(user, made)
+    return made
+
+
+def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(
+    user: User, stack: Stack, file: str, tmp_path: Path
+) -> None:
     job = user.job(file, batch_size=8)
     user.wait(job, "succeeded")
     grid = {"chunks": [2, 3, 4], "positions": [0, 0.5, 1], "per_cell": 2}
@@ -77,9 +85,7 @@ def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(user: User, stack: S
     assert len({event.id for event in events if event.type == "benchmark.completed"}) == 1
 
 
-def test_a_model_tuned_on_shuffled_answers_is_not_called_better(user: User) -> None:
-    file = upload(user, archive(7))
-    checked(user, file)
+def test_a_model_tuned_on_shuffled_answers_is_not_called_better(user: User, file: str) -> None:
     trained = [row["messages"] for row in rows(user, file)]
     answers = [messages[-1]["content"] for messages in trained]
     Random(1).shuffle(answers)
