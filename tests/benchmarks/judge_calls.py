@@ -24,6 +24,7 @@ from contracts.replies import Patience, Replies
 from functions.benchmark_model.judging import IN_FLIGHT, judged
 from infra.adapters.child import ProcessChild
 from infra.adapters.generator import HttpGenerate
+from infra.adapters.minio import MinioBlobs
 from infra.world import blob_store
 from tests.judge import judging
 from tests.stack import running_stack
@@ -57,7 +58,8 @@ async def rate(blobs: Blobs, folder: Path, name: str, count: int, in_flight: int
     return count / (ended - began), scores
 
 
-async def _rounds(blobs: Blobs, folder: Path, rounds: int) -> list[tuple[float, float]]:
+async def _rounds(blobs: MinioBlobs, folder: Path, rounds: int) -> list[tuple[float, float]]:
+    await blobs.ensure_bucket()
     found = []
     for number in range(rounds + 1):
         together, scores = await rate(blobs, folder, f"together-{number}", TOGETHER, IN_FLIGHT)
