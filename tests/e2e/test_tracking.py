@@ -133,9 +133,8 @@ def test_while_the_server_hangs_no_job_waits_and_then_everything_is_there(tracke
     try:
         job = tracked.job(tracked.upload(support.rows(24, first=500)), n_epochs=4)
         tracked.wait(job, "running")
-        child = support.child_of(stack)
-        if child is not None:  # it may have ended by now
-            assert child.net_connections() == [], "the training process tracks nothing, and asks nobody anything"
+        child = support.until(lambda: support.child_of(stack), "the training process")
+        assert child.net_connections() == [], "the training process tracks nothing, and asks nobody anything"
         tracked.wait(job, "succeeded")
         ready = httpx.get(f"{stack.base_url.removesuffix('/v1')}/readyz", timeout=30, trust_env=False)
         assert ready.status_code == 200, "a tracker that hangs is nobody's trouble"
