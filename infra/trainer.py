@@ -6,7 +6,7 @@ from functools import partial
 
 from functions.train_model import outcome
 from functions.train_model.handler import on_job_queued
-from functions.train_model.work import Device
+from functions.train_model.work import RECIPE, Device
 from functions.train_model.work import work as train_work
 from infra.adapters.child import ProcessChild
 from infra.adapters.http import HttpProve, Serving
@@ -22,7 +22,7 @@ async def run_trainer(settings: Settings) -> None:
     async with world(settings) as here:
         bells = Bells()
         device = Device(settings.device, settings.train_threads, settings.deterministic)
-        child, scratch = ProcessChild(threads=settings.train_threads), scratch_folder(settings, "trainer")
+        child, scratch = ProcessChild(settings.train_threads, {RECIPE: RECIPE}), scratch_folder(settings, "trainer")
         serving = Serving(needed(settings.inference_url, "inference_url"))
         prove = HttpProve(serving)
         stage = Stage(

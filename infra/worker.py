@@ -9,7 +9,9 @@ from functools import partial
 
 from contracts.envelope import Event, Record
 from contracts.ports import UnavailableError
+from functions.benchmark_model.work import HARNESS
 from functions.control_job.handler import on_job_cancel_requested, on_job_requested
+from functions.extract_text.work import READ
 from functions.extract_zip import handler as unpacking
 from functions.prepare_job import handler as prepare
 from functions.prepare_job import work as plan
@@ -31,6 +33,12 @@ from infra.world import World, holder, needed, now_ms, world
 log = logging.getLogger("temper.worker")
 
 SWEEP_SECONDS = 2.0
+FORKED = {
+    READ: "functions.extract_text.preload",
+    plan.TOKENISE: "functions.prepare_job.measure",
+    HARNESS: "functions.benchmark_model.harness.run",
+}
+"""Children whose libraries take seconds to import, and the module of theirs that imports them."""
 VALIDATORS = 2
 """Files validated at the same time by one worker."""
 
@@ -38,7 +46,7 @@ VALIDATORS = 2
 async def run_worker(settings: Settings) -> None:
     """Run the small functions: validation, preparation, control, projections, the sweeper."""
     async with world(settings) as here:
-        me, bells, child, scratch = holder(), Bells(), ProcessChild(), scratch_folder(settings, "worker")
+        me, bells, child, scratch = holder(), Bells(), ProcessChild(forked=FORKED), scratch_folder(settings, "worker")
         publish = partial(publish_recorded, controls=here.controls, emit=here.emit, documents=here.documents)
         deps = prepare.Deps(
             documents=here.documents,

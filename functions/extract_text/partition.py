@@ -38,6 +38,15 @@ def partition_docx(path: Path) -> Iterator[Piece]:
     return _pieces(partition(str(path), languages=_ANY_LANGUAGE))
 
 
+def import_all() -> None:
+    """Import whatever the formats of this file need; each does so by itself when it is read."""
+    _work_offline()
+    from unstructured.nlp import tokenize
+    from unstructured.partition import docx, html, md  # noqa: F401
+
+    tokenize._get_nlp()  # noqa: SLF001
+
+
 def _pieces(elements: Sequence[Any]) -> Iterator[Piece]:
     for element in elements:
         depth = element.metadata.category_depth

@@ -7,13 +7,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import contracts
 from contracts.ports import ChildResult
+from infra.adapters.forked import ForkServer, Process
 from infra.launch import launching
 
 LINE_BYTES = 16 * 2**20
@@ -45,11 +47,16 @@ class ChildOutputError(Exception):
 class ProcessChild:
     """The `Child` port on subprocesses; `threads` are OpenMP's (0: the library's choice).
 
+    `forked` names modules, and another for each: they are forked from a process that has imported the other one, which
+    saves the seconds that torch and what stands on it take at every start. Not where a GPU is: CUDA does not
+    outlive a fork, and what a library touches when it is imported is not ours to know.
     Must be used from the main thread's event loop: a child ends when the thread that started it does.
     """
 
-    def __init__(self, threads: int = 0) -> None:
+    def __init__(self, threads: int = 0, forked: Mapping[str, str] | None = None) -> None:
         self._threads = threads
+        self._forked = {} if Path("/dev/nvidiactl").exists() else dict(forked or {})
+        self._servers: dict[str, ForkServer] = {}
 
     async def run(self, module: str, argument: Path, memory_bytes: int = 0, seconds: float = 0) -> ChildResult:
         """Run `python -m module argument` to its end; one that takes longer than `seconds` is killed (code -9).
@@ -75,7 +82,17 @@ class ProcessChild:
         """Start `python -m module argument`, speaking JSON lines."""
         return RunningChild(asyncio.create_task(self._spawn(module, argument, 0)))
 
-    async def _spawn(self, module: str, argument: Path, memory_bytes: int) -> asyncio.subprocess.Process:
+    async def close(self) -> None:
+        """End the processes that fork, and with them what they have forked."""
+        for server in self._servers.values():
+            await server.close()
+
+    async def _spawn(self, module: str, argument: Path, memory_bytes: int) -> Process:
+        if preload := self._forked.get(module):
+            server = self._servers.setdefault(
+                preload, ForkServer(preload, self._environment(Path(gettempdir())), LINE_BYTES)
+            )
+            return await server.fork(module, argument, memory_bytes)
         return await asyncio.create_subprocess_exec(
             *launching(memory_bytes),
             sys.executable,
@@ -85,16 +102,16 @@ class ProcessChild:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=self._environment(argument),
+            env=self._environment(argument.parent),
             cwd=argument.parent,
             limit=LINE_BYTES,
             start_new_session=True,
         )
 
-    def _environment(self, argument: Path) -> dict[str, str]:
+    def _environment(self, home: Path) -> dict[str, str]:
         """Name what may be passed on; secrets are not among it."""
         env = {name: os.environ[name] for name in _KEPT if name in os.environ} | _FIXED
-        env["HOME"] = str(argument.parent)
+        env["HOME"] = str(home)
         if self._threads:
             env["OMP_NUM_THREADS"] = str(self._threads)
         return env
@@ -103,7 +120,7 @@ class ProcessChild:
 class RunningChild:
     """The `Running` port: one child at work."""
 
-    def __init__(self, spawning: asyncio.Task[asyncio.subprocess.Process]) -> None:
+    def __init__(self, spawning: asyncio.Task[Process]) -> None:
         self._spawning = spawning
         self._tail = _Tail()
         self._following: asyncio.Task[None] | None = None
@@ -144,7 +161,7 @@ class RunningChild:
         """Return the last 8 KiB that it wrote to standard error."""
         return self._tail.text()
 
-    async def _process(self) -> asyncio.subprocess.Process:
+    async def _process(self) -> Process:
         process = await asyncio.shield(self._spawning)
         if self._following is None:
             self._following = asyncio.create_task(self._tail.follow(process))
@@ -161,7 +178,7 @@ class _Tail:
         self._bytes += data
         del self._bytes[:-_TAIL_BYTES]
 
-    async def follow(self, process: asyncio.subprocess.Process) -> None:
+    async def follow(self, process: Process) -> None:
         assert process.stderr is not None
         while data := await process.stderr.read(65536):
             self.add(data)
@@ -170,7 +187,7 @@ class _Tail:
         return self._bytes.decode(errors="replace")
 
 
-async def _read_all(process: asyncio.subprocess.Process) -> bytes:
+async def _read_all(process: Process) -> bytes:
     assert process.stdout is not None
     assert process.stdin is not None
     process.stdin.close()
@@ -182,7 +199,7 @@ async def _read_all(process: asyncio.subprocess.Process) -> bytes:
     return bytes(output)
 
 
-async def _end(process: asyncio.subprocess.Process) -> int:
+async def _end(process: Process) -> int:
     """Kill the child's whole group and reap it, whatever happens to the caller."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -163,7 +163,7 @@ def child_of(stack: Stack) -> psutil.Process | None:
     """The training process, if there is one."""
     try:
         children = psutil.Process(stack.process("trainer").pid or 0).children(recursive=True)
-        return next((each for each in children if "functions.train_model.recipe" in each.cmdline()), None)
+        return next((each for each in children if "functions.train_model.recipe" in " ".join(each.cmdline())), None)
     except psutil.NoSuchProcess:
         return None
 

@@ -19,12 +19,15 @@ from typing import Any
 def main() -> int:
     """Run one spec."""
     path = Path(sys.argv[1]).resolve()
-    # before the libraries read them; nothing is downloaded, and what datasets caches lies with the rest
+    # before the libraries read them; nothing is downloaded
     os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
-    os.environ["HF_DATASETS_CACHE"] = str(path.parent / "datasets")
+    import datasets
+
     from functions.benchmark_model.harness.bundle import BundleError
     from functions.benchmark_model.harness.run import Spec, run
 
+    # what datasets caches lies with the rest
+    datasets.config.HF_DATASETS_CACHE = path.parent / "datasets"
     output = sys.stdout
 
     def tell(line: Mapping[str, Any]) -> None:
