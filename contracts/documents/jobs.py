@@ -8,6 +8,7 @@ from typing import Any
 from contracts.documents.facts import Fact, ReadModel, View, first, of_type
 from contracts.documents.messages import Message, messages, metrics_id
 from contracts.envelope import Event, derived_id
+from contracts.results import result_ids
 from contracts.topics import ENDINGS
 
 LIFECYCLE = frozenset(
@@ -65,6 +66,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "plan": queued["data"]["plan"] if queued else None,
         "queued_at": queued["at"] if queued else None,
         "status": status,
+        "results": list(result_ids(id).values()) if starts else [],  # can be read from then on
         "started_at": starts[0]["at"] if starts else None,
         "runs": [
             {
@@ -88,11 +90,11 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOBS = ReadModel(
     name="jobs",
-    version=3,
+    version=4,
     topics=LIFECYCLE,
     touches=_subject,
     view=view,
-    indexes=(("tenant", "-created_at", "-id"), ("status", "created_at")),
+    indexes=(("tenant", "-created_at", "-id"), ("status", "created_at"), ("results",)),
 )
 
 
@@ -169,7 +171,7 @@ def checkpoint_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOB_CHECKPOINTS = ReadModel(
     name="job_checkpoints",
-    version=1,
+    version=2,
     topics=frozenset({"job.checkpointed"}),
     touches=_checkpoint_id,
     view=checkpoint_view,

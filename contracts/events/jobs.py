@@ -173,6 +173,8 @@ class StepMetrics(BaseModel):
     valid_mean_token_accuracy: float | None = None
     full_valid_loss: float | None = None
     full_valid_mean_token_accuracy: float | None = None
+    elapsed: float | None = None
+    """Seconds of training so far, its attempts added up; null in steps of earlier versions."""
 
 
 class JobProgressed(Payload):

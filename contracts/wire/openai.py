@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -169,7 +168,7 @@ def job(view: View) -> Object:
         "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
         "training_file": created["training_file"],
         "validation_file": created["validation_file"],
-        "result_files": list(succeeded["result_files"]) if succeeded else [],
+        "result_files": list(succeeded["result_files"]) if succeeded else view["results"],
         "trained_tokens": succeeded["trained_tokens"] if succeeded else None,
         "seed": seed if seed is not None else derived_seed(view["id"]),
         "integrations": [_integration(each, view["tracked"]) for each in created.get("integrations", ())],
@@ -234,23 +233,6 @@ def step_metrics(view: View) -> Object:
     measured = {name: value for name, value in (view["data"] or {}).items() if name != "total_steps"}
     id = str(view["step"])  # so that a page goes on after a step
     return {"id": id, "object": "fine_tuning.job.metrics", "created_at": seconds(view["created_at"]), **measured}
-
-
-def result_line(view: View, job: View) -> Object:
-    """Return one step as Anyscale's result files show it; perplexity is e to the power of the validation loss."""
-    plan, measured = job["plan"], view["data"] or {}
-    valid = measured.get("full_valid_loss")
-    began = job["started_at"] or view["created_at"]
-    return {
-        "epoch": (view["step"] - 1) * plan["n_epochs"] // plan["total_steps"],
-        "iteration": view["step"],
-        "train_loss": measured.get("train_loss"),
-        "trained_tokens": measured.get("tokens"),
-        "valid_loss": valid,
-        "perplexity": math.exp(valid) if valid is not None and valid < 700 else None,
-        "hyperparameters": {"n_epochs": plan["n_epochs"], "context_length": plan["context"]},
-        "time_since_job_start": (view["created_at"] - began) / 1000,
-    }
 
 
 def milestone(view: View) -> str | None:

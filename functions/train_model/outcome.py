@@ -1,11 +1,9 @@
-"""What a run says: its events, its result file, the names of what it made."""
+"""What a run says: its events, its result files, the names of what it made."""
 
 from __future__ import annotations
 
 import base64
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,19 +24,11 @@ from contracts.events.jobs import (
 )
 from contracts.events.models import ModelRegistered
 from contracts.manifest import Manifest, ManifestFile, ManifestRef
+from contracts.results import CSV, JSONL, PURPOSE, result_ids
 
 KEPT_EPOCHS = 3
 """Checkpoints of the last epochs that become models of their own, as OpenAI keeps them."""
 MAX_STEPS_PER_EVENT = 500
-RESULT_COLUMNS = (
-    "step",
-    "train_loss",
-    "train_accuracy",
-    "valid_loss",
-    "valid_mean_token_accuracy",
-    "train_mean_reward",
-    "full_validation_mean_reward",
-)
 
 
 def checkpoint_prefix(control: Control, attempt: int, step: int) -> str:
@@ -145,41 +135,26 @@ def _short(*parts: str) -> str:
     return letters[:8]
 
 
-def result_csv(steps: Iterable[StepMetrics]) -> bytes:
-    """Return OpenAI's result file: one line a step; numbers that were not measured stay empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(RESULT_COLUMNS)
-    for step in steps:
-        loss = step.valid_loss if step.valid_loss is not None else step.full_valid_loss
-        accuracy = step.valid_mean_token_accuracy
-        if accuracy is None:
-            accuracy = step.full_valid_mean_token_accuracy
-        numbers = (step.train_loss, step.train_mean_token_accuracy, loss, accuracy, None, None)
-        writer.writerow([step.step, *("" if number is None else f"{number:.5f}" for number in numbers)])
-    return out.getvalue().encode()
-
-
-def result_file(job: str) -> str:
-    """Return the id of a job's result file."""
-    return "file-" + derived_id(job, "result").replace("-", "")
-
-
 def success(
     control: Control,
     attempt: int,
     plan: Plan,
     suffix: str | None,
     models: Sequence[tuple[Checkpoint, Manifest, StepMetrics]],
-    results: BlobRef,
+    results: Mapping[str, BlobRef],
     trained_tokens: int,
     prompt_sha256: str,
 ) -> list[Event]:
-    """Return the final events in order: result file, checkpoints, the model, and the end of the job."""
+    """Return the final events in order: result files, checkpoints, the model, and the end of the job.
+
+    `results` are the bytes of the result files by name.
+    """
     job = control.subject
-    file_id = result_file(job)
-    uploaded = FileUploaded(blob=results, filename="step_metrics.csv", purpose="fine-tune-results", format="csv")
-    events = [make(uploaded, subject=file_id, tenant=control.tenant, id=derived_id(job, "result"))]
+    files = result_ids(job)
+    events = []
+    for filename, key, format in ((CSV, ("result",), "csv"), (JSONL, ("result", "jsonl"), "jsonl")):
+        uploaded = FileUploaded(blob=results[filename], filename=filename, purpose=PURPOSE, format=format)
+        events.append(make(uploaded, subject=files[filename], tenant=control.tenant, id=derived_id(job, *key)))
     name = ""
     manifest: ManifestRef | None = None
     for checkpoint, found, metrics in models:
@@ -204,7 +179,7 @@ def success(
     ending = JobSucceeded(
         fine_tuned_model=name,
         manifest=manifest,
-        result_files=(file_id,),
+        result_files=tuple(files.values()),
         trained_tokens=trained_tokens,
         step=plan.total_steps,
         prompt_sha256=prompt_sha256,

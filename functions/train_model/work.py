@@ -28,6 +28,7 @@ from contracts.ports import (
     Prove,
     UnavailableError,
 )
+from contracts.results import CSV, JSONL, as_csv, as_jsonl, result_ids
 from functions.train_model import outcome
 
 RECIPE = "functions.train_model.recipe"
@@ -190,6 +191,8 @@ async def _pass_on_wishes(run: Run, process: Any) -> None:
 
 async def _listen(run: Run, process: Any) -> Sequence[Event] | None:
     waiting: list[StepMetrics] = []
+    loop = asyncio.get_running_loop()
+    began, before = loop.time(), (run.metrics[-1].elapsed or 0.0) if run.metrics else 0.0
     async for message in _with_pauses(process.lines()):
         if message is None or len(waiting) >= outcome.MAX_STEPS_PER_EVENT:
             waiting = await _flush(run, waiting)
@@ -197,7 +200,8 @@ async def _listen(run: Run, process: Any) -> Sequence[Event] | None:
             continue
         match message["type"]:
             case "progressed":
-                step = StepMetrics.model_validate(message)
+                elapsed = round(before + loop.time() - began, 3)
+                step = StepMetrics.model_validate({**message, "elapsed": elapsed})
                 waiting.append(step)
                 run.metrics.append(step)
             case "checkpointed":
@@ -307,8 +311,14 @@ async def _conclude(run: Run, prove: Prove) -> Sequence[Event]:
         manifest = await _manifest(run.blobs, checkpoint.manifest)
         metrics = next(step for step in run.metrics if step.step == checkpoint.step)
         models.append((checkpoint, manifest, metrics))
-    key = f"{control.tenant}/{outcome.result_file(control.subject)}/content"
-    results = await run.blobs.put(key, outcome.result_csv(run.metrics), "text/csv")
+    contents = {
+        CSV: as_csv(run.metrics),
+        JSONL: as_jsonl(run.metrics, run.plan.n_epochs, run.plan.total_steps, run.plan.context),
+    }
+    results = {
+        name: await run.blobs.put(f"{control.tenant}/{id}/content", contents[name])
+        for name, id in result_ids(control.subject).items()
+    }
     return outcome.success(
         control,
         run.attempt,

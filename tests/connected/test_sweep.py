@@ -31,6 +31,7 @@ from contracts.events.jobs import (
 from contracts.events.models import ModelRegistered
 from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import Lease
+from contracts.results import result_ids
 from functions.control_job.handler import on_job_requested
 from functions.prepare_job import handler as prepare
 from functions.train_model import outcome
@@ -148,7 +149,10 @@ async def train(lease: Lease, emit: Any) -> list[Event]:
     manifest = Manifest(kind="adapter", base=BASE_REF, files=(), template_sha256=HASH, context=64, step=1)
     ref = ManifestRef(key=f"local/{control.subject}/manifest.json", sha256=manifest.digest())
     stored = Checkpoint(step=1, manifest=ref, epoch_end=True, fence=lease.claim.fence)
-    results = BlobRef(key=f"local/{control.subject}/results", sha256=HASH, bytes=1)
+    results = {
+        name: BlobRef(key=f"local/{id}/content", sha256=HASH, bytes=1)
+        for name, id in result_ids(control.subject).items()
+    }
     return outcome.success(control, lease.claim.fence, made, None, [(stored, manifest, STEP)], results, 10, HASH)
 
 
@@ -231,7 +235,8 @@ async def test_an_event_that_a_dead_process_owed_is_said_once(
     model = await documents.get("models", model_id("local", view["succeeded"]["fine_tuned_model"]))
     assert model is not None
     assert model["job"] == job
-    assert (await documents.get("files", view["succeeded"]["result_files"][0])) is not None
+    for result in view["succeeded"]["result_files"]:
+        assert (await documents.get("files", result)) is not None
     order = [event.type for event in sorted(mine, key=lambda each: each.at) if event.type != "job.started"]
     assert order[-1] == "job.succeeded"
 

@@ -98,7 +98,7 @@ def test_a_job_has_two_runs_with_all_that_is_known_of_it(tracked: User, mlflow: 
     history = support.until(lambda: _history(mlflow, training, len(losses)), "every step")
     assert {point.step: pytest.approx(point.value, abs=1e-5) for point in history} == losses
     assert len(history) == len(losses), "no step is there twice"
-    assert files(mlflow, training) >= {"plan.json", "card.md", "step_metrics.csv"}
+    assert files(mlflow, training) >= {"plan.json", "card.md", "step_metrics.csv", "step_metrics.jsonl"}
     assert {"report.html", "result.json"} <= files(mlflow, benchmark)
     assert any(name.endswith(".png") for name in files(mlflow, benchmark))
     assert any(".tuned" in name for name in benchmark.data.metrics)

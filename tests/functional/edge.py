@@ -63,7 +63,7 @@ def _at(view: Any, path: str) -> Any:
 
 def _meets(value: Any, wanted: Any) -> bool:
     if not (isinstance(wanted, Mapping) and any(name.startswith("$") for name in wanted)):
-        return bool(value == wanted)
+        return bool(value == wanted) or (isinstance(value, list) and wanted in value)
     for operator, other in wanted.items():
         if operator == "$ne":
             met = value != other

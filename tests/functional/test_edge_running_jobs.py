@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -135,6 +136,18 @@ async def test_events_are_newest_first_and_hide_what_is_made_again(
         "time_since_job_start",
     }  # fmt: skip
     assert lines[0]["epoch"] == 0
+    table, same = (await api.get(f"{JOBS}/{id}")).json()["result_files"]
+    shown_file = (await api.get(f"/v1/files/{table}")).json()
+    raw = (await api.get(f"/v1/files/{table}/content?format=raw")).content
+    assert (shown_file["filename"], shown_file["status"], shown_file["bytes"]) == (
+        "step_metrics.csv",
+        "uploaded",
+        len(raw),
+    )
+    assert base64.b64decode((await api.get(f"/v1/files/{table}/content")).text) == raw
+    assert [row.split(b",")[0] for row in raw.splitlines()] == [b"step", b"1", b"2", b"3", b"4", b"5", b"6"]
+    assert [json.loads(line) for line in (await api.get(f"/v1/files/{same}/content")).text.splitlines()] == lines
+    assert error(await api.delete(f"/v1/files/{same}"))["code"] == "file_in_use"
     paged: list[dict[str, Any]] = []
     after = ""
     while True:

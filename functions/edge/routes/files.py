@@ -18,6 +18,7 @@ from contracts.envelope import derived_id, make
 from contracts.events.files import FileDeleted
 from contracts.formats import HEAD
 from contracts.ports import BlobNotFoundError, UnavailableError
+from contracts.results import JSONL, PURPOSE
 from contracts.wire import dataset, openai
 from functions.edge import core, provenance
 from functions.edge.context import (
@@ -35,6 +36,7 @@ from functions.edge.context import (
 )
 from functions.edge.multipart import Form, broken
 from functions.edge.refusals import ApiError, missing, no_file, too_large
+from functions.edge.results import unfinished
 
 
 async def create_file(request: Request) -> Response:
@@ -163,6 +165,8 @@ async def list_files(request: Request) -> Response:
 
 async def retrieve_file(request: Request) -> Response:
     """GET /files/{id}; of documents it says under `dataset` how far they are."""
+    if (found := await _unfinished(request)) is not None:
+        return reply(openai.file(found[0]))
     view = await _file(request)
     archive = await owned(request, "archives", view["id"]) if view["archive"] else None
     if archive is None:
@@ -177,6 +181,12 @@ async def delete_file(request: Request) -> Response:
     """
     id, owner, documents = request.path_params["id"], tenant(request), deps(request).documents
     view = await owned(request, "files", id)
+    if view is None and await _unfinished(request) is not None:
+        raise ApiError(
+            f"The file {id} is not stored: it is made of its job's metrics when asked for. There is nothing to delete.",
+            param="id",
+            code="file_in_use",
+        )
     if view is None or (view["deleted"] and not is_retry(request)):
         raise no_file(id)
     doomed = [*await provenance.recurated_of(documents, owner, id), view]
@@ -219,18 +229,42 @@ async def _check_unused(request: Request, id: str) -> None:
 
 
 async def file_content(request: Request) -> Response:
-    """GET /files/{id}/content: the bytes; a results file as base64 text, as OpenAI does, unless `?format=raw`."""
+    """GET /files/{id}/content: the bytes; a CSV of results as base64 text, as OpenAI does, unless `?format=raw`.
+
+    Results can be read while the job runs.
+    """
+    if (found := await _unfinished(request)) is not None:
+        return _results(request, found[0], found[1])
     view = await _file(request)
     # Never the key that the upload's event named: an outsider may name anybody's, and validation copies its own here.
     blobs, key = deps(request).blobs, _key(request, view["source"] or view["id"])
-    headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(view['filename'], safe='')}"}
-    if view["purpose"] == "fine-tune-results" and request.query_params.get("format") != "raw":
-        return Response(base64.b64encode(await blobs.get(key)), headers=headers, media_type="text/plain")
+    if view["purpose"] == PURPOSE:
+        return _results(request, view, await blobs.get(key))
     stat = await blobs.stat(key)
     if stat is None:
         raise BlobNotFoundError(key)
-    headers["content-length"] = str(stat.bytes)
+    headers = {**_attached(view), "content-length": str(stat.bytes)}
     return StreamingResponse(blobs.stream(key), headers=headers, media_type="application/octet-stream")
+
+
+async def _unfinished(request: Request) -> tuple[Mapping[str, Any], bytes] | None:
+    """Return the result file that is asked for, when its job has not stored it (yet)."""
+    id = request.path_params["id"]
+    if await owned(request, "files", id) is not None:
+        return None
+    return await unfinished(deps(request).documents, tenant(request), id)
+
+
+def _results(request: Request, view: Mapping[str, Any], content: bytes) -> Response:
+    if view["filename"] == JSONL:
+        return Response(content, headers=_attached(view), media_type="application/jsonl")
+    if request.query_params.get("format") == "raw":
+        return Response(content, headers=_attached(view), media_type="text/csv")
+    return Response(base64.b64encode(content), headers=_attached(view), media_type="text/plain")
+
+
+def _attached(view: Mapping[str, Any]) -> dict[str, str]:
+    return {"content-disposition": f"attachment; filename*=UTF-8''{quote(view['filename'], safe='')}"}
 
 
 ROUTES = [

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from contracts.canonical import compact
 from contracts.documents.models import PUBLIC
 from contracts.envelope import derived_id, make
 from contracts.events.jobs import JobCancelled, JobCreated, JobPauseRequested, JobResumeRequested
 from contracts.ports import Reservation
+from contracts.results import JSONL
 from contracts.tracking import WANDB, wandb_secret
 from contracts.wire import openai
 from functions.edge import core
@@ -33,6 +33,7 @@ from functions.edge.context import (
     visible_model,
 )
 from functions.edge.refusals import no_job
+from functions.edge.results import content
 
 
 async def create_job(request: Request) -> Response:
@@ -184,11 +185,7 @@ async def list_metrics(request: Request) -> Response:
 
 async def results(request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}/results: a JSON line for each step, as far as the job is."""
-    job = await find_job(request)
-    where = {"job": job["id"], "tenant": tenant(request), "type": "metrics"}
-    filters = {"$and": [where, core.visible_events(job["runs"])]}
-    found = await deps(request).documents.find("job_events", filters, [("sort", 1)])
-    lines = b"".join(compact(openai.result_line(view, job)) + b"\n" for view in found)
+    lines = await content(deps(request).documents, await find_job(request), JSONL)
     return Response(lines, media_type="application/jsonl")
 
 

@@ -181,6 +181,10 @@ def training(client: OpenAI, model: str) -> None:
     table = base64.b64decode(client.files.content(done.result_files[0]).read())
     assert table.startswith(b"step,train_loss")
     assert len(table.splitlines()) == 37
+    lines = [json.loads(line) for line in client.files.content(done.result_files[1]).text.splitlines()]
+    assert [line["iteration"] for line in lines] == list(range(1, 37))
+    assert lines[-1]["trained_tokens"] == done.trained_tokens
+    assert 0 < lines[0]["time_since_job_start"] < lines[-1]["time_since_job_start"]
     for name in (tuned, names[1]):
         assert chat(client, name).model == name
     assert client.models.delete(names[1]).deleted
@@ -194,7 +198,10 @@ def pause_and_resume(lenient: OpenAI, job: str) -> None:
     except openai.BadRequestError as error:
         assert error.code == "job_already_ended"
         return
-    if wait(lenient, job, "paused", "succeeded").status == "paused":
+    resting = wait(lenient, job, "paused", "succeeded")
+    for result in resting.result_files:  # none where it has not begun
+        assert lenient.files.content(result).read() is not None
+    if resting.status == "paused":
         assert lenient.fine_tuning.jobs.resume(job).status == "queued"
 
 
