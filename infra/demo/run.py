@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from openai import OpenAI
+from openai import OpenAI, OpenAIError
 from rich.console import Console
 
 from functions.benchmark_model.statistics import gain
@@ -99,6 +99,13 @@ def demo(seed: int, rows: bool, control: bool) -> None:
             run_documents(console, stages, home)
     except DemoError as error:
         console.print(f"error: {error}", style="red")
+        raise SystemExit(1) from error
+    except OpenAIError as error:
+        console.print(
+            f"error: The stack did not answer as it should: {error} Its logs are in {home / 'logs'}; "
+            "`temper status` says what runs. Start the demo again.",
+            style="red",
+        )
         raise SystemExit(1) from error
 
 

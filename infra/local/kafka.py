@@ -120,8 +120,15 @@ async def format_storage(command: list[str], properties: Path, env: dict[str, st
 
 def format_command(command: list[str], properties: Path) -> list[str]:
     """The command that formats a data folder."""
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    return [*command, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties), "--ignore-formatted"]
+    id = cluster_id()
+    return [*command, "kafka.tools.StorageTool", "format", "-t", id, "-c", str(properties), "--ignore-formatted"]
+
+
+def cluster_id() -> str:
+    """A random id as Kafka makes them: never with a dash in front, which its own tools would take for an option."""
+    while (id := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return id
 
 
 def class_archive(java: str, java_version: str, libs: Path, cache: Path, say: Say) -> Path | None:
