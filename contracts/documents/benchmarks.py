@@ -50,7 +50,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 BENCHMARKS = ReadModel(
     name="benchmarks",
-    version=2,
+    version=3,
     topics=TOPICS,
     touches=_subject,
     view=view,

@@ -64,7 +64,7 @@ def archive_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 ARCHIVES = ReadModel(
     name="archives",
-    version=2,
+    version=3,
     topics=OF_ARCHIVES,
     touches=_subject,
     view=archive_view,
@@ -98,7 +98,7 @@ def document_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 DOCUMENTS = ReadModel(
     name="documents",
-    version=1,
+    version=2,
     topics=OF_DOCUMENTS,
     touches=_subject,
     view=document_view,

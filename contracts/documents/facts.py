@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contracts.canonical import canonical, compact, sha256
+from contracts.canonical import compact, sha256
 from contracts.envelope import Event
 
 Fact = dict[str, Any]
@@ -100,4 +100,4 @@ def fold(model: ReadModel, id: str, stored: Stored | None, event: Event) -> Stor
 def build(model: ReadModel, id: str, facts: Facts) -> Stored:
     """Return the document made of `facts`."""
     view = model.view(id, facts)
-    return Stored(facts=facts, view=view, etag=sha256(canonical({"facts": facts, "view": view})))
+    return Stored(facts=facts, view=view, etag=sha256(compact({"facts": facts, "view": view})))

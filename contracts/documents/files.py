@@ -69,7 +69,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 FILES = ReadModel(
     name="files",
-    version=5,
+    version=6,
     topics=TOPICS,
     touches=_touches,
     view=view,

@@ -90,7 +90,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOBS = ReadModel(
     name="jobs",
-    version=4,
+    version=5,
     topics=LIFECYCLE,
     touches=_subject,
     view=view,
@@ -140,7 +140,7 @@ def item_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOB_EVENTS = ReadModel(
     name="job_events",
-    version=1,
+    version=2,
     topics=frozenset({*LIFECYCLE, "job.progressed", "model.registered"}),
     touches=_item_ids,
     view=item_view,
@@ -171,7 +171,7 @@ def checkpoint_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOB_CHECKPOINTS = ReadModel(
     name="job_checkpoints",
-    version=2,
+    version=3,
     topics=frozenset({"job.checkpointed"}),
     touches=_checkpoint_id,
     view=checkpoint_view,

@@ -32,7 +32,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 KEYS = ReadModel(
     name="keys",
-    version=1,
+    version=2,
     topics=frozenset({"key.created", "key.revoked"}),
     touches=_touches,
     view=view,

@@ -42,7 +42,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 MODELS = ReadModel(
     name="models",
-    version=2,
+    version=3,
     topics=frozenset({"model.registered", "model.deleted"}),
     touches=_touches,
     view=view,

@@ -48,7 +48,7 @@ def event_subject(fact: Fact) -> str:
 
 PREP_FILES = ReadModel(
     name="prep_files",
-    version=3,
+    version=4,
     topics=frozenset({"job.created", "file.deleted", *BIRTHS, *VERDICTS, *REFUSALS}),
     touches=_touched_files,
     view=file_view,
@@ -77,7 +77,7 @@ def job_view(id: str, facts: Mapping[str, Fact]) -> View | None:
     }
 
 
-PREP_JOBS = ReadModel(name="prep_jobs", version=2, topics=frozenset({"job.created"}), touches=_job, view=job_view)
+PREP_JOBS = ReadModel(name="prep_jobs", version=3, topics=frozenset({"job.created"}), touches=_job, view=job_view)
 
 
 def base_id(name: str) -> str:
@@ -106,7 +106,7 @@ def base_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 PREP_BASES = ReadModel(
     name="prep_bases",
-    version=1,
+    version=2,
     topics=frozenset({"job.created", "model.registered", "model.deleted"}),
     touches=_base,
     view=base_view,
