@@ -8,6 +8,7 @@ from typing import Any
 from contracts.documents.facts import Fact, ReadModel, View, first, of_type
 from contracts.documents.messages import Message, messages, metrics_id
 from contracts.envelope import Event, derived_id
+from contracts.events.jobs import JobProgressed
 from contracts.results import result_ids
 from contracts.topics import ENDINGS
 
@@ -108,11 +109,13 @@ def _item_ids(event: Event) -> Iterable[str]:
 
 
 def _item_part(id: str, event: Event) -> Mapping[str, Any]:
-    """Keep one step of a batch per document, or 500 steps would be stored 500 times."""
-    data: dict[str, Any] = event.data.model_dump(mode="json")
-    if event.type != "job.progressed":
-        return data
-    return {**data, "steps": [step for step in data["steps"] if metrics_id(event.subject, step["step"]) == id]}
+    """Keep one step of a batch per document, or 500 steps would be stored (and written out here) 500 times."""
+    body = event.data
+    if isinstance(body, JobProgressed):
+        steps = tuple(step for step in body.steps if metrics_id(event.subject, step.step) == id)
+        body = body.model_copy(update={"steps": steps})
+    data: dict[str, Any] = body.model_dump(mode="json")
+    return data
 
 
 def item_view(id: str, facts: Mapping[str, Fact]) -> View | None:

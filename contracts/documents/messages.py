@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from contracts.envelope import derived_id
@@ -46,6 +47,7 @@ class _Line:
     """What its id derives from; None: the event's id."""
 
 
+@lru_cache(maxsize=8192)  # asked for each step of a batch, for each of its steps
 def metrics_id(job: str, step: int) -> str:
     """Return the id of the line that shows one step's metrics, whichever attempt made the step."""
     return _id(job, METRICS_RANK, step)
