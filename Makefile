@@ -6,8 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 CODE := $(wildcard contracts functions infra)
-FAST := $(wildcard tests/unit tests/functional)
-WHOLE := $(wildcard tests/conformance tests/connected tests/e2e tests/docs)
+TESTS := tests/unit tests/functional tests/conformance tests/connected tests/e2e tests/docs
 
 # Nothing is downloaded at run time, and contended OpenMP threads must not spin.
 export HF_HUB_OFFLINE := 1
@@ -51,9 +50,8 @@ check: lint ## the fast gate: style, types, import rules, the quick unit tests (
 docs: $(STAMP) ## generate what is generated: tables in the READMEs, the commands' help, contracts/asyncapi.yaml
 	$(BIN)/python -m infra.docs
 
-test: lint servers ## everything: the gate, then conformance, connected and end-to-end tests on real servers, documentation
-	$(BIN)/pytest -q -n 2 --dist loadfile $(FAST)
-	$(BIN)/pytest -q -n 2 --dist loadgroup --durations=12 $(WHOLE)
+test: lint servers ## everything: unit and functional tests, conformance, connected and end-to-end on real servers, docs
+	$(BIN)/pytest -q -n 3 --dist loadgroup --durations=12 $(TESTS)
 
 demo: servers ## a ZIP of documents becomes a tuned model that answers, with the figures
 	$(BIN)/python -m infra.demo.run

@@ -11,7 +11,7 @@ settings.register_profile("temper", deadline=None, suppress_health_check=[Health
 settings.load_profile("temper")
 
 
-JOBS = ("tests/e2e/", "tests/docs/test_readme_e2e.py")
+STACK = ("tests/e2e/", "tests/docs/test_readme_e2e.py")
 DOCUMENTS = tuple(
     f"tests/e2e/test_{name}.py"
     for name in (
@@ -28,16 +28,18 @@ DOCUMENTS = tuple(
 )
 
 
-class TwoWorkers(LoadScopeScheduling):  # type: ignore[misc]
-    """One worker has jobs on a whole stack; the other the bare servers, then documents and so on, on its own stack.
+class ThreeWorkers(LoadScopeScheduling):  # type: ignore[misc]
+    """One worker has jobs on a whole stack, one documents and what follows on another; the rest needs bare servers.
 
-    Most of either is waiting (leases, restarts), so that two stacks at once take half the time of one.
+    Most of the first two is waiting (leases, restarts), so that three at once keep two processors busy.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return "jobs" if nodeid.startswith(JOBS) and not nodeid.startswith(DOCUMENTS) else "documents"
+        if not nodeid.startswith(STACK):
+            return "rest"
+        return "documents" if nodeid.startswith(DOCUMENTS) else "jobs"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
     """With `--dist loadgroup`: xdist 3.8 cannot tell groups by marks under pytest 9.2, so they go by path."""
-    return TwoWorkers(config, log) if config.getvalue("dist") == "loadgroup" else None
+    return ThreeWorkers(config, log) if config.getvalue("dist") == "loadgroup" else None
