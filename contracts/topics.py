@@ -97,7 +97,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("run.tracked", RunTracked),
     Topic("model.registered", ModelRegistered, ("prepare_job",)),
     Topic("model.deleted", ModelDeleted),
-    Topic("benchmark.requested", BenchmarkRequested, ("benchmark_model",), born=True),
+    Topic("benchmark.requested", BenchmarkRequested, ("benchmark_model",), outside="bench-", born=True),
     Topic("benchmark.started", BenchmarkStarted),
     Topic("benchmark.progressed", BenchmarkProgressed),
     Topic("benchmark.completed", BenchmarkCompleted, ("track_runs",)),

@@ -48,7 +48,7 @@ def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage
     async def work(lease: Lease) -> Sequence[Event]:
         requested = BenchmarkRequested.model_validate(lease.claim.control.inputs["requested"])
         ask: Mapping[Side, Generate] = {
-            side: served.model(each.name, each.manifest) for side, each in requested.models.items()
+            side: served.model(each.name, each.ref) for side, each in requested.models.items()
         }
         tokenizer = partial(tokenizer_file, here, requested.base_name, settings.cache)
         harness = benchmark.Harness(
@@ -65,8 +65,8 @@ def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage
 
 async def model_folders(here: World, model: BenchmarkedModel, cache: Path, scratch: Path) -> Mapping[str, str | None]:
     """Return where a model lies on this machine: its base or its whole weights, and its adapter if it has one."""
-    manifest = Manifest.model_validate_json(await here.blobs.get(model.manifest.key))
-    folder = await fetch_base(here.blobs, model.manifest, model.name, cache.resolve(), scratch)
+    manifest = Manifest.model_validate_json(await here.blobs.get(model.ref.key))
+    folder = await fetch_base(here.blobs, model.ref, model.name, cache.resolve(), scratch)
     if manifest.kind != "adapter" or manifest.base is None:
         return {"model": str(folder), "adapter": None}
     base = await fetch_base(here.blobs, manifest.base, f"of {model.name}", cache.resolve(), scratch)

@@ -53,7 +53,15 @@ class BenchmarkedModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
-    manifest: ManifestRef
+    manifest: ManifestRef | None = None
+    """What is registered under the name when the work is opened counts, whatever is said here."""
+
+    @property
+    def ref(self) -> ManifestRef:
+        """The manifest of a model that was looked up; raises ValueError for any other."""
+        if self.manifest is None:
+            raise ValueError(f"the model {self.name} was not looked up")
+        return self.manifest
 
 
 class BenchmarkRequested(Payload):
@@ -71,7 +79,7 @@ class BenchmarkRequested(Payload):
     """A file of rows that ask the trained facts in other words."""
     forgetting: str | None = None
     """A file of general rows, asked to see what was lost."""
-    rescores: str | None = None
+    rescores: str | None = Field(default=None, max_length=64)
     """The benchmark whose answers are scored anew; no model is asked anything."""
     suite: Suite = Suite()
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from contracts.asking import REFUSAL
 from contracts.benchmarks import Kind, Metric
 from contracts.documents.facts import View
+from contracts.documents.models import PUBLIC
 from contracts.envelope import Event, derived_id, make
 from contracts.events.benchmarks import BenchmarkedModel, BenchmarkFailed, BenchmarkRequested, Suite
 from functions.benchmark_model.score import exact_match, f1, refusal, rouge_l
@@ -151,12 +152,26 @@ def _usable(file: View, tenant: str) -> bool:
 
 
 def inputs(
-    requested: BenchmarkRequested, tenant: str, files: Mapping[str, View | None], job: View | None, base: View | None
+    requested: BenchmarkRequested,
+    tenant: str,
+    files: Mapping[str, View | None],
+    job: View | None,
+    base: View | None,
+    models: Mapping[str, View | None],
+    answered: View | None,
 ) -> dict[str, Any] | BenchmarkFailed:
-    """Return what the work on a benchmark needs to know, or why it cannot be done."""
+    """Return what the work on a benchmark needs to know, or why it cannot be done.
+
+    `models` are the tenant's and the public ones by name, `answered` is the benchmark that is scored anew. Another
+    system may have asked: all that the request names must be the tenant's own or everybody's.
+    """
     if base is None or base["deleted"]:
         return BenchmarkFailed(code="model_not_found", message=f"The base model {requested.base_name} is not there.")
-    found: dict[str, Any] = {"requested": requested.model_dump(mode="json"), "base": base["manifest"]}
+    if requested.job and (job is None or job["tenant"] != tenant):
+        return BenchmarkFailed(code="job_not_found", message=f"The job {requested.job} does not exist.")
+    if requested.rescores and (answered is None or answered["tenant"] != tenant):
+        return BenchmarkFailed(code="benchmark_not_found", message=f"There is no benchmark {requested.rescores}.")
+    found: dict[str, Any] = {"base": base["manifest"]}
     found["context"] = base["context"]
     roles = {"rows": requested.file, **dict(zip(MORE_ROWS, more_rows(requested, job), strict=True))}
     for role, name in roles.items():
@@ -169,6 +184,14 @@ def inputs(
         if file["validated"] is None:
             return BenchmarkFailed(code="file_not_ready", message=f"The rows of {name} are not ready, or not valid.")
         found[role] = {"file": name, **{part: file["validated"].get(part) for part in _PARTS}}
+    asked = {}
+    for side, model in requested.models.items():
+        view = models.get(model.name)
+        if view is None or view["deleted"] or view["tenant"] not in (tenant, PUBLIC):
+            message = f"The model `{model.name}` does not exist or you do not have access to it."
+            return BenchmarkFailed(code="model_not_found", message=message)
+        asked[side] = BenchmarkedModel(name=model.name, manifest=view["manifest"])
+    found["requested"] = requested.model_copy(update={"models": asked}).model_dump(mode="json")
     results = job["succeeded"]["result_files"] if job and job["succeeded"] else ()
     metrics = files.get(results[0]) if results else None
     found["metrics"] = metrics["blob"] if metrics and not metrics["deleted"] else None

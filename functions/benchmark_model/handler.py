@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import Event
@@ -42,13 +43,7 @@ async def on_job_succeeded(event: Event, deps: Deps) -> None:
 
 async def on_benchmark_requested(event: Event, deps: Deps) -> None:
     """Open the stage, or say why there is nothing to benchmark."""
-    requested = BenchmarkRequested.model_validate(event.data.model_dump())
-    job = await deps.documents.get("jobs", requested.job) if requested.job else None
-    names = {requested.file, *core.more_rows(requested, job)}
-    names |= set(job["succeeded"]["result_files"]) if job and job["succeeded"] else set()
-    files = {name: await deps.documents.get("files", name) for name in names if name}
-    base = await deps.documents.get("models", model_id(PUBLIC, requested.base_name))
-    found = core.inputs(requested, event.tenant, files, job, base)
+    found = await _inputs(BenchmarkRequested.model_validate(event.data.model_dump()), event.tenant, deps.documents)
     if isinstance(found, BenchmarkFailed):
         control = await deps.controls.open(event.subject, event.tenant, STAGE, {}, ready=False)
         ending = core.failed(event.subject, event.tenant, event.id, found)
@@ -56,3 +51,18 @@ async def on_benchmark_requested(event: Event, deps: Deps) -> None:
         return
     await deps.controls.open(event.subject, event.tenant, STAGE, {"event_id": event.id, **found})
     deps.bell(STAGE)
+
+
+async def _inputs(requested: BenchmarkRequested, tenant: str, documents: Documents) -> dict[str, Any] | BenchmarkFailed:
+    job = await documents.get("jobs", requested.job) if requested.job else None
+    names = {requested.file, *core.more_rows(requested, job)}
+    names |= set(job["succeeded"]["result_files"]) if job and job["succeeded"] else set()
+    files = {name: await documents.get("files", name) for name in names if name}
+    base = await documents.get("models", model_id(PUBLIC, requested.base_name))
+    models = {
+        name: await documents.get("models", model_id(tenant, name))
+        or await documents.get("models", model_id(PUBLIC, name))
+        for name in {model.name for model in requested.models.values()}
+    }
+    answered = await documents.get("benchmarks", requested.rescores) if requested.rescores else None
+    return core.inputs(requested, tenant, files, job, base, models, answered)

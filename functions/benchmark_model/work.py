@@ -283,7 +283,7 @@ async def _harnessed(bench: Bench, harness: Harness) -> Path:
     folder = harness.state / bench.control.subject
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     sides = {
-        side: {"identity": model.manifest.sha256, **await harness.folders(side)}
+        side: {"identity": model.ref.sha256, **await harness.folders(side)}
         for side, model in bench.requested.models.items()
     }
     spec = {
@@ -342,7 +342,7 @@ async def _conclude(
                 **({"left_out": f"{', '.join(left_out)}: there are too few rows for them"} if left_out else {}),
                 "questions_sha256": sha256(suite),
                 **({"answers_of": requested.rescores} if requested.rescores else {}),
-                **{f"{side}_manifest": model.manifest.sha256 for side, model in requested.models.items()},
+                **{f"{side}_manifest": model.ref.sha256 for side, model in requested.models.items()},
             },
             "dataset": {name: rows.get(name) for name in ("file", "rows", "held_out_rows", "coverage", "generator")},
         },

@@ -139,10 +139,10 @@ def test_a_stock_cloudevents_client_gets_its_job_done(user: User, stack: Stack) 
     file, uploaded = cloud_event(
         "file.uploaded", {"blob": blob, "filename": "rows.jsonl", "purpose": "fine-tune"}, "file-"
     )
-    asked = {"n_epochs": 2, "batch_size": 4}
+    few = {"n_epochs": 2, "batch_size": 4}
     job, created = cloud_event(
         "job.created",
-        {"model": support.BASE, "training_file": file, "suffix": "outside", "hyperparameters": asked},
+        {"model": support.BASE, "training_file": file, "suffix": "outside", "hyperparameters": few},
         "ftjob-",
     )
     asyncio.run(send(stack, created, uploaded, uploaded, created))  # in any order, and more than once
@@ -159,6 +159,22 @@ def test_a_stock_cloudevents_client_gets_its_job_done(user: User, stack: Stack) 
     assert user.client.files.content(file).read() == content
     store.remove_object(settings.s3_bucket, key)
     assert user.client.files.content(file).read() == content, "the bytes are the file's own by now"
+    manifest = {"key": "somebody-else/model/manifest.json", "sha256": "0" * 64}
+    models = {"tuned": {"name": done.fine_tuned_model, "manifest": manifest}, "base": {"name": support.BASE}}
+    asked = {"models": models, "base_name": support.BASE, "file": file, "suite": {"tasks": ["trained"], "items": 4}}
+    bench, wanted = cloud_event("benchmark.requested", asked, "bench-")
+    foreign, refused = cloud_event("benchmark.requested", {**asked, "job": f"ftjob-{uuid4().hex}"}, "bench-")
+    asyncio.run(send(stack, wanted, refused))
+
+    def benchmarked(id: str) -> Any:
+        answer = user.get(f"/benchmarks/{id}")
+        shown = answer.json() if answer.status_code == 200 else {"status": "unknown"}
+        return shown if shown["status"] not in ("unknown", "queued", "running") else None
+
+    shown_bench = support.until(lambda: benchmarked(bench), "the end of the benchmark")
+    assert shown_bench["status"] == "completed", shown_bench["error"]
+    assert shown_bench["progress"]["total"] == 8, "what is registered under the names was asked"
+    assert support.until(lambda: benchmarked(foreign), "the refusal")["error"]["code"] == "job_not_found"
 
 
 def test_documents_that_another_system_calls_rows_become_a_data_set(user: User, stack: Stack) -> None:

@@ -10,6 +10,7 @@ import pytest
 from contracts.envelope import derived_id, make
 from contracts.events.benchmarks import (
     BenchmarkCompleted,
+    BenchmarkedModel,
     BenchmarkProgressed,
     BenchmarkRequested,
     BenchmarkStarted,
@@ -222,3 +223,29 @@ async def test_a_file_without_rows_ends_the_benchmark_with_a_reason(
     await on_benchmark_requested(event, deps)
     shown = (await api.get(f"/v1/benchmarks/{made}")).json()
     assert (shown["status"], shown["error"]["code"]) == ("failed", "file_not_ready")
+
+
+async def test_what_a_request_from_outside_names_must_be_the_tenants_own(
+    world: World, api: httpx.AsyncClient, job: str, file: str, deps: Deps
+) -> None:
+    made = (await api.post(f"/v1/fine_tuning/jobs/{job}/benchmarks")).json()["id"]
+    theirs = BenchmarkedModel(name="ft:theirs", manifest=MADE)
+    asked = {"models": {"tuned": theirs}, "base_name": BASE}
+    wrong = {
+        "model_not_found": BenchmarkRequested.model_validate(asked),
+        "job_not_found": BenchmarkRequested.model_validate({**asked, "job": job}),
+        "benchmark_not_found": BenchmarkRequested.model_validate({**asked, "rescores": made}),
+    }
+    for number, (code, data) in enumerate(wrong.items()):
+        id = f"bench-{number}"
+        await world.say(data, id, "somebody-else")
+        event = make(data, subject=id, tenant="somebody-else", id=f"e{number}")
+        await on_benchmark_requested(event, deps)
+        view = await world.documents.get("benchmarks", id)
+        assert view is not None
+        assert (view["status"], view["failed"]["code"]) == ("failed", code)
+    base = BenchmarkRequested.model_validate({"models": {"tuned": {"name": BASE, "manifest": MADE}}, "base_name": BASE})
+    await world.say(base, "bench-9", "somebody-else")
+    await on_benchmark_requested(make(base, subject="bench-9", tenant="somebody-else", id="e9"), deps)
+    control = world.controls.controls["bench-9"]
+    assert control.inputs["requested"]["models"]["tuned"]["manifest"] == control.inputs["base"] != MADE.model_dump()
