@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
 CODE := $(wildcard contracts functions infra)
-TESTS := tests/unit tests/functional tests/conformance tests/connected tests/e2e tests/docs
+# The longest first.
+TESTS := tests/e2e tests/docs tests/connected tests/conformance tests/functional tests/unit
 
 # Nothing is downloaded at run time, and contended OpenMP threads must not spin.
 export HF_HUB_OFFLINE := 1
@@ -51,7 +52,7 @@ docs: $(STAMP) ## generate what is generated: tables in the READMEs, the command
 	$(BIN)/python -m infra.docs
 
 test: lint servers ## everything: unit and functional tests, conformance, connected and end-to-end on real servers, docs
-	$(BIN)/pytest -q -n 3 --dist loadgroup --durations=12 $(TESTS)
+	$(BIN)/pytest -q -n 3 --dist loadgroup --no-loadscope-reorder --durations=12 $(TESTS)
 
 demo: servers ## a ZIP of documents becomes a tuned model that answers, with the figures
 	$(BIN)/python -m infra.demo.run

@@ -29,14 +29,15 @@ DOCUMENTS = tuple(
 
 
 class ThreeWorkers(LoadScopeScheduling):  # type: ignore[misc]
-    """One worker has jobs on a whole stack, one documents and what follows on another; the rest needs bare servers.
+    """One worker has jobs on a whole stack, one documents and what follows on another; a third takes file by file.
 
-    Most of the first two is waiting (leases, restarts), so that three at once keep two processors busy.
+    Most of the first two is waiting (leases, restarts), so that three at once keep two processors busy. Whoever is
+    done takes files as well. The two stacks come first, or they would be waited for: `--no-loadscope-reorder`.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         if not nodeid.startswith(STACK):
-            return "rest"
+            return nodeid.partition("::")[0]
         return "documents" if nodeid.startswith(DOCUMENTS) else "jobs"
 
 
