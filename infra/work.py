@@ -137,6 +137,7 @@ class Runner:
                 self.trouble = None
             except UnavailableError as error:
                 claim, self.trouble = None, str(error)
+            _heed_cancellation()
             if claim is None:
                 await self._bells.wait(self._stage.name)
                 continue
@@ -207,6 +208,13 @@ class Runner:
         await publish_recorded(control, self._controls, self._emit, self._documents)
         if stage is not None:
             self._bells(stage)
+
+
+def _heed_cancellation() -> None:
+    """Raise CancelledError again where a library swallowed it, as `wait_for` in Python 3.11 can."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _start(work: Work, lease: Lease) -> Sequence[Event]:

@@ -173,7 +173,8 @@ def test_a_stock_cloudevents_client_gets_its_job_done(user: User, stack: Stack) 
 
     shown_bench = support.until(lambda: benchmarked(bench), "the end of the benchmark")
     assert shown_bench["status"] == "completed", shown_bench["error"]
-    assert shown_bench["progress"]["total"] == 8, "what is registered under the names was asked"
+    progress = shown_bench["progress"]
+    assert progress["answered"] == progress["total"] > 0, "what is registered under the names was asked"
     assert support.until(lambda: benchmarked(foreign), "the refusal")["error"]["code"] == "job_not_found"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from infra.work import Bells
+from infra.work import Bells, Runner, Stage
 
 
 async def test_a_ring_wakes_whoever_waits_for_that_stage() -> None:
@@ -31,3 +32,25 @@ async def test_a_cancellation_that_comes_with_a_ring_is_not_lost(turns: int) -> 
     accepted = waiting.cancel()
     await asyncio.wait({waiting})
     assert waiting.cancelled() == accepted
+
+
+async def test_a_runner_ends_even_where_a_library_swallows_its_cancellation() -> None:
+    asked = asyncio.Event()
+
+    class Swallowing:
+        async def claim(self, *_: Any) -> None:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return
+
+    unused: Any = None
+    stage = Stage("train", unused, unused, {})
+    runner: Any = Runner(stage, "me", Swallowing(), unused, unused, Bells())  # type: ignore[arg-type]
+    running = asyncio.create_task(runner.run())
+    await asked.wait()
+    running.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait({running})
+    assert running.cancelled()
