@@ -15,7 +15,7 @@ from typing import Any
 
 import contracts
 from contracts.ports import ChildResult
-from infra.adapters.forked import ForkServer, Process
+from infra.adapters.forked import Forked, ForkServer, Process
 from infra.launch import launching
 
 LINE_BYTES = 16 * 2**20
@@ -76,6 +76,7 @@ class ProcessChild:
         finally:
             reading.cancel()
             await _end(process)
+            _close(process)
         return ChildResult(code=code, stdout=stdout, stderr=tail.text())
 
     def start(self, module: str, argument: Path) -> RunningChild:
@@ -155,6 +156,7 @@ class RunningChild:
         code = await _end(process)
         if self._following is not None:
             await self._following
+        _close(process)
         return code
 
     def stderr(self) -> str:
@@ -204,6 +206,12 @@ async def _end(process: Process) -> int:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return await asyncio.shield(process.wait())
+
+
+def _close(process: Process) -> None:
+    """Let go of its streams; asyncio does so for its own."""
+    if isinstance(process, Forked):
+        process.close()
 
 
 def _json_object(line: bytes) -> dict[str, Any]:

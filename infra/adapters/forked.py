@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
@@ -40,17 +41,23 @@ class Forked:
 
     def __init__(
         self, server: ForkServer, pid: int, stdin: asyncio.StreamWriter, stdout: asyncio.StreamReader,
-        stderr: asyncio.StreamReader, told: asyncio.StreamReader,
+        stderr: asyncio.StreamReader, told: asyncio.StreamReader, transports: Sequence[asyncio.ReadTransport],
     ) -> None:  # fmt: skip
         self.pid = pid
         self._server = server  # must not be forgotten, and ended, as long as this runs
         self.stdin: asyncio.StreamWriter | None = stdin
         self.stdout: asyncio.StreamReader | None = stdout
         self.stderr: asyncio.StreamReader | None = stderr
+        self._transports = transports
         self._ended = asyncio.create_task(self._end(told))
 
     async def wait(self) -> int:
         return await asyncio.shield(self._ended)
+
+    def close(self) -> None:
+        """Read no more of it; what it has started may hold its output open."""
+        for transport in self._transports:
+            transport.close()
 
     async def _end(self, told: asyncio.StreamReader) -> int:
         line = await told.readline()
@@ -134,12 +141,16 @@ class ForkServer:
             for fd in theirs:
                 os.close(fd)
         stdin = await _writer(os.fdopen(ours[0], "wb", buffering=0))
-        stdout, stderr, told = [await _reader(os.fdopen(fd, "rb", buffering=0), self._limit) for fd in ours[1:]]
+        readers = [await _reader(os.fdopen(fd, "rb", buffering=0), self._limit) for fd in ours[1:]]
+        (stdout, _), (stderr, _), (told, _) = readers
+        transports = [transport for _, transport in readers]
         line = await told.readline()
         if not line:
             stdin.close()
+            for transport in transports:
+                transport.close()
             return None
-        return Forked(self, int(line), stdin, stdout, stderr, told)
+        return Forked(self, int(line), stdin, stdout, stderr, told, transports)
 
 
 def _kill(forking: asyncio.Task[Forked]) -> None:
@@ -148,10 +159,11 @@ def _kill(forking: asyncio.Task[Forked]) -> None:
             os.kill(forking.result().pid, signal.SIGKILL)
 
 
-async def _reader(pipe: IO[bytes], limit: int) -> asyncio.StreamReader:
+async def _reader(pipe: IO[bytes], limit: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
     reader = asyncio.StreamReader(limit=limit)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    return reader
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    return reader, transport
 
 
 async def _writer(pipe: IO[bytes]) -> asyncio.StreamWriter:
