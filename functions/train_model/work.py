@@ -311,12 +311,13 @@ async def _conclude(run: Run, prove: Prove) -> Sequence[Event]:
         manifest = await _manifest(run.blobs, checkpoint.manifest)
         metrics = next(step for step in run.metrics if step.step == checkpoint.step)
         models.append((checkpoint, manifest, metrics))
+    plan = run.plan
     contents = {
-        CSV: as_csv(run.metrics),
-        JSONL: as_jsonl(run.metrics, run.plan.n_epochs, run.plan.total_steps, run.plan.context),
+        CSV: (as_csv(run.metrics), "text/csv"),
+        JSONL: (as_jsonl(run.metrics, plan.n_epochs, plan.total_steps, plan.context), "application/jsonl"),
     }
     results = {
-        name: await run.blobs.put(f"{control.tenant}/{id}/content", contents[name])
+        name: await run.blobs.put(f"{control.tenant}/{id}/content", *contents[name])
         for name, id in result_ids(control.subject).items()
     }
     return outcome.success(

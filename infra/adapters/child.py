@@ -10,7 +10,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
 import contracts
@@ -23,6 +22,8 @@ LINE_BYTES = 16 * 2**20
 _TAIL_BYTES = 8 * 1024
 _EXIT_SECONDS = 10.0
 _ROOT = Path(contracts.__file__).parents[1]
+_NOBODYS = Path("/")
+"""Where a process that forks stands: no other user of the machine can put there what it would import or read."""
 _KEPT = ("PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
 _FIXED = {
     "LANG": "C.UTF-8",
@@ -90,9 +91,7 @@ class ProcessChild:
 
     async def _spawn(self, module: str, argument: Path, memory_bytes: int) -> Process:
         if preload := self._forked.get(module):
-            server = self._servers.setdefault(
-                preload, ForkServer(preload, self._environment(Path(gettempdir())), LINE_BYTES)
-            )
+            server = self._servers.setdefault(preload, ForkServer(preload, self._environment(_NOBODYS), LINE_BYTES))
             return await server.fork(module, argument, memory_bytes)
         return await asyncio.create_subprocess_exec(
             *launching(memory_bytes),

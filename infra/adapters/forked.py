@@ -117,6 +117,7 @@ class ForkServer:
             self._process = await asyncio.create_subprocess_exec(
                 *launching(),
                 sys.executable,
+                "-P",
                 "-m",
                 "infra.fork_server",
                 stdin=theirs.fileno(),
