@@ -42,7 +42,7 @@ servers: $(STAMP) ## Kafka, mongod and MinIO, once into the cache that all check
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(CODE)
+	$(BIN)/mypy -n 2 $(CODE)
 	$(BIN)/lint-imports
 
 check: lint ## the fast gate: style, types, import rules, the quick unit tests (below a minute)

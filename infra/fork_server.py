@@ -78,13 +78,18 @@ class Server:
             importlib.import_module(order["preload"])
         gc.freeze()  # what is shared stays shared: a collection in the child does not write to it
         parent = os.getpid()
+        ready, leading = os.pipe()
         with warnings.catch_warnings():  # of threads of numpy and pyarrow, which are ready for a fork
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
+            os.close(ready)
             self._become(order, fds, parent)
+            os.close(leading)
             return True
-        for fd in fds[:3]:
+        os.close(leading)
+        os.read(ready, 1)  # nothing: it leads its own group by now, so that whoever is told of it can end all of it
+        for fd in (ready, *fds[:3]):
             os.close(fd)
         self.pipes[pid] = fds[3]
         _tell(fds[3], pid)

@@ -99,6 +99,9 @@ class ForkServer:
                 orders = await self._serving()
             if (process := await self._ask(orders, order)) is not None:
                 return process
+            async with self._one:
+                if self._orders is orders:  # gone, though nobody has been told yet; another may be there already
+                    await self.close()
         raise RuntimeError(f"the fork server ended when it was asked for {order['module']}")
 
     async def close(self) -> None:
@@ -157,7 +160,8 @@ class ForkServer:
 def _kill(forking: asyncio.Task[Forked]) -> None:
     if not forking.cancelled() and forking.exception() is None:
         with suppress(ProcessLookupError):
-            os.kill(forking.result().pid, signal.SIGKILL)
+            os.killpg(forking.result().pid, signal.SIGKILL)
+        forking.result().close()
 
 
 async def _reader(pipe: IO[bytes], limit: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
