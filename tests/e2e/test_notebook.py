@@ -43,6 +43,15 @@ class Tuned:
     prompts: list[str]
     answers: dict[str, set[str]]
     """prompt → its answers; some prompts come twice."""
+    heard: dict[tuple[str, str], str]
+    """(model, prompt) → what it said, asked fifty at once."""
+
+    def say(self, user: User, model: str, prompts: Sequence[str]) -> list[str]:
+        """Ask a model what it has not been asked; answers in order."""
+        new = [prompt for prompt in dict.fromkeys(prompts) if (model, prompt) not in self.heard]
+        said = asyncio.run(ask(user, model, new, 50))
+        self.heard.update(((model, prompt), answer) for prompt, answer in zip(new, said, strict=True))
+        return [self.heard[model, prompt] for prompt in prompts]
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +88,7 @@ def tuned(user: User) -> Tuned:
     answers: dict[str, set[str]] = {}
     for row in table:
         answers.setdefault(row["prompt"], set()).add(row["answer"])
-    return Tuned(done, list(answers), answers)
+    return Tuned(done, list(answers), answers, {})
 
 
 async def ask(user: User, model: str, prompts: Sequence[str], at_once: int, lead: Sequence[Any] = ()) -> list[str]:
@@ -106,8 +115,8 @@ def exact(tuned: Tuned, said: Sequence[str]) -> float:
 
 def test_the_tuned_model_knows_what_the_base_does_not(user: User, tuned: Tuned) -> None:
     name = str(tuned.job.fine_tuned_model)
-    base = exact(tuned, asyncio.run(ask(user, support.BASE, tuned.prompts, 50)))
-    after = exact(tuned, asyncio.run(ask(user, name, tuned.prompts, 50)))
+    base = exact(tuned, tuned.say(user, support.BASE, tuned.prompts))
+    after = exact(tuned, tuned.say(user, name, tuned.prompts))
     own = exact(tuned, asyncio.run(ask(user, name, tuned.prompts, 50, [OWN_PROMPT])))
     print(
         f"{len(tuned.prompts)} distinct prompts, exact: base {base:.1%}, tuned {after:.1%}; "
@@ -133,8 +142,7 @@ def test_the_notebooks_own_five_epochs_are_reported_beside_it(user: User, tuned:
 
 def test_fifty_greedy_answers_at_once_are_the_answers_one_by_one(user: User, tuned: Tuned) -> None:
     name, prompts = str(tuned.job.fine_tuned_model), tuned.prompts[:50]
-    together = asyncio.run(ask(user, name, prompts, 50))
-    assert together == asyncio.run(ask(user, name, prompts, 1))
+    assert tuned.say(user, name, prompts) == asyncio.run(ask(user, name, prompts, 1))
 
 
 def test_checkpoints_are_models_that_answer(user: User, tuned: Tuned) -> None:
@@ -177,11 +185,11 @@ def test_a_judge_says_of_both_sets_what_base_and_tuned_know_and_so_does_the_repo
         assert set(verdicts) <= {0, 1}
         return sum(verdicts) / len(verdicts)
 
-    async def both(table: list[dict[str, str]], model: str) -> float:
-        return await judge_all(table, await ask(user, model, [row["prompt"] for row in table], 50))
+    def both(table: list[dict[str, str]], model: str) -> float:
+        return asyncio.run(judge_all(table, tuned.say(user, model, [row["prompt"] for row in table])))
 
-    memorised = {side: asyncio.run(both(memo, name)) for side, name in names.items()}
-    generalised = {side: asyncio.run(both(other, name)) for side, name in names.items()}
+    memorised = {side: both(memo, name) for side, name in names.items()}
+    generalised = {side: both(other, name) for side, name in names.items()}
     print(f"judged as in the notebook: memorised {memorised}, generalised {generalised}")
     assert memorised["tuned"] >= 0.9 > 0.1 >= memorised["base"]
 

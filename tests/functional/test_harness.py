@@ -28,6 +28,7 @@ from tests.unit.generate_text.tiny import build_adapter, store
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "infra" / "demo" / "base"
+ROWS = 8
 TASKS = ("mmlu_abstract_algebra", "mmlu_care_of_kettles", "hellaswag", "arc_challenge", "gpqa")
 ENVIRONMENT = {
     **os.environ,
@@ -42,7 +43,7 @@ ENVIRONMENT = {
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("bundle"))
+    return build(tmp_path_factory.mktemp("bundle"), ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -129,14 +130,14 @@ def test_scores_are_those_of_lm_evals_command_line_to_the_last_digit(
         each = sorted(samples[task["task"]], key=lambda sample: sample["doc_id"])
         assert [row["scores"]["acc"] for row in ours] == [sample["acc"] for sample in each]
         assert [row["scores"].get("acc_norm") for row in ours] == [sample.get("acc_norm") for sample in each]
-    assert {task["items"] for task in result["tasks"]} == {16}
+    assert {task["items"] for task in result["tasks"]} == {ROWS}
 
 
 def test_items_hold_question_choice_and_scores_of_both_sides(asked: tuple[Path, dict[str, Any]]) -> None:
     state, result = asked
     told = json.loads((state / "harness.json").read_text("utf-8"))
     items = told["items"]
-    assert len(items) == len({item["id"] for item in items}) == 16 * len(TASKS)
+    assert len(items) == len({item["id"] for item in items}) == ROWS * len(TASKS)
     letters = [item for item in items if item["by"].get("subject") == "care_of_kettles"]
     assert all(item["task"] == "mmlu" and item["answer"] in "ABCD" for item in letters)
     assert all(item["question"].startswith("Where does the") for item in letters)
@@ -151,7 +152,7 @@ def test_items_hold_question_choice_and_scores_of_both_sides(asked: tuple[Path, 
         if task["task"] in tables:
             table = tables[task["task"]]
             for side, score in table.scores.items():
-                assert score.n == 16
+                assert score.n == ROWS
                 assert score.estimate is not None
                 assert score.estimate.value == task["metrics"][side][table.metric]
     assert {cell.by["subject"] for cell in tables["mmlu"].cells} == {"abstract_algebra", "care_of_kettles"}
@@ -180,7 +181,7 @@ def test_a_killed_run_goes_on_and_says_the_same(bundle: Path, tmp_path: Path) ->
     assert after.startswith(before)
     assert len(after) > len(before)
     batches = [json.loads(line)["batch"] for line in after.splitlines()[1:]]
-    assert len(batches) == len(set(batches)) == 16 * 4
+    assert len(batches) == len(set(batches)) == ROWS * 4
     for name in ("harness.json", "results/hellaswag.base.json", "results/mmlu_abstract_algebra.base.json"):
         assert (cut.parent / "state" / name).read_bytes() == (whole.parent / "state" / name).read_bytes()
 
