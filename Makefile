@@ -52,7 +52,7 @@ docs: $(STAMP) ## generate what is generated: tables in the READMEs, the command
 	$(BIN)/python -m infra.docs
 
 test: lint servers ## everything: unit and functional tests, conformance, connected and end-to-end on real servers, docs
-	$(BIN)/pytest -q -n 3 --dist loadgroup --no-loadscope-reorder --durations=12 $(TESTS)
+	$(BIN)/pytest -q -n 4 --dist loadgroup --no-loadscope-reorder --durations=12 $(TESTS)
 
 demo: servers ## a ZIP of documents becomes a tuned model that answers, with the figures
 	$(BIN)/python -m infra.demo.run

@@ -28,11 +28,11 @@ DOCUMENTS = tuple(
 )
 
 
-class ThreeWorkers(LoadScopeScheduling):  # type: ignore[misc]
-    """One worker has jobs on a whole stack, one documents and what follows on another; a third takes file by file.
+class StacksFirst(LoadScopeScheduling):  # type: ignore[misc]
+    """One worker has jobs on a whole stack, one documents and what follows on another; the others take file by file.
 
-    Most of the first two is waiting (leases, restarts), so that three at once keep two processors busy. Whoever is
-    done takes files as well. The two stacks come first, or they would be waited for: `--no-loadscope-reorder`.
+    Much of it is waiting (leases, restarts): four at once keep two processors busy, three do for three quarters. Whoever
+    is done takes files as well. The two stacks come first, or they would be waited for: `--no-loadscope-reorder`.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -43,4 +43,4 @@ class ThreeWorkers(LoadScopeScheduling):  # type: ignore[misc]
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
     """With `--dist loadgroup`: xdist 3.8 cannot tell groups by marks under pytest 9.2, so they go by path."""
-    return ThreeWorkers(config, log) if config.getvalue("dist") == "loadgroup" else None
+    return StacksFirst(config, log) if config.getvalue("dist") == "loadgroup" else None
