@@ -31,8 +31,8 @@ DOCUMENTS = tuple(
 class StacksFirst(LoadScopeScheduling):  # type: ignore[misc]
     """One worker has jobs on a whole stack, one documents and what follows on another; the others take file by file.
 
-    Much of it is waiting (leases, restarts): four at once keep two processors busy, three do for three quarters. Whoever
-    is done takes files as well. The two stacks come first, or they would be waited for: `--no-loadscope-reorder`.
+    Much of it is waiting (leases, restarts): four at once keep two processors busy. Whoever is done takes files too.
+    The two stacks come first, or they would be waited for: `--no-loadscope-reorder`.
     """
 
     def _split_scope(self, nodeid: str) -> str:
