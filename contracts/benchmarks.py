@@ -51,7 +51,7 @@ class Item(Model):
     answer: str
     """The right one."""
     source: Mapping[str, str | int] = Field(default_factory=dict)
-    """path, document, chunk, page: where the answer stands."""
+    """path, document, chunk, index (of the chunk in its document), page: where the answer stands."""
     by: Mapping[str, str | int] = Field(default_factory=dict)
     """The cell of a grid: length, chunks, position, distractors."""
     said: Mapping[Side, str] = Field(default_factory=dict)

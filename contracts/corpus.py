@@ -176,6 +176,8 @@ class RowOrigin(Model):
     sha256: str
     """Of the document's bytes."""
     chunk: str
+    index: int | None = None
+    """0-based place of the chunk in its document; None where there is no document."""
     quote: str
     span: Span | None
     """None where the row's right answer is that its context does not say."""

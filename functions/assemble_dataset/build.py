@@ -104,6 +104,7 @@ class _Rows:
             path=own.path,
             sha256=own.sha256,
             chunk=example.chunk,
+            index=own.chunk.index,
             quote="" if absent else example.quote,
             span=None if absent else example.span,
             distractors=tuple(passage.chunk.id for passage in shown if passage is not own),

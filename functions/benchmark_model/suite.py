@@ -50,11 +50,12 @@ class Row:
 
     @property
     def source(self) -> dict[str, str | int]:
-        """Path, document, chunk and page, as far as they are known."""
+        """Path, document, chunk, its index and page, as far as they are known."""
         if self.origin is None or not self.origin.document:
             return {}
         found: dict[str, str | int] = {name: getattr(self.origin, name) for name in ("path", "document", "chunk")}
-        return found | ({"page": self.origin.span.page} if self.origin.span else {})
+        known = {"index": self.origin.index, "page": self.origin.span.page if self.origin.span else None}
+        return found | {name: value for name, value in known.items() if value is not None}
 
     @property
     def absent(self) -> bool:

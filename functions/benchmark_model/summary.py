@@ -23,7 +23,7 @@ from functions.benchmark_model.wording import interval, percent, says, span
 LEVEL = 0.05
 FEW_ITEMS = 20
 """With fewer pairs only a very large difference can be shown."""
-_PAGES = (("path", "page"), ("path", "chunk"))
+_PAGES = (("path", "page"), ("path", "index", "chunk"))
 GROUPS: Mapping[Kind, Sequence[tuple[str, ...]]] = {
     "documents": _PAGES,
     "trained": _PAGES,

@@ -265,8 +265,39 @@ def test_pages_beyond_the_limit_are_counted_not_hidden(made: tuple[Result, list[
     task = TaskResult(name="t", kind="documents", title="t", metric="f1", scorer="s", scores=score, cells=cells)
     result = made[0].model_copy(update={"tasks": noted([task])})
     shown = page.learnt(result)[0]
-    assert len(shown.documents[0][1]) == page.MAX_TILES
+    assert len(shown.documents[0].tiles) == page.MAX_TILES
     assert shown.left_out == 7
+
+
+def test_a_document_of_one_page_is_shown_by_its_chunks_in_their_order() -> None:
+    def item(path: str, page_number: int, index: int, right: float) -> Item:
+        source: dict[str, str | int] = {
+            "path": path,
+            "page": page_number,
+            "index": index,
+            "chunk": f"chunk-{9 - index}",
+        }
+        return Item(
+            id=f"{path}/{index}",
+            task="t",
+            question="q",
+            answer="a",
+            source=source,
+            said={"base": "", "tuned": "a"},
+            scores={"base": {"em": 0.0}, "tuned": {"em": right}},
+        )
+
+    items = [item("notes.md", 1, 7, 0.0), item("notes.md", 1, 2, 1.0), item("manual.pdf", 3, 4, 1.0)]
+    items.append(item("manual.pdf", 2, 1, 1.0))
+    task = summarise(items, name="t", kind="trained", title="t", metric="em", scorer="s")
+    cells = [dict(cell.by) for cell in task.cells if "chunk" in cell.by and cell.by["path"] == "notes.md"]
+    assert [(cell["index"], cell["chunk"]) for cell in cells] == [(2, "chunk-7"), (7, "chunk-2")]
+    result = synthetic(judged=False)[0].model_copy(update={"tasks": (task,)})
+    shown = {document.path: document for document in page.learnt(result)[0].documents}
+    notes, manual = shown["notes.md"], shown["manual.pdf"]
+    assert (notes.unit, [tile.number for tile in notes.tiles]) == ("chunk", [3, 8])
+    assert [{name: said for name, said, _ in tile.cells}["gain"] for tile in notes.tiles] == ["+100", "0"]
+    assert (manual.unit, [tile.number for tile in manual.tiles]) == ("page", [2, 3])
 
 
 def _luminance(colour: str) -> float:

@@ -23,7 +23,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from contracts.benchmarks import SIDES, Loss, Side, TaskResult
-from functions.benchmark_model.report.page import Chart, Pages, curve, values_of
+from functions.benchmark_model.report.page import Chart, Pages, curve, places, values_of
 from functions.benchmark_model.report.text import clean, cut
 
 COLOURS: Mapping[str, str] = {
@@ -174,11 +174,10 @@ def scores(tasks: Sequence[TaskResult], folder: Path) -> None:
 
 
 def pages(shown: Pages, name: str, folder: Path) -> None:
-    """Draw base, tuned and gain of the first documents (rows) and pages (columns), as files only."""
-    cells = [cell for cell in shown.task.cells if set(cell.by) == {"path", "page"}]
-    paths = list(dict.fromkeys(str(cell.by["path"]) for cell in cells))[:_MAX_SIDE]
-    columns = sorted({int(cell.by["page"]) for cell in cells})[:_MAX_SIDE]
-    values = {(str(cell.by["path"]), int(cell.by["page"])): values_of(cell) for cell in cells}
+    """Draw base, tuned and gain of the first documents (rows) and pages or chunks (columns), as files only."""
+    values = {(str(cell.by["path"]), number): values_of(cell) for _, number, cell in places(shown.task)}
+    paths = list(dict.fromkeys(path for path, _ in values))[:_MAX_SIDE]
+    columns = sorted({number for _, number in values})[:_MAX_SIDE]
     kinds = [kind for kind in ("base", "tuned", "gain") if any(found[kind] is not None for found in values.values())]
 
     def draw(figure: Figure) -> None:
@@ -186,7 +185,7 @@ def pages(shown: Pages, name: str, folder: Path) -> None:
         for at, kind in enumerate(kinds, 1):
             axes = figure.add_subplot(len(kinds), 1, at)
             least, colours = (-1, _DIVERGING) if kind == "gain" else (0, _SEQUENTIAL)
-            grid = [[_or_nan(values.get((path, page), {}).get(kind)) for page in columns] for path in paths]
+            grid = [[_or_nan(values.get((path, number), {}).get(kind)) for number in columns] for path in paths]
             axes.imshow(grid, cmap=colours, vmin=least, vmax=1, aspect="auto")
             for row, line in enumerate(grid):
                 for column, value in enumerate(line):
@@ -194,9 +193,9 @@ def pages(shown: Pages, name: str, folder: Path) -> None:
                         colour = "white" if abs(value) > 0.6 else COLOURS["ink"]
                         axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=9)
             axes.set_title(f"{kind}, points" if kind == "gain" else f"{kind}, %", fontsize=11, loc="left")
-            axes.set_xticks(range(len(columns)), [str(page) for page in columns])
+            axes.set_xticks(range(len(columns)), [str(number) for number in columns])
             axes.set_yticks(range(len(paths)), [cut(path, 40) for path in paths])
-        axes.set_xlabel("page")
+        axes.set_xlabel("page; chunk where a document has one page")
 
     _write(name, f"Page by page – {shown.task.title}", draw, folder)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +26,7 @@ VERDICTS: Mapping[Verdict, tuple[str, str]] = {
 }
 """Verdict → a sign that needs no colour, and a word."""
 MAX_TILES = 600
-"""Pages of one task on the page; its file has all."""
+"""Pages and chunks of one task on the page; its file has all."""
 MAX_CURVE = 240
 """Points of a loss curve; steps between are averaged."""
 _SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -74,22 +74,32 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One page of a document."""
+    """One page of a document, or one chunk."""
 
-    label: str
+    number: int
     n: int
     cells: tuple[tuple[str, str, str], ...]
     """Name of the number, number and class of colour: base, tuned, gain."""
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """What was learnt of a document."""
+
+    path: str
+    unit: str
+    """What its tiles are: pages, or chunks."""
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pages:
-    """What was learnt of each page, by one task."""
+    """What was learnt of each page, by one task; of each chunk where a document has one page only."""
 
     task: TaskResult
-    documents: tuple[tuple[str, tuple[Tile, ...]], ...]
+    documents: tuple[Document, ...]
     left_out: int
-    """Pages that are not shown."""
+    """Pages and chunks that are not shown."""
 
 
 def rows(result: Result) -> list[Row]:
@@ -151,21 +161,36 @@ def learnt(result: Result) -> list[Pages]:
 
 
 def _pages(task: TaskResult) -> Pages:
-    every = list(_by(task, ("path", "page")))
-    documents: dict[str, list[Tile]] = defaultdict(list)
-    for cell in every[:MAX_TILES]:
-        documents[str(cell.by["path"])].append(_tile(cell))
-    return Pages(task, tuple((path, tuple(tiles)) for path, tiles in documents.items()), len(every[MAX_TILES:]))
+    every = list(places(task))
+    tiles: dict[tuple[str, str], list[Tile]] = defaultdict(list)
+    for unit, number, cell in every[:MAX_TILES]:
+        tiles[str(cell.by["path"]), unit].append(_tile(number, cell))
+    documents = tuple(Document(path, unit, tuple(shown)) for (path, unit), shown in tiles.items())
+    return Pages(task, documents, len(every[MAX_TILES:]))
 
 
-def _tile(cell: Cell) -> Tile:
+def places(task: TaskResult) -> Iterator[tuple[str, int, Cell]]:
+    """Yield the pages of every document, or the chunks of one that has one page only: unit, 1-based number, scores."""
+    pages, chunks = list(_by(task, ("path", "page"))), defaultdict[object, list[Cell]](list)
+    for cell in _by(task, ("path", "index", "chunk")):
+        chunks[cell.by["path"]].append(cell)
+    count = Counter(cell.by["path"] for cell in pages)
+    for cell in pages:
+        path = cell.by["path"]
+        if count[path] == 1 and chunks[path]:
+            yield from (("chunk", int(chunk.by["index"]) + 1, chunk) for chunk in chunks[path])
+        else:
+            yield "page", int(cell.by["page"]), cell
+
+
+def _tile(number: int, cell: Cell) -> Tile:
     values = values_of(cell)
     cells: list[tuple[str, str, str]] = [
         (side, _number(values[side]), share_class(values[side])) for side in SIDES if side in cell.scores
     ]
     if len(cells) == len(SIDES):
         cells.append(("gain", _number(values["gain"], signed=True), gain_class(values["gain"])))
-    return Tile(f"p. {cell.by['page']}", max(score.n for score in cell.scores.values()), tuple(cells))
+    return Tile(number, max(score.n for score in cell.scores.values()), tuple(cells))
 
 
 def _number(value: float | None, *, signed: bool = False) -> str:
