@@ -33,7 +33,7 @@ from infra.world import blob_store, world
 from tests.stack import Stack, running_stack
 
 ROUNDS, QUICK_ROUNDS = 5, 2
-EPOCHS, QUICK_EPOCHS = 6, 2
+EPOCHS, QUICK_EPOCHS = 7, 2
 BATCH = 8
 GATE = 1.15
 
