@@ -313,7 +313,7 @@ async def test_tasks_of_lm_eval_stand_beside_the_documents(world: World) -> None
 
 async def test_a_judge_decides_where_there_is_one_and_what_it_cannot_score_is_no_zero(world: World) -> None:
     with judging() as endpoint:
-        generate = HttpGenerate(endpoint.url, "strict-1", seconds=1.0)
+        generate = HttpGenerate(endpoint.url, "strict-1", seconds=5.0)
         judge = Judge(generate, PATIENCE)
         event = await world.run(Suite(tasks=("documents",)), Model(reads=False), Model(reads=True), judge)
         assert isinstance(event.data, BenchmarkCompleted), event.data

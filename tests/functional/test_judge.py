@@ -42,7 +42,7 @@ def written(tmp_path: Path, found: list[tuple[str, str, str]]) -> Path:
 
 
 async def run(
-    judge: Judge, items: Path, blobs: MemoryBlobs, in_flight: int = IN_FLIGHT, seconds: float = 1.0
+    judge: Judge, items: Path, blobs: MemoryBlobs, in_flight: int = IN_FLIGHT, seconds: float = 5.0
 ) -> dict[str, Mapping[str, Any]]:
     generate = HttpGenerate(judge.url, "strict-1", "sk-judge", seconds=seconds)
     verdicts: dict[str, Mapping[str, Any]] = {}
