@@ -46,8 +46,9 @@ async def test_a_runner_ends_even_where_a_library_swallows_its_cancellation() ->
                 return
 
     unused: Any = None
+    swallowing: Any = Swallowing()
     stage = Stage("train", unused, unused, {})
-    runner: Any = Runner(stage, "me", Swallowing(), unused, unused, Bells())  # type: ignore[arg-type]
+    runner = Runner(stage, "me", swallowing, unused, unused, Bells())
     running = asyncio.create_task(runner.run())
     await asked.wait()
     running.cancel()
