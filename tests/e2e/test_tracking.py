@@ -46,7 +46,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
 @pytest.fixture(scope="module")
 def mlflow(tracked: User) -> MlflowClient:
     """MLflow's own client, once its server answers."""
-    os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
     stack = tracked.stack
     support.until(lambda: "mlflow" in _parts(stack) and stack.process("mlflow").state == "up", "MLflow's server")
     return MlflowClient(f"http://127.0.0.1:{stack.process('mlflow').port}")
