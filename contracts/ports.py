@@ -131,6 +131,10 @@ class Controls(Protocol):
         """Return one document, or None."""
         ...
 
+    async def claimable(self) -> set[str]:
+        """Return the stages in which there is something to claim."""
+        ...
+
     async def claim(self, stage: str, holder: str, per_tenant: int | None = None) -> Claim | None:
         """Take the lease of one claimable thing in `stage`: fence + 1, new nonce, 30 s to live.
 

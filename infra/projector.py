@@ -87,7 +87,7 @@ class Projector:
             for topic, offsets in generation.positions.items()
             for partition, offset in offsets.items()
         }
-        async with aclosing(read_log(self._bootstrap, ALL, place, idle=0.5)) as batches:
+        async with aclosing(read_log(self._bootstrap, ALL, place, idle=1.0)) as batches:
             async for batch in batches:
                 if batch:
                     await self._fold(batch)

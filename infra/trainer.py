@@ -42,7 +42,7 @@ async def run_trainer(settings: Settings) -> None:
             here,
             "trainer",
             delivery,
-            [runner.run],
+            [runner.run, partial(bells.watch, here.controls)],
             trouble,
             lambda: {"kafka": delivery.status(), "job": runner.busy},
         )

@@ -81,14 +81,21 @@ class Bells:
         return self._events.setdefault(stage, asyncio.Event())
 
     async def wait(self, stage: str) -> None:
-        """Return at the next ring, or after a second: another process may have made the work."""
+        """Return at the next ring."""
         event = self._event(stage)
-        try:
-            async with asyncio.timeout(POLL_SECONDS):  # wait_for would lose a cancellation that comes with a ring
-                await event.wait()
-        except TimeoutError:
-            return
+        await event.wait()
         event.clear()
+
+    async def watch(self, controls: Controls) -> None:
+        """Ring every second for what nobody rang: another process made it, or its lease ran out; until cancelled."""
+        while True:
+            try:
+                due = await controls.claimable()
+            except UnavailableError:
+                due = set(self._events)  # every runner shall find out, and say so
+            for stage in due:
+                self(stage)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def publish_recorded(control: Control, controls: Controls, emit: Emit, documents: Documents) -> None:
@@ -136,7 +143,10 @@ class Runner:
                 claim = await self._controls.claim(self._stage.name, self._holder, self._stage.per_tenant)
                 self.trouble = None
             except UnavailableError as error:
-                claim, self.trouble = None, str(error)
+                self.trouble = str(error)
+                _heed_cancellation()
+                await asyncio.sleep(POLL_SECONDS)
+                continue
             _heed_cancellation()
             if claim is None:
                 await self._bells.wait(self._stage.name)

@@ -125,7 +125,12 @@ async def run_worker(settings: Settings) -> None:
             here,
             "worker",
             delivery,
-            [*(runner.run for runner in runners), projector.run, partial(_sweep, sweeper)],
+            [
+                *(runner.run for runner in runners),
+                partial(bells.watch, here.controls),
+                projector.run,
+                partial(_sweep, sweeper),
+            ],
             trouble,
             lambda: {"kafka": delivery.status(), "projector": projector.trouble or "ok"},
         )

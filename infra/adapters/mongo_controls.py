@@ -21,6 +21,12 @@ from contracts.ports import LostLeaseError, RebuildingError, Reservation
 from infra.adapters.mongo import Database, read_generation, weather
 
 _NEVER = datetime.fromtimestamp(0, UTC)
+_CLAIMABLE = {
+    "ready": True,
+    "ended": False,
+    "desired": "run",
+    "$expr": {"$and": [{"$lt": ["$expires_at", "$$NOW"]}, {"$lt": ["$not_before", "$$NOW"]}]},
+}
 
 
 def encode_event(event: Event) -> str:
@@ -182,6 +188,12 @@ class MongoControls:
             ).to_list()
         return [_control(each) for each in found]
 
+    async def claimable(self) -> set[str]:
+        """Return the stages in which there is something to claim."""
+        with weather():
+            found = await self._controls.aggregate([{"$match": _CLAIMABLE}, {"$group": {"_id": "$stage"}}])
+            return {each["_id"] async for each in found}
+
     async def claim(self, stage: str, holder: str, per_tenant: int | None = None) -> Claim | None:
         """Take the lease of one claimable thing in `stage`: fence + 1, new nonce, 30 s to live.
 
@@ -200,13 +212,7 @@ class MongoControls:
             held = await self._db.meta.find_one({"_id": "claims", "$expr": {"$gt": ["$after", "$$NOW"]}})
             if held is not None:
                 return None
-            claimable = {
-                "stage": stage,
-                "ready": True,
-                "ended": False,
-                "desired": "run",
-                "$expr": {"$and": [{"$lt": ["$expires_at", "$$NOW"]}, {"$lt": ["$not_before", "$$NOW"]}]},
-            }
+            claimable = {"stage": stage, **_CLAIMABLE}
             if await self._controls.find_one(claimable, {"_id": 1}) is None:
                 return None
             taken = [
@@ -403,7 +409,7 @@ class MongoRequests:
 async def ensure_indexes(db: Database) -> None:
     """Create the indexes of control documents; safe to repeat."""
     with weather():
-        await db.controls.create_index([("stage", 1), ("ended", 1), ("expires_at", 1)])
+        await db.controls.create_index([("ended", 1), ("stage", 1), ("expires_at", 1)])
         await db.requests.create_index([("tenant", 1), ("route", 1), ("body", 1), ("at", -1)])
         await db.requests.create_index([("id", 1)])
         await db.requests.create_index([("at", 1)], expireAfterSeconds=7 * 86400)

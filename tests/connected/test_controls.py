@@ -84,10 +84,16 @@ async def test_an_unready_thing_is_not_claimed_until_it_is_ready(db: Database) -
     controls = MongoControls(db)
     await controls.open("ftjob-1", "local", "prepare", {}, ready=False)
     assert await controls.claim("prepare", "h") is None
+    assert await controls.claimable() == set()
     await controls.open("ftjob-1", "local", "prepare", {"n": 1}, ready=True)
+    await controls.open("ftjob-2", "local", "train", {})
+    assert await controls.claimable() == {"prepare", "train"}
     claim = await controls.claim("prepare", "h")
     assert claim is not None
     assert claim.control.inputs == {"n": 1}
+    assert await controls.claimable() == {"train"}
+    await controls.release(claim, retry_after=60)
+    assert await controls.claimable() == {"train"}
 
 
 async def test_of_two_endings_the_first_is_the_outcome_for_everybody(db: Database) -> None:

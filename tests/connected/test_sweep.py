@@ -103,6 +103,7 @@ class Process:
     async def running(self) -> AsyncIterator[None]:
         """Run until the block ends, and then no further, as after kill -9."""
         tasks = [asyncio.create_task(runner.run()) for runner in self.runners()]
+        tasks.append(asyncio.create_task(self.bells.watch(self.controls)))
         try:
             yield
         finally:

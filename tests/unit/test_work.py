@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from contracts.ports import UnavailableError
 from infra.work import Bells, Runner, Stage
 
 
@@ -19,6 +20,28 @@ async def test_a_ring_wakes_whoever_waits_for_that_stage() -> None:
     assert not waiting.done()
     bells("train")
     await waiting
+
+
+async def test_what_nobody_rang_for_is_seen_by_the_watch_and_an_outage_is_told_to_all() -> None:
+    class Answering:
+        def __init__(self) -> None:
+            self.said: Any = {"train"}
+
+        async def claimable(self) -> set[str]:
+            if isinstance(self.said, Exception):
+                raise self.said
+            return set(self.said)
+
+    controls: Any = Answering()
+    bells = Bells()
+    waiting = {stage: asyncio.create_task(bells.wait(stage)) for stage in ("train", "prepare")}
+    watching = asyncio.create_task(bells.watch(controls))
+    async with asyncio.timeout(5):
+        await waiting["train"]
+        assert not waiting["prepare"].done()
+        controls.said = UnavailableError("MongoDB does not answer")
+        await waiting["prepare"]
+    watching.cancel()
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])

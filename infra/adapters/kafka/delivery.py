@@ -126,7 +126,8 @@ class Delivery:
                 auto_offset_reset="earliest",
                 no_reply=True,
                 session_timeout_ms=6_000,
-                heartbeat_interval_ms=1_000,
+                heartbeat_interval_ms=2_000,
+                fetch_max_wait_ms=1_000,  # an idle group asks once a second; whatever comes is told at once
                 max_poll_interval_ms=300_000,
             )
             subscriber(_with_deadline(desk.subscription))
