@@ -16,6 +16,8 @@ export TRANSFORMERS_OFFLINE := 1
 export KMP_BLOCKTIME := 0
 export OMP_WAIT_POLICY := PASSIVE
 export TOKENIZERS_PARALLELISM := false
+# images of containers set it often; every process would compile its libraries anew: torch's take ten seconds
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help venv servers lint check docs test demo
 

@@ -16,7 +16,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from functions.prepare_job.plan import Shape
 
-WARM_STEPS, SECONDS, MOST_STEPS = 2, 3.0, 24
+WARM_STEPS, SECONDS, LEAST_STEPS, MOST_STEPS = 2, 3.0, 4, 24
+TIMED_SHARE = 1 / 8
+"""Of a job's own steps: a short job is not timed for longer than it takes."""
 GROUPED_BATCHES = 32
 """Batches among which training puts rows of like length together."""
 MEMORY_SHARE = 0.4
@@ -74,7 +76,9 @@ def measure(spec: dict[str, Any], shape: Shape, train: Any, valid: Any) -> dict[
         step_seconds = work / (EFFICIENCY * _speed(device))
         how = f"computed from the model's size and the speed of {device.type}"
     else:
-        step_seconds, steps = _timed(spec, device, train, batches)
+        own = spec["n_epochs"] * len(train.lengths) // spec["batch_size"]
+        most = min(MOST_STEPS, max(LEAST_STEPS, round(own * TIMED_SHARE)))
+        step_seconds, steps = _timed(spec, device, train, batches, most)
         how = f"{steps} steps were timed on {device.type}"
     step_seconds = step_seconds * TRAINER_SHARE + TRAINER_SECONDS
     valid_seconds = 0.0
@@ -115,13 +119,15 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - began
 
 
-def _timed(spec: dict[str, Any], device: torch.device, train: Any, batches: list[list[int]]) -> tuple[float, int]:
+def _timed(
+    spec: dict[str, Any], device: torch.device, train: Any, batches: list[list[int]], most: int
+) -> tuple[float, int]:
     """Return the mean seconds of real steps over `batches`, for a few seconds, and how many there were."""
     step = _stepper(spec, device, train)
     for batch in batches[:WARM_STEPS]:
         _seconds(lambda batch=batch: step(batch), device)  # type: ignore[misc]
     began, spent, steps = time.perf_counter(), 0.0, 0
-    while steps < MOST_STEPS and (time.perf_counter() - began < SECONDS or not steps):
+    while steps < most and (time.perf_counter() - began < SECONDS or not steps):
         batch = batches[steps % len(batches)]
         # the faster of two: whatever else runs on the machine comes in bursts
         spent += min(_seconds(lambda batch=batch: step(batch), device) for _ in range(2))  # type: ignore[misc]

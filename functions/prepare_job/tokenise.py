@@ -1,9 +1,9 @@
 """Tokenise a job's files and measure how long it will train: `python -m functions.prepare_job.tokenise spec.json`.
 
-The spec names `model_dir`, `base_name`, `context`, `template_sha256`, `overlong`, `batch_size`, `tuning`, `seed`,
-`device`, `threads`, `folder` (where to write), and `train` and `valid` (canonical rows; valid may be null). Written are
-`train.safetensors`, `valid.safetensors`, `probe.json` and `found.json`: {"failed": {code, message, param}}, or
-{train, valid, shape, measured}.
+The spec names `model_dir`, `base_name`, `context`, `template_sha256`, `overlong`, `batch_size`, `n_epochs`, `tuning`,
+`seed`, `device`, `threads`, `folder` (where to write), and `train` and `valid` (canonical rows; valid may be null).
+Written are `train.safetensors`, `valid.safetensors`, `probe.json` and `found.json`: {"failed": {code, message, param}},
+or {train, valid, shape, measured}.
 """
 
 from __future__ import annotations

@@ -62,6 +62,7 @@ async def _prepare(
         "template_sha256": base.template_sha256,
         "overlong": created.overlong,
         "batch_size": choice.batch_size,
+        "n_epochs": choice.n_epochs,
         "tuning": created.tuning.model_dump(mode="json"),
         "seed": created.seed if created.seed is not None else seed_of(job),
         "device": device,

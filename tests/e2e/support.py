@@ -38,6 +38,11 @@ ROWS, EPOCHS, BATCH = 24, 16, 4
 """Of the jobs that are hit: long enough to be hit between a checkpoint and the end."""
 TOTAL_STEPS = ROWS // BATCH * EPOCHS
 
+SELDOM = 0.25
+"""Seconds between two looks at what takes long."""
+HTTP = httpx.Client(timeout=30, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
+"""For single requests; it keeps no connection to a server that a test may end."""
+
 T = TypeVar("T")
 
 
@@ -51,12 +56,16 @@ class Unbroken:
     """Of its final tensors."""
 
 
-def until(condition: Callable[[], T | None], what: str, within: float = PATIENCE, every: float = 0.05) -> T:
-    """Return the first true answer of `condition`; fails, saying `what` did not come, after `within` seconds."""
-    deadline = time.monotonic() + within
+def until(condition: Callable[[], T | None], what: str, within: float = PATIENCE, every: float | None = None) -> T:
+    """Return the first true answer of `condition`; fails, saying `what` did not come, after `within` seconds.
+
+    It is asked `every` so many seconds; left out, the less often the longer it takes: a look costs both sides.
+    """
+    began = time.monotonic()
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come within {within:.0f} s"
-        time.sleep(every)
+        waited = time.monotonic() - began
+        assert waited < within, f"{what} did not come within {within:.0f} s"
+        time.sleep(min(SELDOM, max(0.05, waited / 40)) if every is None else every)
     return found
 
 
@@ -97,12 +106,12 @@ class User:
     def get(self, path: str, **options: Any) -> httpx.Response:
         """GET a path below the base URL, once."""
         headers = {"authorization": f"Bearer {self.client.api_key}"}
-        return httpx.get(f"{self.stack.base_url}{path}", headers=headers, timeout=30, trust_env=False, **options)
+        return HTTP.get(f"{self.stack.base_url}{path}", headers=headers, **options)
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         """POST a JSON object to a path below the base URL, once; returns the answer."""
         headers = {"authorization": f"Bearer {self.client.api_key}"}
-        answer = httpx.post(f"{self.stack.base_url}{path}", json=body, headers=headers, timeout=30, trust_env=False)
+        answer = HTTP.post(f"{self.stack.base_url}{path}", json=body, headers=headers)
         assert answer.is_success, answer.text
         return answer.json()
 
@@ -142,21 +151,20 @@ def database(stack: Stack) -> Iterator[Any]:
 
 
 def checkpoints(stack: Stack, job: str) -> list[dict[str, Any]]:
-    """The checkpoints that the next attempt could go on from."""
-    with database(stack) as db:
-        found = db.controls.find_one({"_id": job}) or {"checkpoints": [], "ended": False}
-    assert not found["ended"], f"{job} has ended already; it was to be hit on the way"
-    return list(found["checkpoints"])
+    """The checkpoints that the next attempt could go on from; the job must not have ended."""
+    return after_checkpoints(stack, job, 0)
 
 
 def after_checkpoints(stack: Stack, job: str, count: int = 1) -> list[dict[str, Any]]:
     """Return the job's checkpoints as soon as there are `count`, and before its end."""
+    with database(stack) as db:
 
-    def enough() -> list[dict[str, Any]] | None:
-        found = checkpoints(stack, job)
-        return found if len(found) >= count else None
+        def enough() -> tuple[list[dict[str, Any]]] | None:
+            found = db.controls.find_one({"_id": job}) or {"checkpoints": [], "ended": False}
+            assert not found["ended"], f"{job} has ended already; it was to be hit on the way"
+            return (found["checkpoints"],) if len(found["checkpoints"]) >= count else None
 
-    return until(enough, f"{count} checkpoints of {job}", every=0.01)
+        return until(enough, f"{count} checkpoints of {job}", every=0.02)[0]
 
 
 def child_of(stack: Stack) -> psutil.Process | None:
@@ -180,8 +188,7 @@ def restarted(stack: Stack, name: str, before: int) -> None:
 
 def health(stack: Stack, name: str) -> dict[str, Any]:
     """What a process of the stack says of itself."""
-    answer = httpx.get(f"http://127.0.0.1:{stack.process(name).port}/healthz", timeout=10, trust_env=False)
-    found: dict[str, Any] = answer.json()
+    found: dict[str, Any] = HTTP.get(f"http://127.0.0.1:{stack.process(name).port}/healthz").json()
     return found
 
 

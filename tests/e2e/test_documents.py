@@ -149,12 +149,13 @@ def test_a_job_on_a_zip_just_works_and_every_row_leads_back_to_its_page(user: Us
 def test_after_kill_9_of_the_worker_the_data_set_is_made_once(user: User, stack: Stack) -> None:
     file = upload(user, archive(2))
 
-    def unpacked() -> bool:
-        with support.database(stack) as db:
+    with support.database(stack) as db:
+
+        def unpacked() -> bool:
             found = db.archives.find_one({"_id": file})
             return bool(found and found["view"]["extracted"])
 
-    support.until(unpacked, f"the members of {file}", every=0.01)
+        support.until(unpacked, f"the members of {file}", every=0.01)
     before = stack.process("worker").restarts
     stack.kill("worker", signal.SIGKILL)
     support.restarted(stack, "worker", before)

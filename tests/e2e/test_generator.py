@@ -81,7 +81,7 @@ def test_after_kill_9_no_recorded_question_is_asked_again_and_every_quote_stands
     writer: User, stack: Stack, endpoint: Endpoint
 ) -> None:
     file = upload(writer, archive(1, 10))
-    support.until(lambda: len(recorded(stack, file)) >= 8, "the first replies", every=0.01)
+    support.until(lambda: len(recorded(stack, file)) >= 8, "the first replies", every=0.1)
     before = stack.process("worker").restarts
     stack.kill("worker", signal.SIGKILL)
     known, asked_before = recorded(stack, file), len(endpoint.asked)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e import support
@@ -23,7 +22,7 @@ def flow(stack: Stack, version: str) -> Flow:
 
 def get(flow: Flow, path: str) -> Any:
     """What a GET with the header `api-key` is answered with."""
-    answer = httpx.get(f"{flow.api_base}{path}", headers={"api-key": flow.key}, timeout=60, trust_env=False)
+    answer = support.HTTP.get(f"{flow.api_base}{path}", headers={"api-key": flow.key})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -56,7 +55,7 @@ def ended(api: Flow, job: str) -> dict[str, Any] | None:
 
 
 def test_version_1_rows_are_validated_at_once_and_a_job_is_stopped(stack: Stack, tmp_path: Path) -> None:
-    root = httpx.get(stack.base_url.removesuffix("/v1"), trust_env=False).json()
+    root = support.HTTP.get(stack.base_url.removesuffix("/v1")).json()
     assert root["T-Systems Fine-Tuning Server"] == "online"
     api, path = flow(stack, "v1"), tmp_path / "dataset.jsonl"
     path.write_bytes(support.rows(200, first=7000))
@@ -64,7 +63,7 @@ def test_version_1_rows_are_validated_at_once_and_a_job_is_stopped(stack: Stack,
         file = api.upload(path)
         url = f"{api.api_base}/val_dataset?file_id={file.id}"
         headers = {"accept": "application/json", "api-key": api.key}
-        verdict = httpx.post(url, headers=headers, content=b"", timeout=120, trust_env=False).json()
+        verdict = support.HTTP.post(url, headers=headers, content=b"", timeout=120).json()
         assert verdict == {"id": file.id, "errors": ["No errors found"], "object": "file"}
         job = api.create_job(file.id)
         assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"

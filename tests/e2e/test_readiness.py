@@ -7,7 +7,6 @@ import signal
 import time
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.e2e import support
@@ -20,7 +19,7 @@ DEPENDENCIES = ("kafka", "mongo", "minio", "serving", "worker", "trainer")
 
 def readiness(stack: Stack) -> tuple[int, dict[str, Any]]:
     """Status and checks of GET /readyz."""
-    answer = httpx.get(stack.base_url.removesuffix("/v1") + "/readyz", timeout=30, trust_env=False)
+    answer = support.HTTP.get(stack.base_url.removesuffix("/v1") + "/readyz")
     return answer.status_code, answer.json()["checks"]
 
 

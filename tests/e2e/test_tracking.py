@@ -8,7 +8,6 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import httpx
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -136,7 +135,7 @@ def test_while_the_server_hangs_no_job_waits_and_then_everything_is_there(tracke
         child = support.until(lambda: support.child_of(stack), "the training process")
         assert child.net_connections() == [], "the training process tracks nothing, and asks nobody anything"
         tracked.wait(job, "succeeded")
-        ready = httpx.get(f"{stack.base_url.removesuffix('/v1')}/readyz", timeout=30, trust_env=False)
+        ready = support.HTTP.get(f"{stack.base_url.removesuffix('/v1')}/readyz")
         assert ready.status_code == 200, "a tracker that hangs is nobody's trouble"
     finally:
         server.send_signal(signal.SIGCONT)
