@@ -1,6 +1,7 @@
 """P2, P5: what becomes of a record whose function fails, must wait, or must not believe it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -282,3 +283,30 @@ async def forwarded(port: int, bootstrap: str) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
+
+
+async def test_health_of_many_idle_groups_is_known_at_one_look(bootstrap: str, emit: KafkaEmit) -> None:
+    seen: list[Event] = []
+
+    async def handle(event: Event) -> None:
+        seen.append(event)
+
+    groups = [Subscription(f"test-{uuid4().hex}", (TOPIC,), handle) for _ in range(30)]
+    for each in groups:
+        await begin_here(bootstrap, each.group, (TOPIC,))
+    delivery = Delivery(bootstrap, groups, emit, signing_key=KEY, unsigned_tenant="local", revoked=nobody_revoked)
+    await delivery.start()
+    try:
+        await delivery.ready()
+        await emit(uploaded("one", "file-one"))
+        await until(lambda: len(seen) == len(groups))
+        idle_since = time.monotonic()
+
+        def looked_at() -> bool:
+            status = delivery.status()
+            assert status["kafka"] == "ok"
+            return all(each["idle_s"] < time.monotonic() - idle_since - 0.1 for each in status["groups"].values())
+
+        await until(looked_at)
+    finally:
+        await delivery.stop()

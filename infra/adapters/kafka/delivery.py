@@ -146,10 +146,10 @@ class Delivery:
         """Refresh each group's lag, and notice when Kafka is away."""
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
-                for subscriber in broker.subscribers:
-                    group, consumer = getattr(subscriber, "group_id", ""), getattr(subscriber, "consumer", None)
-                    if consumer is not None:
-                        await self._desks[group].progress.look(consumer)
+                held = ((getattr(each, "group_id", ""), getattr(each, "consumer", None)) for each in broker.subscribers)
+                # at the same time, as each question waits behind its consumer's fetch, which waits for what may come
+                looks = (self._desks[group].progress.look(consumer) for group, consumer in held if consumer is not None)
+                await asyncio.gather(*looks)
         except (KafkaError, OSError) as error:
             self._away = f"Kafka at {self._bootstrap} does not answer: {error!r}"
             return
