@@ -35,7 +35,7 @@ log = logging.getLogger("temper.worker")
 SWEEP_SECONDS = 2.0
 FORKED = {
     READ: "functions.extract_text.preload",
-    plan.TOKENISE: "functions.prepare_job.measure",
+    plan.TOKENISE: "functions.prepare_job.preload",
     HARNESS: "functions.benchmark_model.harness.run",
 }
 """Children whose libraries take seconds to import, and the module of theirs that imports them."""

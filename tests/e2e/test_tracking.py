@@ -6,12 +6,10 @@ import json
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import Run
 from openai import OpenAI
 
 from infra.folding import ALL
@@ -20,6 +18,10 @@ from infra.world import World
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.stack import COMPARABLE, Stack, running_stack
+
+if TYPE_CHECKING:  # it takes a second, and every worker collects every test
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 SETTINGS = {
@@ -46,6 +48,8 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
 def mlflow(tracked: User) -> MlflowClient:
     """MLflow's own client, once its server answers."""
     os.environ |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+    from mlflow import MlflowClient
+
     stack = tracked.stack
     support.until(lambda: "mlflow" in _parts(stack) and stack.process("mlflow").state == "up", "MLflow's server")
     return MlflowClient(f"http://127.0.0.1:{stack.process('mlflow').port}")
