@@ -4,14 +4,15 @@ import asyncio
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import torch
 from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer
@@ -19,13 +20,17 @@ from transformers import AutoTokenizer
 from contracts.benchmarks import TaskResult
 from functions.benchmark_model.harness.journal import Journal
 from functions.benchmark_model.harness.lane import Direct, Request, doubtful
+from functions.benchmark_model.work import HARNESS
 from functions.generate_text.app import create_app
+from infra.adapters.child import ProcessChild
 from infra.adapters.memory import MemoryBlobs
+from infra.worker import FORKED
 from tests.bundle import build
 from tests.functional.test_generate_text import served
 from tests.unit.generate_text.tiny import build_adapter, store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+one_loop = pytest.mark.asyncio(loop_scope="module")
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "infra" / "demo" / "base"
 ROWS = 8
@@ -66,21 +71,20 @@ def spec(folder: Path, bundle: Path, **changes: Any) -> Path:
     return path
 
 
-def start(path: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "functions.benchmark_model.harness", str(path)]
-    with (path.parent / "stderr").open("w") as errors:
-        return subprocess.Popen(
-            command, env=ENVIRONMENT, cwd=path.parent, text=True, stdout=subprocess.PIPE, stderr=errors
-        )
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def child() -> AsyncIterator[ProcessChild]:
+    """Processes as in operation: forked from one that has imported lm-eval."""
+    child = ProcessChild(threads=1, forked={HARNESS: FORKED[HARNESS]})
+    yield child
+    await child.close()
 
 
-def ask(path: Path) -> dict[str, Any]:
+async def ask(child: ProcessChild, path: Path) -> dict[str, Any]:
     """Run a spec to its end; returns the last line."""
-    child = start(path)
-    output, _ = child.communicate()
-    assert output, (path.parent / "stderr").read_text()[-2000:]
-    last: dict[str, Any] = json.loads(output.splitlines()[-1])
-    assert child.returncode == ("error" in last)
+    ended = await child.run(HARNESS, path)
+    assert ended.stdout, ended.stderr
+    last: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    assert ended.code == ("error" in last)
     return last
 
 
@@ -101,19 +105,22 @@ def lm_eval(state: Path, model_args: str) -> tuple[dict[str, Any], dict[str, lis
     return json.loads(results.read_text("utf-8"))["results"], samples
 
 
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory, bundle: Path, adapter: Path) -> tuple[Path, dict[str, Any]]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def asked(
+    child: ProcessChild, tmp_path_factory: pytest.TempPathFactory, bundle: Path, adapter: Path
+) -> tuple[Path, dict[str, Any]]:
     """Base and tuned through the child."""
     sides = {
         "base": {"identity": "base", "model": str(BASE)},
         "tuned": {"identity": "tuned", "model": str(BASE), "adapter": str(adapter)},
     }
     path = spec(tmp_path_factory.mktemp("asked"), bundle, sides=sides)
-    return path.parent / "state", ask(path)["result"]
+    return path.parent / "state", (await ask(child, path))["result"]
 
 
 @pytest.mark.parametrize("side", ["base", "tuned"])
-def test_scores_are_those_of_lm_evals_command_line_to_the_last_digit(
+@one_loop
+async def test_scores_are_those_of_lm_evals_command_line_to_the_last_digit(
     side: str, asked: tuple[Path, dict[str, Any]], adapter: Path, tmp_path: Path
 ) -> None:
     state, result = asked
@@ -133,7 +140,8 @@ def test_scores_are_those_of_lm_evals_command_line_to_the_last_digit(
     assert {task["items"] for task in result["tasks"]} == {ROWS}
 
 
-def test_items_hold_question_choice_and_scores_of_both_sides(asked: tuple[Path, dict[str, Any]]) -> None:
+@one_loop
+async def test_items_hold_question_choice_and_scores_of_both_sides(asked: tuple[Path, dict[str, Any]]) -> None:
     state, result = asked
     told = json.loads((state / "harness.json").read_text("utf-8"))
     items = told["items"]
@@ -159,24 +167,22 @@ def test_items_hold_question_choice_and_scores_of_both_sides(asked: tuple[Path, 
     assert all(table.scorer.startswith("lm-eval 0.4") for table in tables.values())
 
 
-def test_a_killed_run_goes_on_and_says_the_same(bundle: Path, tmp_path: Path) -> None:
+@one_loop
+async def test_a_killed_run_goes_on_and_says_the_same(child: ProcessChild, bundle: Path, tmp_path: Path) -> None:
     tasks = ["hellaswag", "mmlu"]
     whole, cut = (spec(tmp_path / name, bundle, tasks=tasks, batch_size=1) for name in ("whole", "cut"))
     journal = cut.parent / "state" / "journal" / "hellaswag.base.jsonl"
-    child = start(cut)
-    deadline = time.monotonic() + 300
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 10:
-        assert child.poll() is None, (cut.parent / "stderr").read_text()[-2000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    child.kill()
-    child.communicate()
+    running = child.start(HARNESS, cut)
+    async with asyncio.timeout(300):
+        while not journal.exists() or journal.read_bytes().count(b"\n") < 10:
+            await asyncio.sleep(0.01)
+    assert await running.stop() == -signal.SIGKILL
     before = journal.read_bytes()
     before = before[: before.rindex(b"\n") + 1]
     assert not (cut.parent / "state" / "results" / "hellaswag.base.json").exists()
     journal.write_bytes(before + b'{"batch": "torn')  # as if it had been writing
 
-    assert ask(cut) == ask(whole)
+    assert await ask(child, cut) == await ask(child, whole)
     after = journal.read_bytes()
     assert after.startswith(before)
     assert len(after) > len(before)
@@ -186,15 +192,17 @@ def test_a_killed_run_goes_on_and_says_the_same(bundle: Path, tmp_path: Path) ->
         assert (cut.parent / "state" / name).read_bytes() == (whole.parent / "state" / name).read_bytes()
 
 
-def test_what_is_answered_is_not_asked_again(asked: tuple[Path, dict[str, Any]]) -> None:
+@one_loop
+async def test_what_is_answered_is_not_asked_again(child: ProcessChild, asked: tuple[Path, dict[str, Any]]) -> None:
     state, result = asked
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (state / "journal").iterdir()}
-    assert ask(state.parent / "spec.json")["result"] == result
+    assert (await ask(child, state.parent / "spec.json"))["result"] == result
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (state / "journal").iterdir()}
 
 
-def test_a_task_that_is_not_there_is_named(bundle: Path, tmp_path: Path) -> None:
-    assert "'trivia'" in ask(spec(tmp_path, bundle, tasks=["trivia"]))["error"]
+@one_loop
+async def test_a_task_that_is_not_there_is_named(child: ProcessChild, bundle: Path, tmp_path: Path) -> None:
+    assert "'trivia'" in (await ask(child, spec(tmp_path, bundle, tasks=["trivia"])))["error"]
 
 
 @pytest.fixture
@@ -241,14 +249,15 @@ def test_choices_that_lie_too_close_are_asked_in_lm_evals_way(journal: Journal) 
     assert lm._loglikelihood_tokens(requests) == HFLM._loglikelihood_tokens(lm, requests, disable_tqdm=True)
 
 
-def test_scores_over_http_are_those_in_process(
-    asked: tuple[Path, dict[str, Any]], bundle: Path, tmp_path: Path
+@one_loop
+async def test_scores_over_http_are_those_in_process(
+    child: ProcessChild, asked: tuple[Path, dict[str, Any]], bundle: Path, tmp_path: Path
 ) -> None:
     state, result = asked
     blobs = MemoryBlobs()
     template = AutoTokenizer.from_pretrained(BASE).chat_template
     pinned = {"template_sha256": hashlib.sha256(template.encode()).hexdigest(), "context": 2048}
-    ref = asyncio.run(store(blobs, "local/base", BASE, **pinned))
+    ref = await store(blobs, "local/base", BASE, **pinned)
     side = {
         "identity": "base",
         "model": str(BASE),
@@ -256,7 +265,7 @@ def test_scores_over_http_are_those_in_process(
         "headers": {"x-temper-manifest": f"{ref.key}#{ref.sha256}"},
     }
     with served(create_app(blobs, tmp_path / "cache", "cpu", threads=1)) as url:
-        over = ask(spec(tmp_path, bundle, sides={"base": {**side, "url": url}}))["result"]
+        over = (await ask(child, spec(tmp_path, bundle, sides={"base": {**side, "url": url}})))["result"]
     for ours, theirs in zip(over["tasks"], result["tasks"], strict=True):
         assert ours["metrics"]["base"] == theirs["metrics"]["base"]
     for path in (state / "results").glob("*.base.json"):
