@@ -18,7 +18,7 @@ from functions.prepare_job.plan import Shape
 
 WARM_STEPS, SECONDS, LEAST_STEPS, MOST_STEPS = 2, 3.0, 4, 24
 TIMED_SHARE = 1 / 8
-"""Of a job's own steps: a short job is not timed for longer than it takes."""
+"""Of a job's own steps, each taken twice: a short job is not timed for longer than it takes."""
 GROUPED_BATCHES = 32
 """Batches among which training puts rows of like length together."""
 MEMORY_SHARE = 0.4
@@ -76,7 +76,7 @@ def measure(spec: dict[str, Any], shape: Shape, train: Any, valid: Any) -> dict[
         step_seconds = work / (EFFICIENCY * _speed(device))
         how = f"computed from the model's size and the speed of {device.type}"
     else:
-        own = spec["n_epochs"] * len(train.lengths) // spec["batch_size"]
+        own = spec["n_epochs"] * train.groups_made // spec["batch_size"]  # variants of a row take turns by epoch
         most = min(MOST_STEPS, max(LEAST_STEPS, round(own * TIMED_SHARE)))
         step_seconds, steps = _timed(spec, device, train, batches, most)
         how = f"{steps} steps were timed on {device.type}"
