@@ -9,6 +9,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import uvicorn
 from starlette.applications import Starlette
@@ -66,7 +67,8 @@ async def run_process(
     app = Starlette(routes=[Route("/healthz", healthz)])
     tasks = [asyncio.ensure_future(loop()) for loop in loops]
     tasks.append(asyncio.ensure_future(presence.say(here.db, role, holder(), trouble)))
-    tasks.append(asyncio.ensure_future(GuestServer(server(app, here.settings.health_port or 8002).config).serve()))
+    web = GuestServer(server(app, here.settings.health_port or 8002, lifespan="off").config)
+    tasks.append(asyncio.ensure_future(web.serve()))
     waiting = asyncio.ensure_future(stopping.wait())
     try:
         done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -88,13 +90,17 @@ class GuestServer(uvicorn.Server):
         yield
 
 
-def server(app: ASGIApp, port: int) -> uvicorn.Server:
-    """Return an HTTP server on loopback; `serve()` also takes over the process's signals."""
+def server(app: ASGIApp, port: int, lifespan: Literal["auto", "off"] = "auto") -> uvicorn.Server:
+    """Return an HTTP server on loopback; `serve()` also takes over the process's signals.
+
+    Without a `lifespan` it may be cancelled; with one, uvicorn writes a traceback then.
+    """
     return uvicorn.Server(
         uvicorn.Config(
             app,
             host="127.0.0.1",
             port=port,
+            lifespan=lifespan,
             access_log=False,
             log_level="warning",
             timeout_graceful_shutdown=5,

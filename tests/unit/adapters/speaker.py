@@ -1,5 +1,6 @@
 """A child for tests: `python -m tests.unit.adapters.speaker FILE` does what the file's text says."""
 
+import gc
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ def environment() -> None:
             "cwd": str(Path.cwd()),
             "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
             "group": os.getpgrp() == os.getpid(),
+            "collects": gc.isenabled(),
         }
     )
 

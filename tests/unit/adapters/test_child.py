@@ -72,7 +72,7 @@ async def test_a_child_is_given_no_secret(order: Path, child: ProcessChild, monk
     allowed |= {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"}
     assert set(said["environment"]) - allowed == {"TOKENIZERS_PARALLELISM"}
     assert said["home"] == said["cwd"] == str(order.parent)
-    assert (said["core"], said["group"]) == (0, True)
+    assert (said["core"], said["group"], said["collects"]) == (0, True, True)
     assert await running.stop() == 0
 
 
