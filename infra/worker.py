@@ -9,10 +9,14 @@ from functools import partial
 
 from contracts.envelope import Event, Record
 from contracts.ports import UnavailableError
-from functions.benchmark_model.work import HARNESS
+from functions.assemble_dataset.work import BUILD
+from functions.benchmark_model.work import HARNESS, SUITE
+from functions.chunk_text.work import CUT
 from functions.control_job.handler import on_job_cancel_requested, on_job_requested
 from functions.extract_text.work import READ
 from functions.extract_zip import handler as unpacking
+from functions.extract_zip.work import UNPACK
+from functions.plan_corpus.work import PLAN
 from functions.prepare_job import handler as prepare
 from functions.prepare_job import work as plan
 from functions.validate_file import work as validate
@@ -33,12 +37,15 @@ from infra.world import World, holder, needed, now_ms, world
 log = logging.getLogger("temper.worker")
 
 SWEEP_SECONDS = 2.0
+LIGHT, NUMERIC = "infra.preload.light", "infra.preload.numeric"
 FORKED = {
     READ: "functions.extract_text.preload",
     plan.TOKENISE: "functions.prepare_job.preload",
     HARNESS: "functions.benchmark_model.harness.run",
+    **dict.fromkeys((validate.CHECK, UNPACK, CUT), LIGHT),
+    **dict.fromkeys((PLAN, BUILD, SUITE), NUMERIC),
 }
-"""Children whose libraries take seconds to import, and the module of theirs that imports them."""
+"""Children, and the module that imports their libraries before they are forked."""
 VALIDATORS = 2
 """Files validated at the same time by one worker."""
 

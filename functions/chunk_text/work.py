@@ -12,6 +12,7 @@ from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import DocumentChunked, DocumentRejected
 from contracts.ports import Blobs, Child, Lease
 
+CUT = "functions.chunk_text.cut"
 MEMORY_BYTES = 2 * 2**30
 SECONDS = 900.0
 _TOO_COMPLEX = 3  # what cut.py exits with when memory runs out
@@ -36,7 +37,7 @@ async def work(
         await blobs.fetch(BlobRef.model_validate(control.inputs["text"]), paths["text"])
         spec = folder / "spec.json"
         spec.write_text(json.dumps({**{name: str(path) for name, path in paths.items()}, **settings}))
-        result = await child.run("functions.chunk_text.cut", spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
+        result = await child.run(CUT, spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
         if result.code < 0 or result.code == _TOO_COMPLEX:
             message = "The document could not be cut into chunks within the limits of memory and time. Split it."
             return [_rejected(control, "document_too_complex", message)]

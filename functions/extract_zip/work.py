@@ -18,6 +18,7 @@ from contracts.events.files import FileRejected
 from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs, Child, Lease
 from functions.extract_zip.core import blob_refusal, own_key
 
+UNPACK = "functions.extract_zip.unpack"
 MEMORY_BYTES = 2**29
 SECONDS = 900.0
 _TOO_COMPLEX = 3  # what unpack.py exits with when memory runs out
@@ -67,7 +68,7 @@ async def _outcome(
     paths = {"input": content, "folder": scratch / "members", "members": scratch / "members.jsonl"}
     spec = scratch / "spec.json"
     spec.write_text(json.dumps({name: str(path) for name, path in paths.items()}))
-    result = await child.run("functions.extract_zip.unpack", spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
+    result = await child.run(UNPACK, spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
     if result.code < 0 or result.code == _TOO_COMPLEX:
         message = "The archive could not be unpacked within the limits of memory and time. Split it."
         return FileRejected(code="archive_too_complex", message=message, param="file")

@@ -13,6 +13,7 @@ from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import CorpusPlanned, DatasetFailed
 from contracts.ports import Blobs, Child, Lease
 
+PLAN = "functions.plan_corpus.plan"
 MEMORY_BYTES = 4 * 2**30
 SECONDS = 1800.0
 _TOO_COMPLEX = 3  # what plan.py exits with when memory runs out
@@ -38,7 +39,7 @@ async def work(
         spec, made = folder / "spec.json", folder / "plan.json"
         paths = await _fetch(documents, blobs, folder)
         spec.write_text(json.dumps({"documents": paths, "rejected": rejected, "plan": str(made), **settings}))
-        result = await child.run("functions.plan_corpus.plan", spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
+        result = await child.run(PLAN, spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
         if result.code < 0 or result.code == _TOO_COMPLEX:
             message = "The documents could not be compared within the limits of memory and time. Split the archive."
             return [_failed(control, "corpus_too_complex", message)]

@@ -19,6 +19,7 @@ from functions.validate_file.core import blob_refusal, handed_on, own_key
 
 Verdict = FileValidated | FileRejected | ZipUploaded | DocumentUploaded
 
+CHECK = "functions.validate_file.check"
 MEMORY_BYTES = 2 * 2**30
 SECONDS = 1800.0
 _TOO_COMPLEX = 3  # what check.py exits with when memory runs out
@@ -70,7 +71,7 @@ async def _verdict(
     paths = {"input": content, "rows": scratch / "rows.jsonl", "errors": scratch / "errors.jsonl"}
     spec = scratch / "spec.json"
     spec.write_text(json.dumps({name: str(path) for name, path in paths.items()}))
-    result = await child.run("functions.validate_file.check", spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
+    result = await child.run(CHECK, spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
     if result.code < 0 or result.code == _TOO_COMPLEX:
         message = "The file could not be read within the limits of memory and time. Split it, or make its rows simpler."
         return FileRejected(code="file_too_complex", message=message, param="file")
