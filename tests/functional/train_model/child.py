@@ -1,10 +1,11 @@
 """Tiny models and token files, and the recipe run as a real child process."""
 
+import asyncio
 import json
 import os
-import subprocess
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
+from functions.train_model.work import RECIPE
+from infra.adapters.child import LINE_BYTES
+from infra.adapters.forked import ForkServer, Process
+
+ROOT = Path(__file__).parents[3]
 VOCABULARY = 96
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -72,54 +78,84 @@ def write_plan(folder: Path, name: str = "run", **changes: Any) -> Path:
 class Child:
     """The recipe as a process: its lines, its stdin, its end."""
 
-    def __init__(self, plan: Path, *launcher: str) -> None:
-        command = [sys.executable, *launcher, "-m", "functions.train_model.recipe", str(plan)]
-        self.errors = plan.with_suffix(".stderr").open("w+")
-        pipe = subprocess.PIPE
-        env = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self.errors, text=True, env=env)
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self._errors = asyncio.create_task(_all(process.stderr))
 
-    def lines(self) -> Iterator[dict[str, Any]]:
+    async def lines(self) -> AsyncIterator[dict[str, Any]]:
         """Each message as it comes; anything that is no JSON is an error."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
+        async for line in self.process.stdout:
             yield json.loads(line)
 
-    def until(self, **wanted: Any) -> list[dict[str, Any]]:
+    async def rest(self) -> list[dict[str, Any]]:
+        """All messages that still come."""
+        return [message async for message in self.lines()]
+
+    async def until(self, **wanted: Any) -> list[dict[str, Any]]:
         """The messages up to the first that has all the `wanted` values."""
         seen = []
-        for message in self.lines():
+        async for message in self.lines():
             seen.append(message)
             if wanted.items() <= message.items():
                 return seen
-        raise AssertionError(f"{wanted} never came, but {seen}; stderr: {self.stderr()}")
+        raise AssertionError(f"{wanted} never came, but {seen}; stderr: {await self.stderr()}")
 
-    def say(self, line: str) -> None:
+    async def say(self, line: str) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        self.process.stdin.write(f"{line}\n".encode())
+        await self.process.stdin.drain()
 
-    def stderr(self) -> str:
-        self.errors.seek(0)
-        return self.errors.read()
+    async def stderr(self) -> str:
+        """What it wrote there, once it has ended."""
+        return (await self._errors).decode()
 
-    def close(self) -> int:
-        """Close stdin, kill what still runs, and give the exit status."""
-        if self.process.poll() is None:
-            self.process.kill()
-        status = self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout, self.errors):
-            assert stream is not None
-            stream.close()
-        return status
+    async def wait(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        return await self.process.wait()
+
+    async def kill(self) -> int:
+        """End it at once; returns its exit status."""
+        os.kill(self.process.pid, signal.SIGKILL)
+        return await self.process.wait()
 
 
-def run(plan: Path, *launcher: str) -> list[dict[str, Any]]:
+async def _all(stream: asyncio.StreamReader | None) -> bytes:
+    assert stream is not None
+    return await stream.read()
+
+
+class Launcher:
+    """Starts the recipe as the trainer does, forked from a process that has its libraries; ends what still runs."""
+
+    def __init__(self) -> None:
+        self._environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "HOME": "/"}
+        self._server = ForkServer(RECIPE, self._environment, LINE_BYTES)
+        self._plain: list[asyncio.subprocess.Process] = []
+
+    async def fork(self, plan: Path) -> Child:
+        return Child(await self._server.fork(RECIPE, plan, 0))
+
+    async def start(self, plan: Path, *launcher: str) -> Child:
+        """One of its own, by `python -m`."""
+        pipe = asyncio.subprocess.PIPE
+        command = [sys.executable, *launcher, "-m", RECIPE, str(plan)]
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._environment, cwd=plan.parent, limit=LINE_BYTES
+        )
+        self._plain.append(process)
+        return Child(process)
+
+    async def close(self) -> None:
+        await self._server.close()
+        for process in self._plain:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def whole(child: Child) -> list[dict[str, Any]]:
     """All messages of a run that ends by itself with status 0."""
-    child = Child(plan, *launcher)
-    try:
-        messages = list(child.lines())
-        assert child.process.wait() == 0, (messages[-1:], child.stderr())
-    finally:
-        child.close()
+    messages = await child.rest()
+    assert await child.wait() == 0, (messages[-1:], await child.stderr())
     return messages

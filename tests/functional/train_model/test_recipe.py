@@ -5,10 +5,12 @@ import json
 import shutil
 import signal
 import threading
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
@@ -17,10 +19,12 @@ from transformers import AutoModelForCausalLM
 from functions.train_model.core import RecipeError
 from functions.train_model.parent import read_plan
 from functions.train_model.recipe import describe_failure, train
-from tests.functional.train_model.child import Child, run, tokens_file, write_plan
+from tests.functional.train_model.child import Launcher, tokens_file, whole, write_plan
 
 # PEFT asks transformers by the old name.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+
+one_loop = pytest.mark.asyncio(loop_scope="module")
 
 STEPS = 18
 Messages = list[dict[str, Any]]
@@ -67,12 +71,19 @@ def hashes(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def launcher() -> AsyncIterator[Launcher]:
+    launcher = Launcher()
+    yield launcher
+    await launcher.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def base(tmp_path_factory: pytest.TempPathFactory, launcher: Launcher) -> Path:
     """A model, its tokens, and an unbroken run of a real child in `run/`, whose messages are in `messages.json`."""
     folder = tmp_path_factory.mktemp("recipe")
     valid = str(tokens_file(folder / "valid.safetensors", rows=7, seed=9))
-    messages = run(write_plan(folder, valid=valid, eval_every=5))
+    messages = await whole(await launcher.fork(write_plan(folder, valid=valid, eval_every=5)))
     (folder / "messages.json").write_text(json.dumps(messages))
     return folder
 
@@ -141,16 +152,17 @@ def test_checkpointed_files_are_on_disk_as_described_and_hold_no_pickle(unbroken
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumed_in_a_new_process_ends_bit_equal(base: Path, unbroken: Messages) -> None:
-    child = Child(write_plan(base, "killed"))
-    seen = child.until(type="progressed", step=10)
-    assert child.process.poll() is None
-    child.process.send_signal(signal.SIGKILL)
-    assert child.close() == -signal.SIGKILL
+@one_loop
+async def test_a_killed_run_resumed_in_a_new_process_ends_bit_equal(
+    base: Path, unbroken: Messages, launcher: Launcher
+) -> None:
+    child = await launcher.fork(write_plan(base, "killed"))
+    seen = await child.until(type="progressed", step=10)
+    assert await child.kill() == -signal.SIGKILL
     newest = of(seen, "checkpointed")[-1]
     assert newest["step"] == 8
 
-    messages = run(write_plan(base, "resumed", resume_dir=newest["dir"]))
+    messages = await whole(await launcher.fork(write_plan(base, "resumed", resume_dir=newest["dir"])))
     assert (messages[0]["from_step"], messages[0]["total_steps"]) == (8, STEPS)
     assert steps(messages) == list(range(9, STEPS + 1))  # the remaining steps and no others
     assert messages[-1] == unbroken[-1]
@@ -278,16 +290,16 @@ def test_a_run_that_diverges_fails_instead_of_going_on(base: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_failure_is_one_line_and_status_1(base: Path) -> None:
+@one_loop
+async def test_a_failure_is_one_line_and_status_1(base: Path, launcher: Launcher) -> None:
     tokens = load_file(base / "train.safetensors")
     tokens["labels_mask"].zero_()
     save_file(tokens, base / "unlabelled.safetensors")
-    child = Child(write_plan(base, "failed", train=str(base / "unlabelled.safetensors")))
-    messages = list(child.lines())
-    assert child.process.wait() == 1
-    assert "RecipeError" in child.stderr()
+    child = await launcher.fork(write_plan(base, "failed", train=str(base / "unlabelled.safetensors")))
+    messages = await child.rest()
+    assert await child.wait() == 1
+    assert "RecipeError" in await child.stderr()
     assert messages == [{"type": "failed", "code": "no_labels", "message": "Row 0 has no token to train on."}]
-    child.close()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU whose absence is tested")
@@ -304,43 +316,45 @@ def test_memory_that_runs_out_in_the_middle_is_told_from_a_bug() -> None:
     assert describe_failure(KeyError("x")) == {"code": "internal_error", "message": "KeyError: 'x'"}
 
 
-def test_a_plan_that_cannot_be_read_names_what_is_wrong(base: Path) -> None:
-    child = Child(write_plan(base, "wrong", n_epochs=0))
-    messages = list(child.lines())
-    assert child.process.wait() == 1
+@one_loop
+async def test_a_plan_that_cannot_be_read_names_what_is_wrong(base: Path, launcher: Launcher) -> None:
+    child = await launcher.start(write_plan(base, "wrong", n_epochs=0))
+    messages = await child.rest()
+    assert await child.wait() == 1
     assert messages[0]["code"] == "invalid_plan"
     assert "n_epochs" in messages[0]["message"]
-    child.close()
 
 
 @pytest.mark.slow
-def test_pause_on_stdin_and_the_end_of_stdin(base: Path) -> None:
-    child = Child(write_plan(base, "told", n_epochs=5000))
-    child.until(type="progressed", step=5)
-    child.say("pause")
-    seen = child.until(type="paused")
+@one_loop
+async def test_pause_on_stdin_and_the_end_of_stdin(base: Path, launcher: Launcher) -> None:
+    child = await launcher.fork(write_plan(base, "told", n_epochs=5000))
+    await child.until(type="progressed", step=5)
+    await child.say("pause")
+    seen = await child.until(type="paused")
     assert seen[-2]["type"] == "checkpointed"
     assert seen[-2]["step"] == seen[-1]["step"]
-    assert child.process.wait() == 0
-    child.close()
+    assert await child.wait() == 0
 
-    orphan = Child(write_plan(base, "orphan", n_epochs=5000, resume_dir=seen[-2]["dir"]))
-    orphan.until(type="progressed")
+    orphan = await launcher.fork(write_plan(base, "orphan", n_epochs=5000, resume_dir=seen[-2]["dir"]))
+    await orphan.until(type="progressed")
     assert orphan.process.stdin is not None
     orphan.process.stdin.close()
-    assert orphan.process.wait() == 1
-    assert not any(m["type"] in ("finished", "failed", "paused") for m in orphan.lines())
-    orphan.close()
+    assert await orphan.wait() == 1
+    assert not any(m["type"] in ("finished", "failed", "paused") for m in await orphan.rest())
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(base: Path) -> None:
+@one_loop
+async def test_two_processes_train_as_one(base: Path, launcher: Launcher) -> None:
     """Data-parallel over gloo: same steps, same tokens, same losses; one process speaks."""
     method = {"kind": "lora", "r": 4, "alpha": 8}  # no dropout: its random numbers differ between processes
     valid = str(base / "valid.safetensors")
     alone = trained(write_plan(base, "alone", method=method, valid=valid, batch_size=5))
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2")
-    pair = run(write_plan(base, "pair", method=method, valid=valid, batch_size=5), *launcher)
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2")
+    pair = await whole(
+        await launcher.start(write_plan(base, "pair", method=method, valid=valid, batch_size=5), *torchrun)
+    )
     assert [m["type"] for m in pair] == [m["type"] for m in alone]
     assert pair[-1] == alone[-1]
     for one, two in zip(of(alone, "progressed"), of(pair, "progressed"), strict=True):
