@@ -146,6 +146,7 @@ def test_after_kill_9_of_temper_up_the_next_one_goes_on(
     user: User, stack: Stack, unbroken: Unbroken, later: ExitStack
 ) -> None:
     job = user.job(unbroken.file, EPOCHS)
+    user.wait(job, "running")
     waiting = user.job(unbroken.file, 1)
     support.after_checkpoints(stack, job)
     child = support.child_of(stack)

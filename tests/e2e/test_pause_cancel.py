@@ -85,8 +85,9 @@ def test_a_cancelled_job_has_ended_at_once_and_its_process_soon(user: User, stac
 
 def test_a_paused_job_that_waits_in_the_queue_is_not_begun(user: User, stack: Stack) -> None:
     file = user.upload(ROWS)
-    before, job = user.job(file, EPOCHS), user.job(file, 1)
-    user.wait(before, "running")
+    before = user.job(file, EPOCHS)
+    user.wait(before, "running")  # of two that are created together, either may be prepared first
+    job = user.job(file, 1)
     user.wait(job, "queued")
     user.lenient.fine_tuning.jobs.pause(job)
     user.wait(job, "paused")
