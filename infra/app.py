@@ -13,6 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 
 from infra.bootstrap import bootstrap
+from infra.listening import PortTakenError
 from infra.settings import Settings
 from infra.world import MissingSettingError
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     gc.enable()
     try:
         asyncio.run(_start(run))
-    except MissingSettingError as error:
+    except (MissingSettingError, PortTakenError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

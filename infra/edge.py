@@ -12,6 +12,7 @@ from functions.edge.context import EdgeDeps
 from infra import presence
 from infra.adapters.http import HttpComplete, Serving
 from infra.adapters.mongo import Database, weather
+from infra.listening import listen
 from infra.process import server
 from infra.settings import Settings
 from infra.tracking import wandb_mode
@@ -26,6 +27,7 @@ class NotWellError(Exception):
 
 async def run_edge(settings: Settings) -> None:
     """Serve the API until told to stop."""
+    listener = listen(settings.edge_port or 8000, "edge_port")
     serving = Serving(needed(settings.inference_url, "inference_url"))
     async with world(settings) as here:
         probes = {
@@ -51,7 +53,7 @@ async def run_edge(settings: Settings) -> None:
             )
         )
         try:
-            await server(app, settings.edge_port or 8000).serve()
+            await server(app).serve([listener])
         finally:
             await serving.close()
 

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 
 from infra import presence
 from infra.adapters.kafka import Delivery, Subscription
+from infra.listening import listen
 from infra.settings import Settings
 from infra.world import World, holder, needed
 
@@ -53,7 +54,11 @@ async def run_process(
     trouble: Callable[[], str | None],
     details: Callable[[], dict[str, object]],
 ) -> None:
-    """Run deliveries and loops until SIGTERM, answering GET /healthz; a loop that ends takes the process down."""
+    """Run deliveries and loops until SIGTERM, answering GET /healthz; a loop that ends takes the process down.
+
+    Raises PortTakenError before anything is begun.
+    """
+    listener = listen(here.settings.health_port or 8002, "health_port")
 
     async def healthz(request: Request) -> JSONResponse:
         wrong = trouble()
@@ -67,8 +72,7 @@ async def run_process(
     app = Starlette(routes=[Route("/healthz", healthz)])
     tasks = [asyncio.ensure_future(loop()) for loop in loops]
     tasks.append(asyncio.ensure_future(presence.say(here.db, role, holder(), trouble)))
-    web = GuestServer(server(app, here.settings.health_port or 8002, lifespan="off").config)
-    tasks.append(asyncio.ensure_future(web.serve()))
+    tasks.append(asyncio.ensure_future(GuestServer(server(app, lifespan="off").config).serve([listener])))
     waiting = asyncio.ensure_future(stopping.wait())
     try:
         done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -90,16 +94,14 @@ class GuestServer(uvicorn.Server):
         yield
 
 
-def server(app: ASGIApp, port: int, lifespan: Literal["auto", "off"] = "auto") -> uvicorn.Server:
-    """Return an HTTP server on loopback; `serve()` also takes over the process's signals.
+def server(app: ASGIApp, lifespan: Literal["auto", "off"] = "auto") -> uvicorn.Server:
+    """Return an HTTP server; `serve([listen(port)])` also takes over the process's signals.
 
     Without a `lifespan` it may be cancelled; with one, uvicorn writes a traceback then.
     """
     return uvicorn.Server(
         uvicorn.Config(
             app,
-            host="127.0.0.1",
-            port=port,
             lifespan=lifespan,
             access_log=False,
             log_level="warning",

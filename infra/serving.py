@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functions.generate_text.app import create_app
+from infra.listening import listen
 from infra.process import server
 from infra.settings import Settings
 from infra.world import blob_store
@@ -10,5 +11,5 @@ from infra.world import blob_store
 
 async def run_serving(settings: Settings) -> None:
     """Serve base models and adapters until told to stop."""
-    app = create_app(blob_store(settings), settings.cache, settings.device)
-    await server(app, settings.serving_port or 8001).serve()
+    listener = listen(settings.serving_port or 8001, "serving_port")
+    await server(create_app(blob_store(settings), settings.cache, settings.device)).serve([listener])

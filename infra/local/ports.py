@@ -1,7 +1,12 @@
 """Which port a process gets: the usual one, the one it had, or a free one."""
 
+import fcntl
+import os
 import random
 import socket
+import tempfile
+from functools import cache
+from pathlib import Path
 
 from infra.local.errors import UserError
 
@@ -19,6 +24,25 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def reserve(port: int) -> bool:
+    """Keep a port for this process until it ends; False when another stack of this user was given it.
+
+    Between the choice and the server's listening lie seconds, in which the port is free to see.
+    """
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except (BlockingIOError, PermissionError):  # POSIX allows either
+        return False
+    return True
+
+
+@cache
+def _reservations() -> int:
+    """A file in which each process locks one byte for each port; it is never closed, which would free them all."""
+    path = Path(tempfile.gettempdir()) / f"temper-ports-{os.getuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 class Ports:
@@ -49,11 +73,11 @@ class Ports:
         return self.give(name, self.free())
 
     def available(self, port: int) -> bool:
-        """Neither given to another name nor bound by another process."""
-        return port not in self.given.values() and is_free(port)
+        """Neither given to another name or stack nor bound by another process."""
+        return port not in self.given.values() and is_free(port) and reserve(port)
 
     def free(self) -> int:
-        """A random free port, so that stacks that start together seldom meet."""
+        """A random free port."""
         for _ in range(TRIES):
             port = random.randint(*FREE_RANGE)
             if self.available(port):

@@ -31,6 +31,7 @@ from contracts.events.jobs import JobCreated, JobQueued, JobStarted
 from contracts.wire import openai
 from functions.edge.auth import key_hash
 from infra.adapters.mongo import connect
+from infra.listening import listen
 from infra.process import server
 from infra.settings import Settings
 from tests.benchmarks.edge_process import KEY, Served, prepare, serving, settings_env
@@ -159,7 +160,7 @@ if __name__ == "__main__":
         settings = Settings()
         assert settings.mongo_url
         assert settings.edge_port
-        asyncio.run(server(bare(settings.mongo_url), settings.edge_port).serve())
+        asyncio.run(server(bare(settings.mongo_url)).serve([listen(settings.edge_port, "edge_port")]))
         sys.exit(0)
     result = run(asked.quick)
     print(json.dumps(result, indent=2, ensure_ascii=False))

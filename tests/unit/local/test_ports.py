@@ -1,6 +1,8 @@
 """Which port a process gets."""
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +47,18 @@ def test_no_port_is_given_twice() -> None:
     ports = Ports({"a": 20001, "b": 20001}, usual=True)
     given = [ports.choose(name, 20002) for name in ("a", "b", "c", "d")]
     assert len(set(given)) == len(given)
+
+
+def test_no_port_is_given_to_two_stacks_that_start_together() -> None:
+    code = "from infra.local.ports import Ports; print(Ports({}, usual=False).free(), flush=True); input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as other:
+        assert other.stdout is not None
+        port = int(other.stdout.readline())
+        assert is_free(port)  # nobody listens yet
+        assert Ports({}, usual=True).choose("edge", port) != port
+        other.communicate("\n")
+    assert Ports({}, usual=True).choose("edge", port) == port
 
 
 def test_the_usual_ports_can_be_left_alone() -> None:
