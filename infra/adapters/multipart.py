@@ -13,6 +13,8 @@ from minio.datatypes import Part
 from minio.error import ServerError
 
 PART_BYTES = 8 * 2**20
+_SMALL_BYTES = 2**16
+"""Up to this, content takes as much memory as it has bytes; beyond, a whole part."""
 _IN_FLIGHT = 3
 
 log = logging.getLogger(__name__)
@@ -33,12 +35,13 @@ class Upload:
         self._media_type = media_type
         self._condition = {"If-None-Match": "*"} if exclusive else {}
         self._run = run
+        self._sent: list[bytearray] = []
         self._digest = hashlib.sha256()
         self._size = 0
 
     async def send(self, chunks: AsyncIterator[bytes]) -> tuple[str, int]:
         """Upload everything; return its sha256 and length in bytes."""
-        parts = _parts(chunks)
+        parts = regrouped(chunks, self._sent)
         first = await anext(parts, bytearray())
         await self._count(first)
         if len(first) < PART_BYTES:
@@ -72,6 +75,7 @@ class Upload:
                     upload,
                     number,
                 )
+                self._sent.append(data)
             finally:
                 free.release()
 
@@ -80,7 +84,6 @@ class Upload:
             async with asyncio.TaskGroup() as group:
                 await free.acquire()
                 group.create_task(send(number, first))
-                del first  # held by its task alone: memory is that of the parts in flight
                 async for data in rest:
                     await self._count(data)
                     await free.acquire()
@@ -107,19 +110,27 @@ class Upload:
             log.warning("minio: the parts of %s stay until the server sweeps them: %s", self._where[1], error)
 
 
-async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytearray]:
-    """Yield `chunks` regrouped to parts of exactly PART_BYTES, but for the last."""
-    part = bytearray()
+async def regrouped(chunks: AsyncIterator[bytes], sent: list[bytearray]) -> AsyncIterator[bytearray]:
+    """Yield `chunks` regrouped to parts of exactly PART_BYTES, but for the last; parts in `sent` are filled again.
+
+    Memory is that of the parts in flight: new ones, or ones that grow bit by bit, would leave holes in it.
+    """
+    part, filled = bytearray(), 0
     async for chunk in chunks:
         view = memoryview(chunk)
         while view:
-            taken = view[: PART_BYTES - len(part)]
-            part += taken
+            taken = view[: PART_BYTES - filled]
+            if filled + len(taken) > _SMALL_BYTES and len(part) < PART_BYTES:
+                small, part = part, sent.pop() if sent else bytearray(PART_BYTES)
+                part[:filled] = small
+            part[filled : filled + len(taken)] = taken
+            filled += len(taken)
             view = view[len(taken) :]
-            if len(part) == PART_BYTES:
+            if filled == PART_BYTES:
                 yield part
-                part = bytearray()
-    if part:
+                part, filled = bytearray(), 0
+    if filled:
+        del part[filled:]
         yield part
 
 
