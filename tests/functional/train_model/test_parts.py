@@ -105,7 +105,11 @@ def adapted(folder: Path, **changes: Any) -> Any:
 
 
 @pytest.mark.parametrize("length", [4, 60])  # too few tokens to merge for, and enough
-def test_merged_lora_layers_compute_and_learn_what_pefts_do(length: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("abroad", [False, True] if torch.backends.mkldnn.is_available() else [False])
+def test_merged_lora_layers_compute_and_learn_what_pefts_do(
+    length: int, abroad: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.train_model.lora.MKL_ABROAD", abroad)
     ids = torch.randint(0, VOCABULARY, (3, length), generator=torch.Generator().manual_seed(5))
     results = []
     for merged in (False, True):
