@@ -1,7 +1,8 @@
 """A job's `job.started` → last step ÷ the same plan run by hand with the stack up.
 
 By hand means `python -m functions.train_model.recipe plan.json` on the job's own tokens, base and hyperparameters, in
-the trainer's environment; the platform's arm adds leases, events, checkpoint uploads (BENCHMARKS row 2, at most 1.15).
+the trainer's environment; the platform's arm adds leases, events, checkpoint uploads (BENCHMARKS row 2, at most 1.15 on
+runs of a minute and more).
 
 `python -m tests.benchmarks.job_overhead [--quick]`
 """
@@ -33,9 +34,11 @@ from infra.world import blob_store, world
 from tests.stack import Stack, running_stack
 
 ROUNDS, QUICK_ROUNDS = 5, 2
-EPOCHS, QUICK_EPOCHS = 7, 2
+EPOCHS, QUICK_EPOCHS = 11, 2
 BATCH = 8
 GATE = 1.15
+LONG_ENOUGH = 60.0
+"""Seconds; a shorter run is no result: raise EPOCHS on a faster machine."""
 
 
 def by_platform(stack: Stack, epochs: int) -> tuple[Plan, float]:
@@ -145,7 +148,7 @@ def run(quick: bool = False) -> dict[str, Any]:
         "ratio": {"median": statistics.median(ratios), "p10": bounds[0], "p90": bounds[-1]},
         "seconds": seconds,
         "gate": GATE,
-        "passed": bounds[-1] <= GATE,
+        "passed": bounds[-1] <= GATE and min(map(min, seconds)) >= LONG_ENOUGH,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "trl", "peft")}},
     }
 
