@@ -124,7 +124,10 @@ class Controls(Protocol):
     async def open(
         self, subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ready: bool = True
     ) -> Control:
-        """Create the document unless it exists; an unready one of the same stage becomes ready with these inputs."""
+        """Create the document unless it exists; an unready one of the same stage becomes ready with these inputs.
+
+        Raises PoisonError for another tenant's.
+        """
         ...
 
     async def get(self, subject: str) -> Control | None:

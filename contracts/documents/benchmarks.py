@@ -52,6 +52,7 @@ BENCHMARKS = ReadModel(
     name="benchmarks",
     version=3,
     topics=TOPICS,
+    births=frozenset({"benchmark.requested"}),
     touches=_subject,
     view=view,
     indexes=(("tenant", "-created_at", "-id"), ("job", "created_at")),

@@ -77,6 +77,8 @@ class ReadModel:
     """Fields of the view to index, `-` in front for descending."""
     part: Callable[[str, Event], Mapping[str, Any]] | None = None
     """(document id, event) → the part of the body that this document keeps; None keeps the whole."""
+    births: frozenset[str] = frozenset()
+    """Topics that say whose a document is: a born one has no other tenant's facts. Empty: it is nobody's alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,21 @@ class Stored:
 def fold(model: ReadModel, id: str, stored: Stored | None, event: Event) -> Stored | None:
     """Return the document with `event` folded in, or None when that changes nothing."""
     before = stored.facts if stored else {}
-    facts = add(before, event.id, fact_of(event, model.part(id, event) if model.part else None))
+    facts = _owned(model, add(before, event.id, fact_of(event, model.part(id, event) if model.part else None)))
     if stored is not None and facts == before:
         return None
     return build(model, id, facts)
+
+
+def _owned(model: ReadModel, facts: Facts) -> Facts:
+    """Return `facts` without other tenants' than the birth's, whichever came first.
+
+    Of births of two tenants, which no publisher can make, only themselves stay: so it is the same in every order.
+    """
+    owners = {fact["tenant"] for fact in facts.values() if fact["type"] in model.births}
+    if not owners:
+        return facts
+    return {id: fact for id, fact in facts.items() if owners == {fact["tenant"]} or fact["type"] in model.births}
 
 
 def build(model: ReadModel, id: str, facts: Facts) -> Stored:

@@ -71,6 +71,7 @@ FILES = ReadModel(
     name="files",
     version=6,
     topics=TOPICS,
+    births=frozenset(BIRTHS),
     touches=_touches,
     view=view,
     indexes=(("tenant", "-created_at", "-id"), ("status", "created_at"), ("source",)),

@@ -91,8 +91,9 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOBS = ReadModel(
     name="jobs",
-    version=5,
+    version=6,
     topics=LIFECYCLE,
+    births=frozenset({"job.created"}),
     touches=_subject,
     view=view,
     indexes=(("tenant", "-created_at", "-id"), ("status", "created_at"), ("results",)),
@@ -176,6 +177,7 @@ JOB_CHECKPOINTS = ReadModel(
     name="job_checkpoints",
     version=3,
     topics=frozenset({"job.checkpointed"}),
+    births=frozenset({"job.checkpointed"}),
     touches=_checkpoint_id,
     view=checkpoint_view,
     indexes=(("job", "-step"),),

@@ -34,6 +34,7 @@ KEYS = ReadModel(
     name="keys",
     version=2,
     topics=frozenset({"key.created", "key.revoked"}),
+    births=frozenset({"key.created"}),
     touches=_touches,
     view=view,
     indexes=(("tenant", "created_at"), ("id",)),

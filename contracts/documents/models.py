@@ -44,6 +44,7 @@ MODELS = ReadModel(
     name="models",
     version=3,
     topics=frozenset({"model.registered", "model.deleted"}),
+    births=frozenset({"model.registered"}),
     touches=_touches,
     view=view,
     indexes=(("tenant", "created_at"), ("job", "step")),

@@ -77,7 +77,14 @@ def job_view(id: str, facts: Mapping[str, Fact]) -> View | None:
     }
 
 
-PREP_JOBS = ReadModel(name="prep_jobs", version=3, topics=frozenset({"job.created"}), touches=_job, view=job_view)
+PREP_JOBS = ReadModel(
+    name="prep_jobs",
+    version=3,
+    topics=frozenset({"job.created"}),
+    births=frozenset({"job.created"}),
+    touches=_job,
+    view=job_view,
+)
 
 
 def base_id(name: str) -> str:

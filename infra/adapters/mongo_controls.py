@@ -15,7 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from contracts import topics
 from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
-from contracts.envelope import Event, make
+from contracts.envelope import Event, PoisonError, make
 from contracts.manifest import ManifestRef
 from contracts.ports import LostLeaseError, RebuildingError, Reservation
 from infra.adapters.mongo import Database, read_generation, weather
@@ -122,7 +122,10 @@ class MongoControls:
     async def open(
         self, subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ready: bool = True
     ) -> Control:
-        """Create the document unless it exists; an unready one of the same stage becomes ready with these inputs."""
+        """Create the document unless it exists; an unready one of the same stage becomes ready with these inputs.
+
+        Raises PoisonError for another tenant's.
+        """
         with weather():
             found = await self._controls.find_one({"_id": subject})
             if found is None:
@@ -133,6 +136,8 @@ class MongoControls:
                     return _control(found)
                 except DuplicateKeyError:
                     found = await self._controls.find_one({"_id": subject})
+            if found is not None and found["tenant"] != tenant:
+                raise PoisonError("foreign_subject", f"{subject} is not of tenant {tenant}")
             if found is not None and ready and not found["ready"] and found["stage"] == stage:
                 found = await self._controls.find_one_and_update(
                     {"_id": subject, "stage": stage, "ready": False, "ended": False},

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from contracts.controls import Checkpoint
-from contracts.envelope import derived_id, make
+from contracts.envelope import PoisonError, derived_id, make
 from contracts.events.jobs import JobCancelled, JobFailed
 from contracts.manifest import ManifestRef
 from contracts.ports import LostLeaseError, RebuildingError
@@ -94,6 +94,16 @@ async def test_an_unready_thing_is_not_claimed_until_it_is_ready(db: Database) -
     assert await controls.claimable() == {"train"}
     await controls.release(claim, retry_after=60)
     assert await controls.claimable() == {"train"}
+
+
+async def test_another_tenants_document_is_not_opened(db: Database) -> None:
+    controls = MongoControls(db)
+    await controls.open("ftjob-1", "local", "prepare", {}, ready=False)
+    with pytest.raises(PoisonError, match="not of tenant other"):
+        await controls.open("ftjob-1", "other", "prepare", {"n": 1})
+    found = await controls.get("ftjob-1")
+    assert found is not None
+    assert (found.tenant, found.ready) == ("local", False)
 
 
 async def test_of_two_endings_the_first_is_the_outcome_for_everybody(db: Database) -> None:

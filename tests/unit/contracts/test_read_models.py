@@ -274,6 +274,43 @@ def test_of_two_bodies_under_one_id_the_same_one_is_kept_in_either_order() -> No
     assert view["conflict"] is True
 
 
+SHARED = {"job_events", "prep_files", "prep_bases"}
+"""Read models whose documents are made of several tenants' facts, or of one event each."""
+
+
+def test_every_other_read_model_knows_whose_a_document_is() -> None:
+    assert {name for name, model in READ_MODELS.items() if not model.births} == SHARED
+    for model in READ_MODELS.values():
+        assert model.births <= model.topics
+
+
+@settings(max_examples=60)
+@given(st.randoms(use_true_random=False))
+def test_a_fact_of_another_tenant_changes_no_document_whichever_comes_first(rng: random.Random) -> None:
+    owned = [model for model in READ_MODELS.values() if model.births]
+    births = {topic for model in owned for topic in model.births}
+    events = [each for case in SEVEN_KINDS.values() for each in case]
+    foreign = [
+        replace(each, id=f"{each.id}-foreign", tenant="other", at=each.at - 1)
+        for each in events
+        if each.type not in births
+    ]
+    assert any(each.type == "job.pause_requested" for each in foreign)
+    shuffled = events + foreign
+    rng.shuffle(shuffled)
+    mine, mixed = folded(events), folded(shuffled)
+    for (model, id), stored in mine.items():
+        if model not in SHARED:
+            assert mixed[(model, id)] == stored
+
+
+def test_two_tenants_births_leave_nothing_but_themselves_in_either_order() -> None:
+    theirs = replace(CREATED, id="theirs", tenant="other", at=9)
+    events = [CREATED, QUEUED, theirs, replace(PAUSE, id="pause", tenant="other")]
+    results = {repr(sorted(folded(list(order))[("jobs", "ftjob-1")].facts)) for order in itertools.permutations(events)}
+    assert results == {repr(sorted([CREATED.id, theirs.id]))}
+
+
 def test_a_document_without_its_birth_is_unborn_and_a_deleted_file_stays_deleted() -> None:
     assert folded([STARTED])[("jobs", "ftjob-1")].view is None
     events = SEVEN_KINDS["a file"]
