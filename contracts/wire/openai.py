@@ -14,6 +14,7 @@ View = Mapping[str, Any]
 Object = dict[str, Any]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = 253402300799999  # the end of the year 9999, beyond which ISO 8601 and datetime do not go
 TRAINING = "fine-tune"
 """The purpose of files whose rows are checked."""
 FOUND = ("rows", "format", "shape", "has_tools", "version", "generator", "coverage", "held_out_rows")
@@ -81,7 +82,7 @@ def iso(milliseconds: int | None) -> str | None:
     """Return a time as ISO 8601 in UTC, with microseconds and offset."""
     if milliseconds is None:
         return None
-    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="microseconds")
+    return (_EPOCH + timedelta(milliseconds=min(milliseconds, _LAST))).isoformat(timespec="microseconds")
 
 
 def file(view: View) -> Object:

@@ -20,6 +20,8 @@ async def content(documents: Documents, job: View, name: str) -> bytes:
     if name == CSV:
         return as_csv(steps)
     plan = job["plan"]
+    if plan is None:
+        return b""
     return as_jsonl(steps, plan["n_epochs"], plan["total_steps"], plan["context"])
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
+from bson.int64 import Int64
 from pymongo import AsyncMongoClient, InsertOne, ReplaceOne
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, BulkWriteError, DuplicateKeyError, PyMongoError, WTimeoutError
@@ -21,6 +23,19 @@ from contracts.envelope import Event
 from contracts.ports import RebuildingError, UnavailableError
 
 Database = AsyncDatabase[dict[str, Any]]
+
+
+class _Whole(TypeDecoder):
+    """From 2**31 on BSON has integers of 64 bits, which pymongo gives a class that JSON encoders refuse."""
+
+    bson_type = Int64
+
+    def transform_bson(self, value: Any) -> int:
+        return int(value)
+
+
+PLAIN: CodecOptions[dict[str, Any]] = CodecOptions(type_registry=TypeRegistry([_Whole()]))
+"""What is read holds JSON's own types only."""
 DATABASE = "temper"
 ABANDONED_SECONDS = 15
 """A build that was not touched for this long is begun anew by somebody else."""
@@ -51,6 +66,7 @@ def connect(url: str, database: str = DATABASE) -> Database:
     )
     return client.get_database(
         database,
+        codec_options=PLAIN,
         write_concern=WriteConcern(w="majority", j=True),
         read_concern=ReadConcern("majority"),
     )

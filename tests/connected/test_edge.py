@@ -12,9 +12,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from contracts.documents import READ_MODELS, Stored
 from contracts.envelope import Event, derived_id, make
 from contracts.events import Payload
-from contracts.events.jobs import JobProgressed, JobStarted
+from contracts.events.jobs import JobCreated, JobProgressed, JobQueued, JobStarted
 from contracts.events.keys import KeyCreated
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
@@ -31,7 +32,8 @@ from infra.settings import Settings
 from infra.world import new_id
 from tests.connected.log import KEY, Tap
 from tests.connected.stores import minio_blobs
-from tests.functional.edge import ROWS, metrics
+from tests.events import golden
+from tests.functional.edge import ROWS, metrics, plan
 
 pytestmark = pytest.mark.connected
 
@@ -236,3 +238,30 @@ async def test_read_models_that_are_not_whole_are_a_503(edge: Edge) -> None:
     assert reply.status_code == 503
     assert "rebuilt" in reply.json()["error"]["message"]
     assert reply.headers["retry-after"] == "2"
+
+
+LISTS = ("/v1/files", JOBS, "/v1/finetune-jobs", "/v1/models", "/v1/benchmarks")
+OF_JOB = ("", "/events", "/metrics", "/results", "/checkpoints", "/benchmarks")
+
+
+@pytest.mark.parametrize("number", [2**31, 2**53 - 1])
+async def test_numbers_that_mongodb_holds_in_64_bits_are_served(edge: Edge, number: int) -> None:
+    documents = MongoDocuments(edge.db)
+    for name, model in golden.views()["models"].items():
+        born = {id: view for id, view in model["views"].items() if view is not None and name != "keys"}
+        large = {id: golden.enlarged(view, number) | {"tenant": edge.tenant} for id, view in born.items()}
+        named = {id.replace("local/", f"{edge.tenant}/"): view for id, view in large.items()}
+        await documents.put(READ_MODELS[name], {id: Stored({}, view, "") for id, view in named.items()})
+    paths = [*LISTS]
+    for name, path in (("files", "/v1/files/"), ("benchmarks", "/v1/benchmarks/")):
+        paths += [path + view["id"] for view in await documents.find(name, {"deleted": {"$ne": True}})]
+    jobs = await documents.find("jobs", {})
+    paths += [f"{JOBS}/{job['id']}{of_it}" for job in jobs for of_it in OF_JOB]
+    paths += [f"/v1/finetune-jobs/{job['id']}{of_it}" for job in jobs for of_it in ("", "/events")]
+    for path in paths:
+        reply = await edge.api.get(path)
+        assert reply.status_code == 200, (path, reply.text)
+    await edge.say(JobCreated(model="base-of-tests", training_file="file-1"), "ftjob-large")
+    await edge.say(JobQueued(plan=plan().model_copy(update={"memory_bytes": number, "tokens": number})), "ftjob-large")
+    for reply in (await edge.api.get(f"{JOBS}/ftjob-large"), await edge.api.post(f"{JOBS}/ftjob-large/cancel")):
+        assert (reply.status_code, reply.json()["temper"]["plan"]["memory_bytes"]) == (200, number)

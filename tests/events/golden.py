@@ -57,6 +57,15 @@ def views() -> dict[str, Any]:
     return {"log": sha256(content), "models": models}
 
 
+def enlarged(value: Any, number: int) -> Any:
+    """Return a view in which every integer is `number`."""
+    if isinstance(value, dict):
+        return {name: enlarged(each, number) for name, each in value.items()}
+    if isinstance(value, list):
+        return [enlarged(each, number) for each in value]
+    return number if type(value) is int else value
+
+
 def forbidden(now: Mapping[str, Any], then: Mapping[str, Any]) -> list[str]:
     """Return a sentence for each view that changed without a new version; another log is no comparison."""
     if now["log"] != then["log"]:
