@@ -114,8 +114,6 @@ class Tokeniser:
             problem = ("tokenizer_unsupported", "has no fast tokenizer (tokenizer.json), which labels need")
         elif not self.stops:
             problem = ("no_end_of_turn", "names no eos_token_id, so it could never stop")
-        elif self.tokenizer.pad_token_id in self.stops:
-            problem = ("pad_is_eos", "pads with the token that ends a turn; give it a pad_token of its own")
         if problem:
             raise FailedError(Fail(problem[0], f"The base model {self.base} {problem[1]}.", "model"))
 

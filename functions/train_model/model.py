@@ -24,6 +24,7 @@ def load_model(plan: Plan, device: torch.device, bf16: bool) -> Any:
     dtype = torch.bfloat16 if bf16 and not full else torch.float32
     source = plan.resume_dir if full and plan.resume_dir else plan.model_dir
     model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, local_files_only=True, use_safetensors=True)
+    model.get_input_embeddings().padding_idx = None  # it gets no gradient, and may be the token that ends a turn
     if not full:
         set_seed(plan.seed)  # the adapter's first weights are random
         if plan.resume_dir:

@@ -245,6 +245,16 @@ def test_full_training_writes_a_whole_model_with_its_tokenizer_and_resumes(base:
     assert hashes(base / "full-rest/step-18") == hashes(base / "full/step-18")
 
 
+def test_the_token_that_also_pads_is_trained_like_any_other(base: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"method": {"kind": "full"}, "learning_rate": 0.001, "n_epochs": 1}
+    trained(write_plan(base, "no-pad", **changes))
+    model = shutil.copytree(base / "model", tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "pad_token_id": 5}))
+    trained(write_plan(base, "pad", model_dir=str(model), **changes))
+    assert hashes(base / "pad/step-6") == hashes(base / "no-pad/step-6")
+
+
 def test_the_model_learns_its_rows(tmp_path: Path) -> None:
     tokens_file(tmp_path / "train.safetensors", rows=8)
     method = {"kind": "full"}

@@ -56,6 +56,13 @@ def test_labels_are_the_answers_and_their_ends(template: str, tmp_path: Path) ->
     assert list(found.ids) == whole
 
 
+@pytest.mark.parametrize("template", [tiny.PLAIN, tiny.MARKED])
+def test_a_base_that_pads_with_its_end_of_turn_learns_to_end(template: str, tmp_path: Path) -> None:
+    tokeniser = made(tmp_path, template, pad_token=tiny.END)
+    assert tokeniser.tokenizer.pad_token_id in tokeniser.stops
+    assert learned(tokeniser, tokens(tokeniser, tmp_path, CHAT)) == "yo<|end|>ok<|end|>"
+
+
 def test_a_turn_of_weight_0_is_read_but_not_learned(tmp_path: Path) -> None:
     tokeniser = made(tmp_path)
     weighed = json.loads(json.dumps(CHAT))
@@ -132,7 +139,6 @@ def test_a_row_that_cannot_be_trained_on_is_named(
     [
         ({"template": ""}, "no_chat_template"),
         ({"template_sha256": "0" * 64}, "template_mismatch"),
-        ({"pad_token": tiny.END}, "pad_is_eos"),
         ({"eos_token": None}, "no_end_of_turn"),
     ],
 )
