@@ -366,6 +366,18 @@ def step(text: str) -> int:
 # --- lists
 
 
+def in_order(models: Iterable[View]) -> list[View]:
+    """Return models as OpenAI lists them: oldest first, a job's checkpoints in the order of their steps.
+
+    The registrations of one job are said at once, so their own times do not tell which is the final model.
+    """
+    models = sorted(models, key=lambda view: (view["created_at"], view["id"]))
+    begun: dict[str, int] = {}
+    for view in models:
+        begun.setdefault(view["job"] or view["id"], view["created_at"])
+    return sorted(models, key=lambda view: (begun[view["job"] or view["id"]], view["job"] or "", view["step"] or 0))
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """Which part of a list is asked for."""

@@ -154,6 +154,8 @@ def test_checkpoints_are_models_that_answer(user: User, tuned: Tuned) -> None:
     assert names[0].startswith(f"ft:{support.BASE}:local:{SUFFIX}:")
     listed = [model.id for model in user.client.models.list() if model.id.startswith(f"ft:{support.BASE}")]
     assert set(names) <= set(listed)
+    of_job = [name for name in listed if f":{SUFFIX}:" in name]
+    assert of_job[2] == tuned.job.fine_tuned_model  # `checkpoints[2]`
     assert exact(tuned, asyncio.run(ask(user, names[1], tuned.prompts, 50))) >= 0.9
     metrics = found[0].metrics
     assert metrics.train_loss is not None

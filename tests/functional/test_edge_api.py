@@ -132,13 +132,26 @@ async def test_models_are_the_tenants_own_and_the_public_ones(world: World, api:
     await world.tuned("ftjob-1", name, 10)
     await world.tuned("ftjob-2", f"ft:{BASE}:other::zzz", 10, tenant="other")
     listed = (await api.get("/v1/models")).json()
-    assert [each["id"] for each in listed["data"]] == [name, BASE]
-    assert [each["owned_by"] for each in listed["data"]] == ["local", "temper"]
+    assert [each["id"] for each in listed["data"]] == [BASE, name]
+    assert [each["owned_by"] for each in listed["data"]] == ["temper", "local"]
     for path in (name, name.replace("/", "%2F")):
-        assert (await api.get(f"/v1/models/{path}")).json() == listed["data"][0]
+        assert (await api.get(f"/v1/models/{path}")).json() == listed["data"][1]
     foreign = error(await api.get(f"/v1/models/ft:{BASE}:other::zzz"), 404)
     assert (foreign["code"], foreign["param"]) == ("model_not_found", "model")
     error(await api.delete(f"/v1/models/ft:{BASE}:other::zzz"), 404)
+
+
+async def test_the_third_of_a_jobs_models_is_the_final_one(world: World, api: httpx.AsyncClient) -> None:
+    """As the notebook of source 004 takes it, whatever order and however fast they were registered."""
+    older = [f"ft:{BASE}:local::zz:ckpt-step-4", f"ft:{BASE}:local::yy"]
+    newer = [f"ft:{BASE}:local::{name}" for name in ("cc:ckpt-step-375", "bb:ckpt-step-500", "aa")]
+    for name, job, step in (
+        *((name, "ftjob-9", step) for name, step in zip(reversed(older), (8, 4), strict=True)),
+        *((name, "ftjob-1", step) for name, step in zip(reversed(newer), (625, 500, 375), strict=True)),
+    ):
+        await world.tuned(job, name, step)
+    listed = [each["id"] for each in (await api.get("/v1/models")).json()["data"]]
+    assert listed == [BASE, *older, *newer]
 
 
 async def test_a_tuned_model_can_be_deleted_and_a_base_cannot(world: World, api: httpx.AsyncClient) -> None:

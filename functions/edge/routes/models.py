@@ -10,15 +10,16 @@ from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import derived_id, make
 from contracts.events.models import ModelDeleted
 from contracts.wire import openai
+from functions.edge import core
 from functions.edge.context import deps, is_retry, owned, publish, reply, tenant, visible_model
 from functions.edge.refusals import ApiError, no_model
 
 
 async def list_models(request: Request) -> Response:
-    """GET /models: the tenant's and the public ones, all on one page, newest first."""
+    """GET /models: the tenant's and the public ones, all on one page, oldest first."""
     where = {"tenant": {"$in": [tenant(request), PUBLIC]}, "deleted": False}
-    views = await deps(request).documents.find("models", where, [("created_at", -1), ("id", -1)])
-    return reply({"object": "list", "data": [openai.model(view) for view in views]})
+    views = await deps(request).documents.find("models", where)
+    return reply({"object": "list", "data": [openai.model(view) for view in core.in_order(views)]})
 
 
 async def retrieve_model(request: Request) -> Response:
