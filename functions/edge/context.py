@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
-from starlette.background import BackgroundTask
+from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -141,11 +141,13 @@ async def reserve(request: Request, route: str, same: Mapping[str, Any], new_id:
     return reserved
 
 
-async def reply_reserved(request: Request, reservation: Reservation, data: Mapping[str, Any]) -> Response:
-    """Answer a POST that reserved an id; its reply is complete only if the client is still there to get it."""
+async def reply_reserved(request: Request, reserved: Reservation | Sequence[Reservation], data: Any) -> Response:
+    """Answer a POST that reserved ids; its reply is complete only if the client is still there to get it."""
     if await request.is_disconnected():
         return reply(data)
-    return reply(data, BackgroundTask(deps(request).requests.complete, reservation))
+    told = [reserved] if isinstance(reserved, Reservation) else reserved
+    complete = deps(request).requests.complete
+    return reply(data, BackgroundTasks([BackgroundTask(complete, each) for each in told]))
 
 
 async def publish(request: Request, event: Event) -> None:

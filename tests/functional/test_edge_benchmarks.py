@@ -169,6 +169,24 @@ async def test_models_are_evaluated_on_a_file(api: httpx.AsyncClient, file: str)
     ]
 
 
+async def test_several_models_are_evaluated_once_a_key(
+    world: World, api: httpx.AsyncClient, job: str, file: str
+) -> None:
+    tuned = f"ft:{BASE}:local::x"
+    await world.tuned(job, tuned, 1)
+    asked = {"file": file, "models": [tuned, BASE, tuned], "items": 5}
+    headers = {"idempotency-key": "k"}
+    found = [(await api.post("/v1/evaluate", json=asked, headers=headers)).json()["data"] for _ in range(2)]
+    assert [each["models"]["tuned"] for each in found[0]] == [tuned, BASE]
+    assert found[0] == found[1]
+    other = await api.post("/v1/evaluate", json={**asked, "models": [tuned]}, headers=headers)
+    assert error(other)["code"] == "idempotency_key_reused"
+    assert len(said(world, "benchmark.requested")) == 2
+    again = await api.post("/v1/evaluate", json=asked, headers={"x-stainless-retry-count": "1"})
+    assert [each["id"] for each in again.json()["data"]] != [each["id"] for each in found[0]]  # that one was answered
+    assert all(each["completed"] for each in world.requests.made)
+
+
 @pytest.fixture
 async def deps(world: World) -> Deps:
     async def publish(control: Any) -> None:

@@ -63,10 +63,13 @@ async def evaluate(request: Request) -> Response:
         raise missing("file")
     if not isinstance(given, list) or not 1 <= len(given) <= MOST_MODELS:
         raise ApiError(f"Expected 1 to {MOST_MODELS} names of models.", param="models", code="invalid_value")
-    names = [Fields({"models": name}).required("models", 512) for name in given]
+    names = dict.fromkeys(Fields({"models": name}).required("models", 512) for name in given)
     asked = [await _of_model(request, body, name) for name in names]
-    views = [(await _requested(request, each))[1] for each in asked]
-    return reply(openai.page([wire.benchmark(view) for view in views], False))
+    # One key for several benchmarks: each is reserved under its place, and all of them make two requests the same.
+    same = {"asked": [each.model_dump(mode="json") for each in asked]}
+    made = [await _requested(request, each, f"evaluate/{place}", same) for place, each in enumerate(asked)]
+    shown = openai.page([wire.benchmark(view) for _, view in made], False)
+    return await reply_reserved(request, [reservation for reservation, _ in made], shown)
 
 
 async def rescore(request: Request) -> Response:
@@ -109,9 +112,12 @@ async def _of_model(request: Request, body: dict[str, Any], name: str) -> Benchm
     return benchmarks.of_model(name, view, base, file, await _rows(request, body), benchmarks.suite(body))
 
 
-async def _requested(request: Request, data: BenchmarkRequested) -> tuple[Reservation, dict[str, Any]]:
+async def _requested(
+    request: Request, data: BenchmarkRequested, route: str = "benchmarks", same: dict[str, Any] | None = None
+) -> tuple[Reservation, dict[str, Any]]:
     """Publish the request under its reserved id; returns the benchmark."""
-    reservation = await reserve(request, "benchmarks", data.model_dump(mode="json"), new_object_id(request, "bench-"))
+    body = data.model_dump(mode="json") if same is None else same
+    reservation = await reserve(request, route, body, new_object_id(request, "bench-"))
     id = reservation.id
     view = await owned(request, "benchmarks", id) if reservation.state == "adopted" else None
     if view is None:
