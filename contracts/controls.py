@@ -58,6 +58,10 @@ class Control:
     """Recorded events (of stage changes and of the ending) in order."""
     published: int = 0
     """How many of them are known to be in Kafka."""
+    waits: int = 0
+    """Claims in a row that were given back because a dependency did not answer."""
+    why: str = ""
+    """What the last one who gave it back said of that."""
 
 
 @dataclass(frozen=True, slots=True)

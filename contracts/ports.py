@@ -150,8 +150,11 @@ class Controls(Protocol):
         """Renew the lease and return the document; raises LostLeaseError (also when there is an outcome)."""
         ...
 
-    async def release(self, claim: Claim, retry_after: float = 0, forgive: bool = False) -> None:
-        """Give the lease back; nobody claims it for `retry_after` seconds; `forgive` does not count the attempt."""
+    async def release(self, claim: Claim, retry_after: float = 0, forgive: bool = False, why: str = "") -> None:
+        """Give the lease back; nobody claims it for `retry_after` seconds.
+
+        `forgive` does not count the attempt; with a `why` it is counted among `waits`.
+        """
         ...
 
     async def record(self, claim: Claim, name: str, value: Any) -> Any:
@@ -159,7 +162,7 @@ class Controls(Protocol):
         ...
 
     async def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> None:
-        """Make a checkpoint visible: only with the lease, only forward; raises LostLeaseError."""
+        """Make a checkpoint visible: only with the lease, only forward, the same one again; raises LostLeaseError."""
         ...
 
     async def drop_checkpoint(self, claim: Claim, step: int) -> None:
@@ -167,7 +170,10 @@ class Controls(Protocol):
         ...
 
     async def advance(self, claim: Claim, stage: str, inputs: Mapping[str, Any], events: Sequence[Event]) -> None:
-        """Move to the next stage, recording the events that say so; gives the lease back; raises LostLeaseError."""
+        """Move to the next stage, recording the events that say so; gives the lease back; raises LostLeaseError.
+
+        Where these events are recorded already, nothing happens.
+        """
         ...
 
     async def desire(self, subject: str, desired: str, request: str) -> Control | None:
@@ -207,7 +213,7 @@ class Lease(Protocol):
         ...
 
     async def changed(self) -> Control:
-        """Wait until the epoch or the desire differs from the claim's."""
+        """Wait until the epoch or the desire differs from the claim's, or this process is told to end."""
         ...
 
 

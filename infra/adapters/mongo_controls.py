@@ -82,6 +82,8 @@ def _control(found: Mapping[str, Any]) -> Control:
         ended=found["ended"],
         events=tuple(decode_event(text) for text in found["events"]),
         published=found["published"],
+        waits=found.get("waits", 0),
+        why=found.get("why", ""),
     )
 
 
@@ -276,11 +278,17 @@ class MongoControls:
         """Renew the lease and return the document; raises LostLeaseError (also when there is an outcome)."""
         return await self._held(claim, [{"$set": {"expires_at": _from_now(LEASE_SECONDS)}}])
 
-    async def release(self, claim: Claim, retry_after: float = 0, forgive: bool = False) -> None:
-        """Give the lease back; nobody claims it for `retry_after` seconds; `forgive` does not count the attempt."""
-        changes = {"nonce": None, "holder": None, "expires_at": _NEVER, "not_before": _from_now(retry_after)}
+    async def release(self, claim: Claim, retry_after: float = 0, forgive: bool = False, why: str = "") -> None:
+        """Give the lease back; nobody claims it for `retry_after` seconds.
+
+        `forgive` does not count the attempt; with a `why` it is counted among `waits`.
+        """
+        changes: dict[str, Any] = {"nonce": None, "holder": None, "expires_at": _NEVER}
+        changes |= {"not_before": _from_now(retry_after), "why": {"$literal": why}, "waits": 0}
         if forgive:
             changes["attempts"] = {"$max": [0, {"$subtract": ["$attempts", 1]}]}
+        if forgive and why:
+            changes["waits"] = {"$add": [{"$ifNull": ["$waits", 0]}, 1]}
         await self._held(claim, [{"$set": changes}])
 
     async def record(self, claim: Claim, name: str, value: Any) -> Any:
@@ -293,7 +301,10 @@ class MongoControls:
         return control.recorded[name]
 
     async def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> None:
-        """Make a checkpoint visible: only with the lease, only forward; a new step forgives earlier attempts."""
+        """Make a checkpoint visible: only with the lease, only forward; a new step forgives earlier attempts.
+
+        The same one again is success: who did not hear that it is there repeats it.
+        """
         entry = {
             "step": checkpoint.step,
             "manifest": checkpoint.manifest.model_dump(),
@@ -301,30 +312,40 @@ class MongoControls:
             "fence": checkpoint.fence,
         }
         forward = {"checkpoints.step": {"$not": {"$gte": checkpoint.step}}}
-        await self._held(claim, {"$push": {"checkpoints": entry}, "$set": {"attempts": 0}}, **forward)
+        try:
+            update = {"$push": {"checkpoints": entry}, "$set": {"attempts": 0, "waits": 0}}
+            await self._held(claim, update, **forward)
+        except LostLeaseError:
+            if checkpoint not in (await self.heartbeat(claim)).checkpoints:
+                raise
 
     async def drop_checkpoint(self, claim: Claim, step: int) -> None:
         """Forget a checkpoint that turned out to be unreadable."""
         await self._held(claim, {"$pull": {"checkpoints": {"step": step}}})
 
     async def advance(self, claim: Claim, stage: str, inputs: Mapping[str, Any], events: Sequence[Event]) -> None:
-        """Move to the next stage, recording the events that say so; gives the lease back."""
-        await self._held(
-            claim,
-            {
-                "$set": {
-                    "stage": stage,
-                    "inputs": json.dumps(inputs),
-                    "recorded": [],
-                    "attempts": 0,
-                    "nonce": None,
-                    "holder": None,
-                    "expires_at": _NEVER,
-                    "touched_at": datetime.now(UTC),
-                },
-                "$push": {"events": {"$each": [encode_event(event) for event in events]}},
-            },
-        )
+        """Move to the next stage, recording the events that say so; gives the lease back.
+
+        Where these events are recorded already, nothing happens.
+        """
+        said = [encode_event(event) for event in events]
+        changes = {
+            "stage": stage,
+            "inputs": json.dumps(inputs),
+            "recorded": [],
+            "attempts": 0,
+            "waits": 0,
+            "nonce": None,
+            "holder": None,
+            "expires_at": _NEVER,
+            "touched_at": datetime.now(UTC),
+        }
+        try:
+            await self._held(claim, {"$set": changes, "$push": {"events": {"$each": said}}})
+        except LostLeaseError:
+            with weather():
+                if await self._controls.find_one({"_id": claim.subject, "events": {"$all": said}}) is None:
+                    raise
 
     async def desire(self, subject: str, desired: str, request: str) -> Control | None:
         """Open a new epoch with this desire, once per request id; None when nothing is there or it has ended."""
@@ -337,6 +358,7 @@ class MongoControls:
                             "epoch": {"$add": ["$epoch", 1]},
                             "desired": {"$literal": desired},
                             "attempts": 0,
+                            "waits": 0,
                             "requests": {
                                 "$concatArrays": [
                                     "$requests",

@@ -19,7 +19,8 @@ from contracts.events.corpus import ZipUploaded
 from infra import corpus
 from infra.adapters.child import ProcessChild
 from infra.world import World
-from tests.functional.edge import DictControls, DictDocuments
+from tests.controls import MemoryControls
+from tests.functional.edge import DictDocuments
 
 TENANT = "by-hand"
 
@@ -46,7 +47,7 @@ async def dataset(archive: str, content: bytes, here: World, scratch: Path) -> t
     uploaded = ZipUploaded(blob=blob, filename="archive.zip", purpose="fine-tune")
     waiting = [make(uploaded, subject=archive, tenant=TENANT, id=derived_id(archive, "file.uploaded"))]
     seconds["upload"] = time.perf_counter() - began
-    documents, controls = DictDocuments(), DictControls()
+    documents, controls = DictDocuments(), MemoryControls()
     kept: Any = {"documents": documents, "controls": controls}
     stages = {stage.name: stage for stage in corpus.stages(here, ProcessChild(), scratch, here.settings)}
     listening = corpus.subscriptions(replace(here, **kept), lambda stage: None)

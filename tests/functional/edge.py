@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import uuid_utils
 
 from contracts.blobs import BlobRef
-from contracts.controls import Control
 from contracts.documents import READ_MODELS, Stored, fold, touched
 from contracts.documents.models import PUBLIC
 from contracts.envelope import Event, derived_id, make
@@ -26,6 +25,7 @@ from functions.edge.app import create_app
 from functions.edge.auth import encode_key, key_hash
 from functions.edge.context import EdgeDeps
 from infra.adapters.memory import MemoryBlobs, MemoryEmit
+from tests.controls import MemoryControls
 
 BASE = "temper-demo-1m"
 REF = ManifestRef(key="public/base/manifest.json", sha256="0" * 64)
@@ -133,52 +133,6 @@ class DictSecrets:
         self.kept.pop((tenant, name), None)
 
 
-class DictControls:
-    """What the edge uses of the Controls port."""
-
-    def __init__(self) -> None:
-        self.controls: dict[str, Control] = {}
-
-    async def open(
-        self, subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ready: bool = True
-    ) -> Control:
-        new = Control(
-            subject=subject,
-            tenant=tenant,
-            stage=stage,
-            ready=ready,
-            epoch=1,
-            desired="run",
-            fence=0,
-            attempts=0,
-            holder=None,
-            live=False,
-            opened_at=0,
-            inputs=dict(inputs),
-        )
-        known = self.controls.setdefault(subject, new)
-        if ready and not known.ready and known.stage == stage:
-            self.controls[subject] = replace(known, ready=True, inputs=dict(inputs))
-        return self.controls[subject]
-
-    async def desire(self, subject: str, desired: str, request: str) -> Control | None:
-        control = self.controls.get(subject)
-        if control is None or control.ended:
-            return None
-        self.controls[subject] = replace(control, epoch=control.epoch + 1, desired=desired)
-        return self.controls[subject]
-
-    async def end(self, subject: str, events: Sequence[Event], claim: Any = None) -> Control:
-        control = self.controls[subject]
-        if not control.ended:
-            self.controls[subject] = control = replace(control, ended=True, events=(*control.events, *events))
-        return control
-
-    async def published(self, subject: str, count: int) -> None:
-        control = self.controls[subject]
-        self.controls[subject] = replace(control, published=max(control.published, count))
-
-
 class DictRequests:
     """The Requests port."""
 
@@ -230,7 +184,7 @@ class World:
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
     emit: MemoryEmit = field(default_factory=MemoryEmit)
     documents: DictDocuments = field(default_factory=DictDocuments)
-    controls: DictControls = field(default_factory=DictControls)
+    controls: MemoryControls = field(default_factory=MemoryControls)
     requests: DictRequests = field(default_factory=DictRequests)
     secrets: DictSecrets = field(default_factory=DictSecrets)
     complete: Any = None
@@ -241,7 +195,7 @@ class World:
             blobs=self.blobs,
             emit=self._emit,
             documents=self.documents,
-            controls=self.controls,  # type: ignore[arg-type]
+            controls=self.controls,
             requests=self.requests,
             secrets=self.secrets,
             wandb="online",
