@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from contracts.ports import UnavailableError
@@ -14,15 +15,17 @@ STALE_SECONDS = 6.0
 
 
 async def say(db: Database, role: str, holder: str, trouble: Callable[[], str | None]) -> None:
-    """Record this process's state until cancelled; `trouble` returns what is wrong, or None."""
-    while True:
-        change = [{"$set": {"role": {"$literal": role}, "at": "$$NOW", "trouble": {"$literal": trouble()}}}]
-        try:
-            with weather():
-                await db.presence.update_one({"_id": f"{role}/{holder}"}, change, upsert=True)
-        except UnavailableError:
-            pass  # readiness shows MongoDB itself
-        await asyncio.sleep(SAY_SECONDS)
+    """Record this process's state until cancelled, then forget it; `trouble` returns what is wrong, or None."""
+    name = {"_id": f"{role}/{holder}"}
+    try:
+        while True:
+            change = [{"$set": {"role": {"$literal": role}, "at": "$$NOW", "trouble": {"$literal": trouble()}}}]
+            with suppress(UnavailableError), weather():  # readiness shows MongoDB itself
+                await db.presence.update_one(name, change, upsert=True)
+            await asyncio.sleep(SAY_SECONDS)
+    finally:
+        with suppress(UnavailableError), weather():
+            await db.presence.delete_one(name)
 
 
 async def look(db: Database, role: str) -> str | None:
@@ -34,9 +37,3 @@ async def look(db: Database, role: str) -> str | None:
         return f"no {role} has said anything for {STALE_SECONDS:.0f} s"
     troubles = [each["trouble"] for each in found]
     return None if None in troubles else str(troubles[0])
-
-
-async def forget(db: Database, role: str, holder: str) -> None:
-    """Remove this process's record when it ends in order."""
-    with weather():
-        await db.presence.delete_one({"_id": f"{role}/{holder}"})

@@ -16,6 +16,9 @@ from infra.settings import Settings
 from infra.work import Bells, Runner, Stage
 from infra.world import holder, needed, world
 
+GRACE_SECONDS = 5.0
+"""For a checkpoint when the process is told to end; `temper up` kills what takes longer than 10 s."""
+
 
 async def run_trainer(settings: Settings) -> None:
     """Run training, one job at a time, under a lease."""
@@ -30,6 +33,7 @@ async def run_trainer(settings: Settings) -> None:
             lambda lease: train_work(lease, here.blobs, child, here.emit, prove, scratch, settings.cache, device),
             lambda claim, why: [outcome.exhausted(claim.control, claim.fence, why)],
             {},
+            grace=GRACE_SECONDS,
         )
         runner = Runner(stage, holder(), here.controls, here.emit, here.documents, bells)
         delivery = deliveries(here, (Subscription("train_model", ("job.queued",), partial(on_job_queued, bell=bells)),))

@@ -17,6 +17,12 @@ log = logging.getLogger("temper.work")
 
 Work = Callable[[Lease], Awaitable[Sequence[Event]]]
 POLL_SECONDS = 1.0
+LONGEST_WAIT = 30.0
+"""Seconds until what failed, or waits for a dependency, is tried again."""
+MOST_WORDS = 2000
+"""Of what an error says, kept for whoever tries last."""
+LEAVE_SECONDS = 4.0
+"""What a process that was told to end takes to give a lease back."""
 
 
 class HeldLease:
@@ -46,9 +52,13 @@ class HeldLease:
         return self.control
 
     async def changed(self) -> Control:
-        """Wait until the epoch or the desire differs from the claim's."""
+        """Wait until the epoch or the desire differs from the claim's, or this process is told to end."""
         await self._changed.wait()
         return self.control
+
+    def leave(self) -> None:
+        """Say that this process is told to end."""
+        self._changed.set()
 
     async def keep_alive(self) -> None:
         """Renew until cancelled; returns when the lease is lost or could not be renewed for 20 s."""
@@ -118,6 +128,8 @@ class Stage:
     """Topic of the result → the stage that it leads to; any other result is an ending."""
     per_tenant: int | None = None
     """Things of one tenant at work at the same time in this process, None: as many as there are runners."""
+    grace: float = 0.0
+    """Seconds that work which heeds `Lease.changed` has to come to rest when its process is told to end."""
 
 
 class Runner:
@@ -130,7 +142,6 @@ class Runner:
         self._emit = emit
         self._documents = documents
         self._bells = bells
-        self._errors: dict[str, str] = {}
         self.busy: str | None = None
         """Subject at work, for health."""
         self.trouble: str | None = None
@@ -158,20 +169,24 @@ class Runner:
                 self.busy = None
 
     async def _hold(self, claim: Claim) -> None:
-        lease = HeldLease(self._controls, claim)
-        if claim.control.attempts > MAX_ATTEMPTS:
-            why = self._errors.pop(claim.subject, "it did not get any further")
+        lease, control = HeldLease(self._controls, claim), claim.control
+        if control.attempts > MAX_ATTEMPTS:
+            why = control.why or "it did not get any further"
             work = asyncio.create_task(_already(self._stage.exhausted(claim, why)))
         else:
             work = asyncio.create_task(_start(self._stage.work, lease))
         beat = asyncio.create_task(lease.keep_alive())
         try:
             await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            if work.done():
+                await self._conclude(claim, work.result())
+            else:
                 log.warning("%s: the lease is lost, stopping", claim.subject)
-                return
-            await self._conclude(claim, work.result())
-            self._errors.pop(claim.subject, None)
+        except asyncio.CancelledError:
+            leaving = asyncio.create_task(self._leave(lease, work))
+            await asyncio.wait({leaving}, timeout=self._stage.grace + LEAVE_SECONDS)
+            leaving.cancel()
+            raise
         except AbandonedError as error:
             log.info("%s: %s", claim.subject, error)
             await self._abandon(claim)
@@ -179,15 +194,28 @@ class Runner:
             log.warning("%s: somebody else goes on with it", claim.subject)
         except UnavailableError as error:
             log.warning("%s: waits: %s", claim.subject, error)
-            await self._release(claim, 2.0, forgive=True)
+            await self._release(claim, _growing(2.0, control.waits), str(error), forgive=True)
         except Exception as error:
-            log.exception("%s: attempt %d failed", claim.subject, claim.control.attempts)
-            self._errors[claim.subject] = f"{type(error).__name__}: {error}"
-            await self._release(claim, min(30.0, 0.5 * 2**claim.control.attempts))
+            log.exception("%s: attempt %d failed", claim.subject, control.attempts)
+            await self._release(claim, _growing(0.5, control.attempts), f"{type(error).__name__}: {error}")
         finally:
             for task in (work, beat):
                 task.cancel()
             await asyncio.gather(work, beat, return_exceptions=True)
+
+    async def _leave(self, lease: HeldLease, work: asyncio.Task[Sequence[Event]]) -> None:
+        """Let the work come to rest where it can, and give the lease back: whoever is there goes on at once."""
+        lease.leave()
+        await asyncio.wait({work}, timeout=self._stage.grace)
+        work.cancel()
+        await asyncio.wait({work})  # its child is gone before anybody else begins
+        if work.cancelled() or work.exception() is not None:
+            await self._release(lease.claim, forgive=True)
+            return
+        try:
+            await self._conclude(lease.claim, work.result())
+        except (LostLeaseError, UnavailableError) as error:
+            log.info("%s: whoever comes next ends it: %s", lease.claim.subject, error)
 
     async def _abandon(self, claim: Claim) -> None:
         try:
@@ -195,15 +223,15 @@ class Runner:
         except (LostLeaseError, UnavailableError):
             log.info("%s: whoever claims it next ends it", claim.subject)
 
-    async def _release(self, claim: Claim, seconds: float, forgive: bool = False) -> None:
+    async def _release(self, claim: Claim, seconds: float = 0.0, why: str = "", forgive: bool = False) -> None:
         try:
-            await self._controls.release(claim, seconds, forgive)
+            await self._controls.release(claim, seconds, forgive, why[:MOST_WORDS])
         except (LostLeaseError, UnavailableError):
             log.info("%s: the lease runs out by itself", claim.subject)
 
     async def _conclude(self, claim: Claim, events: Sequence[Event]) -> None:
         if not events:
-            await self._controls.release(claim)
+            await self._controls.release(claim, forgive=True)
             return
         stage = self._stage.onward.get(events[-1].type)
         if stage is None:
@@ -218,6 +246,10 @@ class Runner:
         await publish_recorded(control, self._controls, self._emit, self._documents)
         if stage is not None:
             self._bells(stage)
+
+
+def _growing(first: float, times: int) -> float:
+    return min(LONGEST_WAIT, first * 2.0 ** min(times, 10))
 
 
 def _heed_cancellation() -> None:

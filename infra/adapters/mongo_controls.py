@@ -440,6 +440,7 @@ async def ensure_indexes(db: Database) -> None:
         await db.requests.create_index([("tenant", 1), ("route", 1), ("body", 1), ("at", -1)])
         await db.requests.create_index([("id", 1)])
         await db.requests.create_index([("at", 1)], expireAfterSeconds=7 * 86400)
+        await db.presence.create_index([("at", 1)], expireAfterSeconds=3600)  # of processes that were killed
 
 
 def _from_now(seconds: float) -> dict[str, Any]:

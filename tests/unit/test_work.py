@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from contracts.ports import UnavailableError
-from infra.work import Bells, Runner, Stage
+from contracts.controls import MAX_ATTEMPTS, Claim, Control
+from contracts.envelope import Event, derived_id, make
+from contracts.events.jobs import JobCancelled, JobFailed
+from contracts.ports import Lease, UnavailableError
+from infra.adapters.memory import MemoryEmit
+from infra.work import Bells, Runner, Stage, Work
+from tests.controls import MemoryControls
+from tests.functional.edge import DictDocuments
+
+JOB = "ftjob-1"
 
 
 async def test_a_ring_wakes_whoever_waits_for_that_stage() -> None:
@@ -78,3 +87,143 @@ async def test_a_runner_ends_even_where_a_library_swallows_its_cancellation() ->
     async with asyncio.timeout(5):
         await asyncio.wait({running})
     assert running.cancelled()
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class Desk:
+    """Control documents with one job to train, and runners that work on it."""
+
+    clock: Clock = field(default_factory=Clock)
+    emit: MemoryEmit = field(default_factory=MemoryEmit)
+    documents: DictDocuments = field(default_factory=DictDocuments)
+    bells: Bells = field(default_factory=Bells)
+
+    def __post_init__(self) -> None:
+        self.controls = MemoryControls(self.clock)
+
+    def runner(self, work: Work, **more: Any) -> Runner:
+        def exhausted(claim: Claim, why: str) -> list[Event]:
+            data = JobFailed(code="attempts_exhausted", message=why)
+            return [make(data, subject=claim.subject, tenant="local", id=derived_id(claim.subject, "end"))]
+
+        stage = Stage("train", work, exhausted, {}, **more)
+        return Runner(stage, "me", self.controls, self.emit, self.documents, self.bells)
+
+    async def attempt(self, work: Work) -> Control:
+        """Let one attempt be made; returns the control document after it."""
+        running = asyncio.create_task(self.runner(work).run())
+        before = self.controls.controls[JOB].fence
+        async with asyncio.timeout(5):
+            while self.control.fence == before or self.control.holder is not None:
+                await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.wait({running})
+        return self.control
+
+    @property
+    def control(self) -> Control:
+        return self.controls.controls[JOB]
+
+    async def waited(self) -> float:
+        """How long nobody may claim the job, in seconds; the clock is moved by it."""
+        began = self.clock.seconds
+        while await self.controls.claimable() == set():
+            self.clock.seconds += 0.5
+        return self.clock.seconds - began
+
+
+@pytest.fixture
+async def desk() -> Desk:
+    made = Desk()
+    await made.controls.open(JOB, "local", "train", {})
+    return made
+
+
+async def test_what_waits_for_a_dependency_is_tried_more_and_more_rarely_and_never_counted(desk: Desk) -> None:
+    async def away(_lease: Lease) -> list[Event]:
+        raise UnavailableError("serving", "serving answers 500")
+
+    waits = []
+    for _ in range(7):
+        control = await desk.attempt(away)
+        assert (control.attempts, control.why) == (0, "serving answers 500")
+        waits.append(await desk.waited())
+    assert waits == [2, 4, 8, 16, 30, 30, 30]
+
+
+async def test_the_reason_of_the_last_attempt_is_known_to_whoever_gives_up(desk: Desk) -> None:
+    async def crash(_lease: Lease) -> list[Event]:
+        raise RuntimeError("the disk is full")
+
+    for _ in range(MAX_ATTEMPTS):
+        await desk.attempt(crash)
+        await desk.waited()
+    control = await desk.attempt(crash)  # each attempt is made by a runner of its own
+    assert [event.data.message for event in control.events] == ["RuntimeError: the disk is full"]  # type: ignore[attr-defined]
+
+
+async def stopped(desk: Desk, work: Work, begun: asyncio.Event, **more: Any) -> Control:
+    """The control document after a runner was told to end in the middle of its work."""
+    running = asyncio.create_task(desk.runner(work, **more).run())
+    await begun.wait()
+    running.cancel()
+    async with asyncio.timeout(5):
+        await asyncio.wait({running})
+    assert running.cancelled()
+    return desk.control
+
+
+async def test_a_process_that_is_told_to_end_gives_its_lease_back_and_no_attempt_is_counted(desk: Desk) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work(_lease: Lease) -> list[Event]:
+        begun.set()
+        try:
+            return await asyncio.Future[list[Event]]()
+        finally:
+            assert desk.control.holder == "me"
+            ended.set()  # its child is gone before anybody else can begin
+
+    control = await stopped(desk, work, begun)
+    assert ended.is_set()
+    assert (control.holder, control.attempts, control.waits) == (None, 0, 0)
+    assert await desk.controls.claimable() == {"train"}
+
+
+async def test_work_that_can_rest_has_its_grace_to_do_so(desk: Desk) -> None:
+    begun, saved = asyncio.Event(), asyncio.Event()
+
+    async def work(lease: Lease) -> list[Event]:
+        begun.set()
+        await lease.changed()
+        await asyncio.sleep(0)
+        saved.set()
+        return []
+
+    control = await stopped(desk, work, begun, grace=60.0)
+    assert saved.is_set()
+    assert (control.holder, control.attempts) == (None, 0)
+    assert await desk.controls.claimable() == {"train"}
+
+
+async def test_what_ends_within_its_grace_has_ended(desk: Desk) -> None:
+    begun = asyncio.Event()
+
+    async def work(lease: Lease) -> list[Event]:
+        begun.set()
+        await lease.changed()
+        return [make(JobCancelled(), subject=JOB, tenant="local", id=derived_id(JOB, "end"))]
+
+    control = await stopped(desk, work, begun, grace=60.0)
+    assert control.ended
+    assert [event.type for event in desk.emit.events] == ["job.cancelled"]
