@@ -159,7 +159,10 @@ class Record:
 
 
 def read(record: Record, signing_key: bytes, unsigned_tenant: str | None) -> Event:
-    """Return the event in `record`, or raise PoisonError with a code: header, json, schema, signature, foreign."""
+    """Return the event in `record`, or raise PoisonError with a code: header, json, schema, signature, foreign.
+
+    Whether an ingest key was good then is for `belief.believe`.
+    """
     attributes = _attributes(record)
     payload = _object(record.value)
     event_type, tenant = attributes["ce_type"], attributes["ce_tenant"]
@@ -204,6 +207,8 @@ def _attributes(record: Record) -> dict[str, str]:
     for name, value in record.headers:
         if not name.startswith("ce_"):
             continue
+        if name in attributes:
+            raise PoisonError("bad_header", f"header {name} is given twice")
         try:
             attributes[name] = (value or b"").decode()
         except UnicodeDecodeError as error:

@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 
 from contracts import topics
 from contracts.documents import Stored, fold, touched
-from contracts.envelope import Event, PoisonError, Record
+from contracts.envelope import Event, NewerVersionError, PoisonError, Record
 from infra.adapters.kafka import Place, read_log
+from infra.belief import Belief
 
 ALL = tuple(topic.name for topic in topics.TOPICS)
-Read = Callable[[Record], Event]
 Folded = dict[str, dict[str, Stored]]
 """read model → document id → document"""
+Refused = Callable[[Record, str, str], None]
+"""Told of (record, code, message): nobody believes it, or it does not fold."""
+
+log = logging.getLogger("temper.folding")
 
 
 async def fold_log(
     bootstrap: str,
-    read: Read,
+    belief: Belief,
     into: Folded,
     start: Mapping[Place, int] | None,
     end: Mapping[Place, int],
+    refused: Refused,
     on_batch: Callable[[int], Awaitable[None]] | None = None,
-) -> tuple[int, int]:
-    """Fold the log from `start` (None: its beginning) to `end`; returns (records, records that nobody can read)."""
-    done = poison = 0
+) -> int:
+    """Fold the log from `start` (None: its beginning) to `end`; returns how many records that were."""
+    done = 0
     async with aclosing(read_log(bootstrap, ALL, start, end)) as batches:
         async for batch in batches:
+            await belief.learn(batch)
             for record in batch:
-                try:
-                    fold_into(into, read(record))
-                except PoisonError:
-                    poison += 1
+                fold_record(into, record, belief.believe, refused)
             done += len(batch)
             if on_batch is not None:
                 await on_batch(done)
-    return done, poison
+    return done
+
+
+def fold_record(into: Folded, record: Record, believe: Callable[[Record], Event], refused: Refused) -> None:
+    """Fold one record, or say why not; one that crashes a fold keeps no other from being folded."""
+    try:
+        fold_into(into, believe(record))
+    except PoisonError as error:
+        refused(record, error.code, str(error))
+    except NewerVersionError:
+        raise
+    except Exception as error:
+        log.exception("%s/%d@%d does not fold", record.topic, record.partition, record.offset)
+        refused(record, *crashed(error))
+
+
+def crashed(error: Exception) -> tuple[str, str]:
+    """Return code and message of a record that crashes a fold."""
+    return "crashed", f"the fold crashed: {type(error).__name__}"
 
 
 def fold_into(into: Folded, event: Event) -> None:

@@ -32,9 +32,7 @@ def deliveries(here: World, subscriptions: Sequence[Subscription]) -> Delivery:
         needed(here.settings.kafka_bootstrap, "kafka_bootstrap"),
         subscriptions,
         here.emit,
-        signing_key=here.signing_key,
-        unsigned_tenant=here.settings.unsigned_tenant,
-        revoked=here.revoked,
+        here.belief,
     )
 
 

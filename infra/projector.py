@@ -6,16 +6,23 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from dataclasses import replace
 
 from contracts.documents import READ_MODELS
-from contracts.envelope import NewerVersionError, Record
-from contracts.ports import UnavailableError
-from functions.project_documents.handler import Bury, on_records
-from infra.adapters.kafka import Place, end_offsets, read_log
+from contracts.envelope import NewerVersionError, PoisonError, Record
+from contracts.events.dead import DeadLetter
+from contracts.ports import Emit, UnavailableError
+from functions.project_documents.handler import on_records
+from infra.adapters.kafka import Place, dead_letter, end_offsets, read_log
 from infra.adapters.kafka.reader import LogGapError
 from infra.adapters.mongo import Builds, Generation, MongoDocuments, read_generation
-from infra.folding import ALL, Folded, Read, fold_log
+from infra.belief import Belief
+from infra.folding import ALL, Folded, crashed, fold_log
+
+GROUP = "project_documents"
+"""What its dead letters are signed with."""
+_DEAD_LETTERS = "dead.letter"
 
 log = logging.getLogger("temper.projector")
 
@@ -29,15 +36,15 @@ class Projector:
         builds: Builds,
         building: MongoDocuments,
         restore: Callable[[], Awaitable[int]],
-        read: Read,
-        bury: Bury,
+        belief: Belief,
+        emit: Emit,
     ) -> None:
         self._bootstrap = bootstrap
         self._builds = builds
         self._documents = building
         self._restore = restore
-        self._read = read
-        self._bury = bury
+        self._belief = belief
+        self._emit = emit
         self.trouble: str | None = "starting"
         """Why it does not follow the log right now, for health."""
 
@@ -73,7 +80,13 @@ class Projector:
             await self._builds.touch(id)
 
         folded: Folded = {}
-        await fold_log(self._bootstrap, self._read, folded, None, ends, still_here)
+        refused: list[tuple[Record, str, str]] = []
+
+        def refuse(record: Record, code: str, message: str) -> None:
+            refused.append((replace(record, value=None), code, message))
+
+        await fold_log(self._bootstrap, self._belief, folded, None, ends, refuse, still_here)
+        await self._bury_unsaid(refused, ends)
         for name, documents in folded.items():
             await self._documents.put(READ_MODELS[name], documents)
         restored = await self._restore()
@@ -97,20 +110,41 @@ class Projector:
                     return
 
     async def _fold(self, batch: Sequence[Record]) -> None:
+        await self._belief.learn(batch)
         try:
-            await on_records(batch, self._read, self._documents, self._bury)
+            await on_records(batch, self._belief.believe, self._documents, self._bury)
         except (UnavailableError, NewerVersionError):
             raise
         except Exception:
             log.exception("a batch did not fold; trying its records one by one")
             for record in batch:
                 try:
-                    await on_records([record], self._read, self._documents, self._bury)
+                    await on_records([record], self._belief.believe, self._documents, self._bury)
                 except (UnavailableError, NewerVersionError):
                     raise
                 except Exception as error:
                     log.exception("%s/%d@%d does not fold", record.topic, record.partition, record.offset)
-                    await self._bury(record, "crashed", f"the fold crashed: {type(error).__name__}")
+                    await self._bury(record, *crashed(error))
+
+    async def _bury(self, record: Record, code: str, message: str) -> None:
+        if record.topic != _DEAD_LETTERS:
+            await self._emit(dead_letter(GROUP, record, code, message))
+
+    async def _bury_unsaid(self, refused: Sequence[tuple[Record, str, str]], ends: Mapping[Place, int]) -> None:
+        """Bury what a build passed over, unless that was done in an earlier generation."""
+        if not refused:
+            return
+        said: set[tuple[str, int, int]] = set()
+        async with aclosing(read_log(self._bootstrap, (_DEAD_LETTERS,), None, ends)) as batches:
+            async for batch in batches:
+                for letter in batch:
+                    with suppress(PoisonError):
+                        data = self._belief.believe(letter).data
+                        if isinstance(data, DeadLetter) and data.function == GROUP:
+                            said.add((data.topic, data.partition, data.offset))
+        for record, code, message in refused:
+            if (record.topic, record.partition, record.offset) not in said:
+                await self._bury(record, code, message)
 
 
 def positions(places: Mapping[Place, int]) -> dict[str, dict[str, int]]:

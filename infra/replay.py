@@ -12,7 +12,8 @@ from contracts.documents import READ_MODELS, build
 from contracts.envelope import Record
 from infra.adapters.kafka import Place, end_offsets, read_log
 from infra.adapters.mongo import Database, MongoDocuments, read_generation
-from infra.folding import ALL, Folded, Read, fold_log
+from infra.belief import Belief
+from infra.folding import ALL, Folded, fold_log
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ async def records(bootstrap: str, names: Iterable[str] = ALL, follow: bool = Fal
         yield record
 
 
-async def verify(bootstrap: str, db: Database, read: Read, patience: float = 60.0) -> Report:
+async def verify(bootstrap: str, db: Database, belief: Belief, patience: float = 60.0) -> Report:
     """Fold the log in memory up to captured offsets and compare every stored document, byte for byte.
 
     A document that differs only because the log grew meanwhile is folded on and compared again; what stays
@@ -66,11 +67,13 @@ async def verify(bootstrap: str, db: Database, read: Read, patience: float = 60.
     report = Report()
     start: dict[Place, int] | None = None
     deadline = time.monotonic() + patience
+
+    def refused(record: Record, code: str, message: str) -> None:
+        report.poison += 1
+
     while True:
         ends = await end_offsets(bootstrap, ALL)
-        done, poison = await fold_log(bootstrap, read, shadow, start, ends)
-        report.records += done
-        report.poison += poison
+        report.records += await fold_log(bootstrap, belief, shadow, start, ends, refused)
         start = ends
         await _reached(db, ends, deadline)
         await _compare(db, shadow, report)

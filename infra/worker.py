@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from contracts.envelope import Event, Record
+from contracts.envelope import Event
 from contracts.ports import UnavailableError
 from functions.assemble_dataset.work import BUILD
 from functions.benchmark_model.work import HARNESS, SUITE
@@ -25,14 +25,13 @@ from infra import benchmarks, corpus, tracking
 from infra.adapters.child import ProcessChild
 from infra.adapters.erasure import ErasingBlobs
 from infra.adapters.kafka import Subscription
-from infra.adapters.kafka.reliable import dead_letter
 from infra.adapters.mongo import Builds, MongoDocuments
 from infra.process import deliveries, run_process, scratch_folder
 from infra.projector import Projector
 from infra.settings import Settings
 from infra.sweep import Sweeper
 from infra.work import Bells, Runner, Stage, publish_recorded
-from infra.world import World, holder, needed, now_ms, world
+from infra.world import holder, needed, now_ms, world
 
 log = logging.getLogger("temper.worker")
 
@@ -112,8 +111,8 @@ async def run_worker(settings: Settings) -> None:
             Builds(here.db),
             building,
             restorer.restore,
-            here.read,
-            partial(_bury, here, "project_documents"),
+            here.belief,
+            here.emit,
         )
         subscribed = (
             *subscriptions,
@@ -161,10 +160,3 @@ async def _sweep(sweeper: Sweeper) -> None:
             log.info("the sweeper waits: %s", error)
         except Exception:
             log.exception("a sweep failed; the next one starts afresh")
-
-
-async def _bury(here: World, group: str, record: Record, code: str, message: str) -> None:
-    """Emit one function's dead letter for a record."""
-    if record.topic == "dead.letter":
-        return
-    await here.emit(dead_letter(group, record, code, message))

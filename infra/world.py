@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import uuid_utils
 
-from contracts import envelope
-from contracts.envelope import Event, Record
 from infra.adapters.kafka import KafkaEmit
 from infra.adapters.minio import MinioBlobs
 from infra.adapters.minio_access import MinioAccess
 from infra.adapters.mongo import Database, MongoDocuments, connect
 from infra.adapters.mongo_controls import MongoControls, MongoRequests
 from infra.adapters.mongo_secrets import MongoSecrets
+from infra.belief import Belief
 from infra.settings import Settings
 
 
@@ -39,15 +38,7 @@ class World:
     blobs: MinioBlobs
     emit: KafkaEmit
     signing_key: bytes
-
-    def read(self, record: Record) -> Event:
-        """Return the event in a record; raises PoisonError."""
-        return envelope.read(record, self.signing_key, self.settings.unsigned_tenant)
-
-    async def revoked(self, tenant: str, key_id: str) -> bool:
-        """Whether an ingest key is unknown to this tenant or was revoked."""
-        found = await self.documents.find("keys", {"id": key_id, "tenant": tenant, "kind": "ingest"}, limit=1)
-        return not found or found[0]["revoked_at"] is not None
+    belief: Belief
 
 
 def needed(value: str | None, name: str) -> str:
@@ -86,7 +77,8 @@ async def world(settings: Settings) -> AsyncIterator[World]:
     secret = settings.signing_key
     signing_key = needed(secret.get_secret_value() if secret else None, "signing_key").encode()
     db = connect(needed(settings.mongo_url, "mongo_url"))
-    emit = KafkaEmit(needed(settings.kafka_bootstrap, "kafka_bootstrap"), signing_key)
+    bootstrap = needed(settings.kafka_bootstrap, "kafka_bootstrap")
+    emit, belief = KafkaEmit(bootstrap, signing_key), Belief(bootstrap, signing_key, settings.unsigned_tenant)
     try:
         yield World(
             settings,
@@ -98,8 +90,10 @@ async def world(settings: Settings) -> AsyncIterator[World]:
             blob_store(settings),
             emit,
             signing_key,
+            belief,
         )
     finally:
+        await belief.close()
         await emit.stop()
         await db.client.close()
 

@@ -42,7 +42,7 @@ async def _print(names: tuple[str, ...], subject: str | None, follow: bool, as_j
             async for record in found:
                 place = f"{record.topic}/{record.partition}@{record.offset}"
                 try:
-                    event = here.read(record)
+                    event = await here.belief(record)
                 except PoisonError as error:
                     if subject is None:
                         click.echo(f"{record.at} {place} unreadable: {error.code}: {error}")
@@ -83,4 +83,4 @@ def verify() -> None:
 
 async def _verify() -> Report:
     async with world(Settings()) as here:
-        return await verify_all(needed(here.settings.kafka_bootstrap, "kafka_bootstrap"), here.db, here.read)
+        return await verify_all(needed(here.settings.kafka_bootstrap, "kafka_bootstrap"), here.db, here.belief)

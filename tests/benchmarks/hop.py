@@ -29,8 +29,9 @@ from contracts import envelope
 from contracts.blobs import BlobRef
 from contracts.envelope import Event
 from contracts.events.files import FileUploaded
-from infra.adapters.kafka import Delivery, KafkaEmit, Subscription, nobody_revoked
+from infra.adapters.kafka import Delivery, KafkaEmit, Subscription
 from infra.adapters.kafka.records import to_record
+from infra.belief import Belief
 from tests.connected.log import KEY, begin_here
 from tests.stack import running_stack
 
@@ -50,14 +51,7 @@ async def subscription(bootstrap: str, group: str, seen: Seen) -> AsyncIterator[
         seen(event)
 
     emit = KafkaEmit(bootstrap, KEY)
-    delivery = Delivery(
-        bootstrap,
-        [Subscription(group, (TOPIC,), handle)],
-        emit,
-        signing_key=KEY,
-        unsigned_tenant=None,
-        revoked=nobody_revoked,
-    )
+    delivery = Delivery(bootstrap, [Subscription(group, (TOPIC,), handle)], emit, Belief(bootstrap, KEY, None))
     await delivery.start()
     await delivery.ready()
     yield

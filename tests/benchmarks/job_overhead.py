@@ -65,7 +65,7 @@ async def _measured(settings: Settings, job: str) -> tuple[Plan, float]:
     async with world(settings) as here:
         names = ("job.queued", "job.started", "job.progressed")
         async for record in records(str(settings.kafka_bootstrap), names):
-            event = here.read(record)
+            event = await here.belief(record)
             if event.subject == job:
                 events.append(event)
     plan = Plan.model_validate(next(each for each in events if each.type == "job.queued").data.model_dump()["plan"])

@@ -8,7 +8,8 @@ from contracts import envelope
 from contracts.envelope import Event, derived_id
 from contracts.events.files import FileDeleted, FileUploaded
 from contracts.ports import UnavailableError
-from infra.adapters.kafka import Delivery, KafkaEmit, Subscription, nobody_revoked
+from infra.adapters.kafka import Delivery, KafkaEmit, Subscription
+from infra.belief import Belief
 from tests.connected.log import KEY
 
 
@@ -28,9 +29,7 @@ async def main(bootstrap: str, group: str) -> None:
         await emit(envelope.make(FileDeleted(), subject=event.subject, tenant="local", id=effect, cause=event.id))
 
     subscription = Subscription(group, ("file.uploaded",), on_file_uploaded)
-    delivery = Delivery(
-        bootstrap, [subscription], emit, signing_key=KEY, unsigned_tenant="local", revoked=nobody_revoked
-    )
+    delivery = Delivery(bootstrap, [subscription], emit, Belief(bootstrap, KEY, "local"))
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await delivery.start()

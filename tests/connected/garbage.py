@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from contracts import envelope
 from contracts.blobs import BlobRef
-from contracts.envelope import Event, outside_subject
+from contracts.envelope import Event, ingest_secret, outside_subject
 from contracts.events.files import FileUploaded
 from tests.connected.log import KEY
 
@@ -49,6 +49,14 @@ def outside(tenant: str = "local") -> Raw:
     return Raw(subject.encode(), envelope.body(uploaded()), headers)
 
 
+def signed_with(raw: Raw, tenant: str, key_id: str, key: bytes = KEY) -> Raw:
+    """The same, signed with an ingest key of the tenant."""
+    raw = raw.with_header("ce_keyid", key_id.encode())
+    secret, headers = ingest_secret(key, tenant, key_id), [(name, value or b"") for name, value in raw.headers]
+    sig = envelope.signature(secret, TOPIC, (raw.key or b"").decode(), headers, raw.value or b"")
+    return raw.with_header("ce_sig", sig.encode())
+
+
 def _with_value(value: bytes | None) -> Callable[[], Raw]:
     return lambda: Raw((good := outside()).key, value, good.headers)
 
@@ -71,6 +79,10 @@ GARBAGE: dict[str, tuple[str, Callable[[], Raw]]] = {
     "another shape": ("bad_schema", _with_value(b'{"filename": 1}')),
     "no headers": ("bad_header", lambda: Raw(b"file-1", b"{}")),
     "a header that is not UTF-8": ("bad_header", lambda: outside().with_header("ce_source", b"\xff\xfe")),
+    "a header that is given twice": (
+        "bad_header",
+        lambda: Raw((g := outside()).key, g.value, [*g.headers, *g.headers]),
+    ),
     "a header that is null": ("bad_header", lambda: outside().with_header("ce_id", None)),
     "reply_to with nothing else": ("bad_header", lambda: Raw(b"k", b"{}", [("reply_to", b"file.deleted")])),
     "another topic's type": ("bad_header", lambda: outside().with_header("ce_type", b"job.created")),

@@ -10,14 +10,16 @@ from uuid import uuid4
 import pytest
 
 from contracts import envelope
-from contracts.envelope import Event, derived_id, ingest_secret
+from contracts.envelope import Event, derived_id, make
 from contracts.events.dead import DeadLetter
 from contracts.events.files import FileRejected
+from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.ports import UnavailableError
-from infra.adapters.kafka import Delivery, KafkaEmit, Subscription, nobody_revoked
+from infra.adapters.kafka import Delivery, KafkaEmit, Subscription
+from infra.belief import Belief
 from infra.local.ports import LOOPBACK, Ports
 from infra.settings import Settings
-from tests.connected.garbage import TOPIC, outside, signed, uploaded
+from tests.connected.garbage import TOPIC, outside, signed, signed_with, uploaded
 from tests.connected.log import KEY, Tap, begin_here, lag, until
 
 pytestmark = pytest.mark.connected
@@ -46,7 +48,6 @@ class Function:
     topics: Sequence[str] = (TOPIC,)
     on_failure: Callable[[Event, Exception], Sequence[Event]] | None = None
     group: str = field(default_factory=lambda: f"test-{uuid4().hex}")
-    revoked: set[str] = field(default_factory=set)
     deadline: float = 60.0
     seen: list[Event] = field(default_factory=list)
 
@@ -61,22 +62,14 @@ class Function:
             if self.handle is not None:
                 await self.handle(event)
 
-        async def revoked(tenant: str, key_id: str) -> bool:
-            return key_id in self.revoked
-
         extra = {"on_failure": self.on_failure} if self.on_failure else {}
         subscription = Subscription(self.group, tuple(self.topics), handle, deadline=self.deadline, **extra)
-        delivery = Delivery(
-            bootstrap or self.bootstrap,
-            [subscription],
-            self.emit,
-            signing_key=KEY,
-            unsigned_tenant="local",
-            revoked=revoked if self.revoked else nobody_revoked,
-        )
+        belief = Belief(self.bootstrap, KEY, "local")
+        delivery = Delivery(bootstrap or self.bootstrap, [subscription], self.emit, belief)
         self.tap = tap
         await delivery.start()
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(belief.close)
             stack.push_async_callback(delivery.stop)
             if bootstrap is None:
                 await delivery.ready()
@@ -194,15 +187,15 @@ async def test_an_event_of_a_newer_temper_waits_for_the_upgrade(bootstrap: str, 
 
 
 async def test_an_outsider_is_believed_until_its_key_is_revoked(bootstrap: str, emit: KafkaEmit) -> None:
-    function = Function(bootstrap, emit, revoked={"key-bad"})
+    function, key = Function(bootstrap, emit), f"key-{uuid4().hex}"
+    created = KeyCreated(sha256=key, hint="x", kind="ingest")
     async with function.running():
-        for key_id in ("key-good", "key-bad"):
-            raw = outside("acme").with_header("ce_keyid", key_id.encode())
-            headers = [(name, value or b"") for name, value in raw.headers]
-            secret = ingest_secret(KEY, "acme", key_id)
-            assert raw.key
-            sig = envelope.signature(secret, TOPIC, raw.key.decode(), headers, raw.value or b"")
-            await emit.publish(TOPIC, raw.key, raw.value, [*headers, ("ce_sig", sig.encode())])
+        for said in (created, None, KeyRevoked(sha256=key), None):
+            if said is not None:
+                await emit(make(said, subject=key, tenant="acme", id=str(uuid4())))
+                continue
+            raw = signed_with(outside("acme"), "acme", key)
+            await emit.publish(TOPIC, raw.key or b"", raw.value, [(name, value or b"") for name, value in raw.headers])
         await function.done()
     assert [event.tenant for event in function.seen] == ["acme"]
     assert [letter.code for letter in await function.letters()] == ["revoked_key"]
@@ -294,7 +287,7 @@ async def test_health_of_many_idle_groups_is_known_at_one_look(bootstrap: str, e
     groups = [Subscription(f"test-{uuid4().hex}", (TOPIC,), handle) for _ in range(30)]
     for each in groups:
         await begin_here(bootstrap, each.group, (TOPIC,))
-    delivery = Delivery(bootstrap, groups, emit, signing_key=KEY, unsigned_tenant="local", revoked=nobody_revoked)
+    delivery = Delivery(bootstrap, groups, emit, Belief(bootstrap, KEY, "local"))
     await delivery.start()
     try:
         await delivery.ready()

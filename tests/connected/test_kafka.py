@@ -22,9 +22,9 @@ from infra.adapters.kafka import (
     TopicSettingsError,
     end_offsets,
     ensure_topics,
-    nobody_revoked,
     read_log,
 )
+from infra.belief import Belief
 from infra.local.ports import LOOPBACK, Ports
 from infra.settings import Settings
 from tests.connected.log import KEY, Tap, begin_here, until
@@ -162,7 +162,7 @@ async def survive(stack: Stack, bootstrap: str) -> None:
     await ensure_topics(bootstrap)
     emit = KafkaEmit(bootstrap, KEY, deadline=3)
     subscription = Subscription("test", ("file.deleted",), handle)
-    delivery = Delivery(bootstrap, [subscription], emit, signing_key=KEY, unsigned_tenant=None, revoked=nobody_revoked)
+    delivery = Delivery(bootstrap, [subscription], emit, Belief(bootstrap, KEY, None))
     await begin_here(bootstrap, "test", ["file.deleted"])
     await delivery.start()
     await delivery.ready()

@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import random
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
@@ -12,28 +12,29 @@ from multiprocessing.synchronize import Barrier
 import pytest
 import pytest_asyncio
 
-from contracts import envelope
 from contracts.blobs import BlobRef
-from contracts.documents import touched
-from contracts.envelope import Event, Record, derived_id, make
+from contracts.documents import READ_MODELS, View, touched
+from contracts.documents.facts import Fact
+from contracts.documents.jobs import JOBS
+from contracts.envelope import Event, derived_id, make
+from contracts.events.dead import DeadLetter
 from contracts.events.files import FileDeleted, FileUploaded
 from contracts.events.jobs import JobCreated, JobProgressed, JobStarted, StepMetrics
+from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.ports import RebuildingError
 from infra.adapters.kafka import KafkaEmit, ensure_topics
 from infra.adapters.mongo import Builds, Database, MongoDocuments, connect, read_generation, wait_whole
 from infra.adapters.mongo_controls import MongoControls
+from infra.belief import Belief
 from infra.projector import Projector
 from infra.replay import verify
 from infra.settings import Settings
 from infra.sweep import Sweeper
 from infra.world import now_ms
+from tests.connected.garbage import TOPIC, Raw, outside, signed_with
+from tests.connected.log import KEY, Tap
 
 pytestmark = pytest.mark.connected
-KEY = b"a test's signing key"
-
-
-def read(record: Record) -> Event:
-    return envelope.read(record, KEY, "local")
 
 
 def some_events(job: str) -> list[Event]:
@@ -78,17 +79,19 @@ async def nothing(*_: object) -> None:
 
 
 @asynccontextmanager
-async def projecting(servers: Settings, db: Database, emit: KafkaEmit) -> AsyncIterator[Projector]:
+async def projecting(servers: Settings, db: Database, emit: KafkaEmit) -> AsyncIterator[Belief]:
+    bootstrap, belief = str(servers.kafka_bootstrap), Belief(str(servers.kafka_bootstrap), KEY, "local")
     building, controls = MongoDocuments(db, building=True), MongoControls(db)
     restorer = Sweeper(building, controls, emit, nothing, now_ms)
-    projector = Projector(str(servers.kafka_bootstrap), Builds(db), building, restorer.restore, read, nothing)
+    projector = Projector(bootstrap, Builds(db), building, restorer.restore, belief, emit)
     task = asyncio.create_task(projector.run())
     try:
         await wait_whole(MongoDocuments(db))
-        yield projector
+        yield belief
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await belief.close()
 
 
 async def until(what: Callable[[], object], seconds: float = 20.0) -> None:
@@ -99,8 +102,6 @@ async def until(what: Callable[[], object], seconds: float = 20.0) -> None:
 
 async def contents(db: Database) -> dict[str, object]:
     documents = MongoDocuments(db, building=True)
-    from contracts.documents import READ_MODELS
-
     return {f"{model.name}/{id}": stored for model in READ_MODELS.values() async for id, stored in documents.all(model)}
 
 
@@ -147,7 +148,7 @@ async def test_a_lost_database_is_rebuilt_by_itself_and_is_the_same(
 ) -> None:
     job = f"ftjob-{uuid.uuid4().hex}"
     documents = MongoDocuments(db)
-    async with projecting(servers, db, emit):
+    async with projecting(servers, db, emit) as belief:
         published = [await emit(event) for event in some_events(job)]
         await documents.apply(published[0])  # as the edge does, beside the projector
 
@@ -155,7 +156,7 @@ async def test_a_lost_database_is_rebuilt_by_itself_and_is_the_same(
             return await documents.get("job_events", (await last_line(documents, job)) or "-")
 
         await until(seen)
-        assert (await verify(str(servers.kafka_bootstrap), db, read)).ok
+        assert (await verify(str(servers.kafka_bootstrap), db, belief)).ok
         before, old = await contents(db), await read_generation(db)
         await db.client.drop_database(db.name)
         with pytest.raises(RebuildingError):
@@ -182,16 +183,89 @@ async def test_verify_fails_on_an_edited_document_and_on_an_empty_collection(
     servers: Settings, db: Database, emit: KafkaEmit
 ) -> None:
     job = f"ftjob-{uuid.uuid4().hex}"
-    async with projecting(servers, db, emit):
+    async with projecting(servers, db, emit) as belief:
         for event in some_events(job):
             await emit(event)
         bootstrap = str(servers.kafka_bootstrap)
-        report = await verify(bootstrap, db, read)
+        report = await verify(bootstrap, db, belief)
         assert report.ok
         assert report.documents["jobs"] >= 1
         await db.jobs.update_one({"_id": job}, {"$set": {"view.status": "succeeded"}})
-        report = await verify(bootstrap, db, read, patience=5)
+        report = await verify(bootstrap, db, belief, patience=5)
         assert [(each.model, each.id, each.what) for each in report.differences] == [("jobs", job, "edited")]
         await db.files.delete_many({})
-        report = await verify(bootstrap, db, read, patience=5)
+        report = await verify(bootstrap, db, belief, patience=5)
         assert {each.what for each in report.differences if each.model == "files"} == {"missing"}
+
+
+async def test_what_a_revoked_ingest_key_signed_is_in_no_read_model_and_one_dead_letter(
+    servers: Settings, db: Database, emit: KafkaEmit
+) -> None:
+    key, bootstrap = f"key-{uuid.uuid4().hex}", str(servers.kafka_bootstrap)
+    tap = await Tap.open(bootstrap, "dead.letter")
+    good, bad = (signed_with(outside("acme"), "acme", key) for _ in range(2))
+    documents = MongoDocuments(db)
+
+    async def in_read_models() -> object:
+        return [raw for raw in (good, bad) if await documents.get("files", (raw.key or b"").decode())]
+
+    async def letters() -> list[DeadLetter]:
+        said = [event.data for event in await tap.events() if isinstance(event.data, DeadLetter)]
+        return [letter for letter in said if letter.function == "project_documents" and key in letter.message]
+
+    async def say(raw: Raw) -> None:
+        await emit.publish(TOPIC, raw.key or b"", raw.value, [(name, value or b"") for name, value in raw.headers])
+
+    async with projecting(servers, db, emit) as belief:
+        await emit(make(KeyCreated(sha256=key, hint="x", kind="ingest"), subject=key, tenant="acme", id=f"{key}-1"))
+        await say(good)
+        await until(in_read_models)
+        await emit(make(KeyRevoked(sha256=key), subject=key, tenant="acme", id=f"{key}-2"))
+        await say(bad)
+        await until(letters)
+        assert await in_read_models() == [good]
+        assert (await verify(bootstrap, db, belief)).ok
+        await db.client.drop_database(db.name)
+        await wait_whole(documents)
+        assert await in_read_models() == [good]
+        assert [letter.code for letter in await letters()] == ["revoked_key"]
+
+
+async def test_a_record_that_crashes_a_fold_is_passed_over_by_build_follow_and_verify_alike(
+    servers: Settings, db: Database, emit: KafkaEmit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tap, bootstrap = await Tap.open(str(servers.kafka_bootstrap), "dead.letter"), str(servers.kafka_bootstrap)
+    first, second, fine = (f"ftjob-{uuid.uuid4().hex}" for _ in range(3))
+
+    def crash(id: str, facts: Mapping[str, Fact]) -> View | None:
+        if id in (first, second):
+            raise RecursionError
+        return JOBS.view(id, facts)
+
+    monkeypatch.setitem(READ_MODELS, "jobs", replace(JOBS, view=crash))
+    documents = MongoDocuments(db)
+
+    async def letters() -> list[str]:
+        said = [event.data for event in await tap.events() if isinstance(event.data, DeadLetter)]
+        return [letter.code for letter in said if letter.function == "project_documents"]
+
+    async def born(job: str) -> None:
+        created = JobCreated(model="m", training_file=f"file-{job}")
+        await emit(make(created, subject=job, tenant="local", id=derived_id(job)))
+
+    async def folded() -> object:
+        return await documents.get("jobs", fine)
+
+    await born(first)
+    async with projecting(servers, db, emit) as belief:
+        assert await letters() == ["crashed"]
+        await born(second)
+        await born(fine)
+        await until(folded)
+        await until(lambda: _of_length(letters, 2))
+        assert (await verify(bootstrap, db, belief)).ok
+        assert await letters() == ["crashed", "crashed"]
+
+
+async def _of_length(found: Callable[[], Awaitable[list[str]]], length: int) -> bool:
+    return len(await found()) == length

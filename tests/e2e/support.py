@@ -207,7 +207,7 @@ async def read_log(here: World, *topics: str) -> list[Event]:
     found = []
     async for record in records(str(here.settings.kafka_bootstrap), topics or ALL):
         try:
-            found.append(here.read(record))
+            found.append(await here.belief(record))
         except PoisonError:
             continue
     return found
@@ -251,7 +251,7 @@ def final_tensors(stack: Stack, job: str) -> str:
 
 def verified(stack: Stack) -> Report:
     """What `temper replay verify` finds."""
-    report: Report = in_world(stack, lambda here: verify(str(stack.settings.kafka_bootstrap), here.db, here.read))
+    report: Report = in_world(stack, lambda here: verify(str(stack.settings.kafka_bootstrap), here.db, here.belief))
     return report
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -18,12 +18,11 @@ from faststream import AckPolicy, BaseMiddleware
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
 
-from contracts import envelope
-from contracts.envelope import Event, PoisonError
+from contracts.envelope import Event, Record
 from contracts.ports import Emit
 from infra.adapters.kafka.progress import pause_for
 from infra.adapters.kafka.records import to_record
-from infra.adapters.kafka.reliable import Desk, Revoked, Subscription
+from infra.adapters.kafka.reliable import Desk, Subscription
 
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
@@ -31,6 +30,9 @@ _RETRY_SECONDS = 2.0
 _START_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
+
+Believe = Callable[[Record], Awaitable[Event]]
+"""Record → its event, if it counts; raises PoisonError, NewerVersionError, UnavailableError."""
 
 
 class Delivery:
@@ -41,16 +43,11 @@ class Delivery:
         bootstrap: str,
         subscriptions: Sequence[Subscription],
         emit: Emit,
-        *,
-        signing_key: bytes,
-        unsigned_tenant: str | None,
-        revoked: Revoked,
+        believe: Believe,
     ) -> None:
         self._bootstrap = bootstrap
         self._desks = {subscription.group: Desk(subscription, emit) for subscription in subscriptions}
-        self._signing_key = signing_key
-        self._unsigned_tenant = unsigned_tenant
-        self._revoked = revoked
+        self._believe = believe
         self._broker: KafkaBroker | None = None
         self._away: str | None = "Kafka has not answered yet"
         self._running: asyncio.Task[None] | None = None
@@ -135,12 +132,7 @@ class Delivery:
 
     async def _decode(self, message: KafkaMessage) -> Event:
         """Return the event, or raise what the middleware sorts: PoisonError, NewerVersionError, UnavailableError."""
-        record = to_record(message.raw_message)
-        event = envelope.read(record, self._signing_key, self._unsigned_tenant)
-        key_id = envelope.key_id(record)
-        if key_id is not None and await self._revoked(event.tenant, key_id):
-            raise PoisonError("revoked_key", f"the ingest key {key_id[:40]} has been revoked")
-        return event
+        return await self._believe(to_record(message.raw_message))
 
     async def _look(self, broker: KafkaBroker) -> None:
         """Refresh each group's lag, and notice when Kafka is away."""

@@ -29,12 +29,15 @@ async def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[Place, int]
     consumer = _consumer(bootstrap)
     try:
         await consumer.start()
-        places = await _places(consumer, topics)
-        ends = await consumer.end_offsets(places)
+        return await _ends(consumer, await _places(consumer, topics))
     except (KafkaError, OSError) as error:
         raise _away(bootstrap, error) from error
     finally:
         await consumer.stop()
+
+
+async def _ends(consumer: AIOKafkaConsumer, places: Sequence[TopicPartition]) -> dict[Place, int]:
+    ends = await consumer.end_offsets(places)
     return {(place.topic, place.partition): offset for place, offset in ends.items()}
 
 
@@ -72,6 +75,40 @@ async def read_log(
         raise _away(bootstrap, error) from error
     finally:
         await consumer.stop()
+
+
+class LogTail:
+    """Some topics, read on to their present end whenever it is asked for; in between it asks Kafka for nothing."""
+
+    def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
+        self._bootstrap = bootstrap
+        self._topics = topics
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def read(self) -> AsyncGenerator[list[Record], None]:
+        """Yield what came since the last time, everything at first and after a failure; raises UnavailableError."""
+        try:
+            if self._consumer is None:
+                self._consumer = _consumer(self._bootstrap)
+                await self._consumer.start()
+                self._consumer.assign(await _places(self._consumer, self._topics))
+                await self._consumer.seek_to_beginning()
+            places = sorted(self._consumer.assignment())
+            ends = await _ends(self._consumer, places)
+            self._consumer.resume(*places)
+            async for batch in _bounded(self._consumer, places, ends, 2000):
+                yield batch
+        except BaseException as error:  # what was fetched and not yielded would be lost
+            await self.close()
+            if isinstance(error, KafkaError | OSError):
+                raise _away(self._bootstrap, error) from error
+            raise
+
+    async def close(self) -> None:
+        """Let Kafka go; the next `read` begins anew."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
 
 
 async def _live(consumer: AIOKafkaConsumer, max_records: int, idle: float) -> AsyncIterator[list[Record]]:

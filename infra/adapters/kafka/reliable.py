@@ -27,14 +27,6 @@ _SYSTEM_TENANT = "temper"
 
 log = logging.getLogger(__name__)
 
-Revoked = Callable[[str, str], Awaitable[bool]]
-"""(tenant, ingest key id) → whether that key has been revoked; may raise UnavailableError."""
-
-
-async def nobody_revoked(tenant: str, key_id: str) -> bool:
-    """Believe every ingest key: for processes that read no ingest topic."""
-    return False
-
 
 def no_failure(event: Event, error: Exception) -> Sequence[Event]:
     """Say nothing beside the dead letter: for functions that nobody waits for."""
