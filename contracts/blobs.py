@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from contracts.bounds import Count, Hash, Key
 
 
 class BlobRef(BaseModel):
@@ -10,10 +12,10 @@ class BlobRef(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    key: str
+    key: Key
     """`{tenant}/{subject}/…`"""
-    sha256: str
+    sha256: Hash
     """64 hex digits over the content."""
-    bytes: int
+    bytes: Count
     """Length of the content."""
-    media_type: str = "application/octet-stream"
+    media_type: str = Field(default="application/octet-stream", max_length=255)

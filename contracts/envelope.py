@@ -18,6 +18,7 @@ from contracts.events import Payload
 
 NAMESPACE = uuid.UUID("6f1d3a52-6a0c-5d7e-9d54-7e0a6f9c2b11")
 MAX_BYTES = 256 * 1024
+MAX_ATTRIBUTE = 1024
 Headers = Sequence[tuple[str, bytes]]
 
 
@@ -27,6 +28,10 @@ class PoisonError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class UnsayableError(ValueError):
+    """An event that no reader would take, because it is too large or holds what has no place in JSON."""
 
 
 class NewerVersionError(Exception):
@@ -103,6 +108,25 @@ def body(event: Event) -> bytes:
     return compact(event.data.model_dump(mode="json"))
 
 
+def sayable(event: Event) -> bytes:
+    """Return an event's body, read as a reader would; raises UnsayableError where one would not take it."""
+    what = f"{event.type} of {event.subject[:100]!a}"
+    try:
+        payload = body(event)
+        if len(payload) > MAX_BYTES:
+            raise UnsayableError(f"{what} has {len(payload)} bytes, more than {MAX_BYTES}; content belongs in blobs")
+        type(event.data).model_validate(_object(payload))
+        for name in ("id", "subject", "tenant", "source", "cause", "traceparent"):
+            _attribute(name, (getattr(event, name) or "").encode())
+    except UnsayableError:
+        raise
+    except ValidationError as error:
+        raise UnsayableError(f"{what} cannot be read: {_first(error)}") from error
+    except (PoisonError, ValueError) as error:
+        raise UnsayableError(f"{what} cannot be said: {error}") from error
+    return payload
+
+
 def headers(event: Event, signing_key: bytes, key_id: str | None = None) -> list[tuple[str, bytes]]:
     """Return the CloudEvents headers, signed last (`ce_sig` = HMAC-SHA256 over topic, key, headers, body)."""
     attributes: list[tuple[str, str]] = [
@@ -120,9 +144,7 @@ def headers(event: Event, signing_key: bytes, key_id: str | None = None) -> list
     if event.epoch or event.attempt:
         attributes += [("ce_epoch", str(event.epoch)), ("ce_attempt", str(event.attempt))]
     signed = [(name, value.encode()) for name, value in attributes]
-    payload = body(event)
-    if len(payload) > MAX_BYTES:
-        raise ValueError(f"{event.type} of {event.subject} has {len(payload)} bytes; content belongs in blobs")
+    payload = sayable(event)
     sig = signature(signing_key, event.type, event.subject, signed, payload)
     return [*signed, ("ce_sig", sig.encode())]
 
@@ -178,11 +200,9 @@ def read(record: Record, signing_key: bytes, unsigned_tenant: str | None) -> Eve
             raise NewerVersionError(f"{record.topic} has version {version}; this process knows {topic.version}")
         raise PoisonError("unknown_version", f"{record.topic} version {version}; the newest is {topic.version}")
     try:
-        data = topic.payload.model_validate(upcasts.upcast(topic.name, version, payload))
+        data = understood(topic, upcasts.upcast(topic.name, version, payload), ours)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "body"
-        raise PoisonError("bad_schema", f"{record.topic}: {where}: {first['msg']}") from error
+        raise PoisonError("bad_schema", f"{record.topic}: {_first(error)}") from error
     event_id, source, subject = attributes["ce_id"], attributes["ce_source"], attributes["ce_subject"]
     if not ours:
         event_id = derived_id("outside", tenant, source, event_id)
@@ -202,6 +222,33 @@ def read(record: Record, signing_key: bytes, unsigned_tenant: str | None) -> Eve
     )
 
 
+def understood(topic: topics.Topic, payload: dict[str, Any], ours: bool) -> Payload:
+    """Return what a body says; raises ValidationError.
+
+    What Temper itself said before a bound was drawn is read at the bound: its own records are never lost.
+    """
+    try:
+        return topic.payload.model_validate(payload)
+    except ValidationError as error:
+        if not ours:
+            raise
+        return topic.payload.model_validate(upcasts.at_bounds(payload, error))
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'body'}: {first['msg']}"
+
+
+def _attribute(name: str, value: bytes) -> str:
+    if len(value) > MAX_ATTRIBUTE:
+        raise PoisonError("bad_header", f"header {name} has {len(value)} bytes, more than {MAX_ATTRIBUTE}")
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise PoisonError("bad_header", f"header {name} is not UTF-8") from error
+
+
 def _attributes(record: Record) -> dict[str, str]:
     attributes: dict[str, str] = {}
     for name, value in record.headers:
@@ -209,10 +256,7 @@ def _attributes(record: Record) -> dict[str, str]:
             continue
         if name in attributes:
             raise PoisonError("bad_header", f"header {name} is given twice")
-        try:
-            attributes[name] = (value or b"").decode()
-        except UnicodeDecodeError as error:
-            raise PoisonError("bad_header", f"header {name} is not UTF-8") from error
+        attributes[name] = _attribute(name, value or b"")
     for name in ("ce_id", "ce_source", "ce_type", "ce_subject", "ce_tenant"):
         if not attributes.get(name):
             raise PoisonError("bad_header", f"header {name} is missing or empty")

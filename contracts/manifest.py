@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from contracts.bounds import Hash, Key
 from contracts.canonical import canonical, sha256
 
 Role = Literal["weights", "config", "tokenizer", "resume"]
@@ -16,8 +17,8 @@ class ManifestRef(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    key: str
-    sha256: str
+    key: Key
+    sha256: Hash
 
 
 class ManifestFile(BaseModel):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.benchmarks import Metric, Side, Verdict
 from contracts.blobs import BlobRef
+from contracts.bounds import Code, Count, Id, Name, Number, Place, Sentence, Share, Title
 from contracts.events import Payload
 from contracts.manifest import ManifestRef
 
 TaskName = Literal["documents", "trained", "closed_book", "needle"]
+MOST_SCORES = 100
+"""In an event; the result has all."""
 
 
 class Grid(BaseModel):
@@ -19,12 +22,12 @@ class Grid(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    lengths: tuple[int, ...] = Field(default=(), max_length=8)
+    lengths: tuple[Annotated[int, Field(ge=1, le=2**24)], ...] = Field(default=(), max_length=8)
     """Tokens of the whole context; empty: an eighth, a quarter and half of what the base can read."""
-    chunks: tuple[int, ...] = Field(default=(2, 4, 8), min_length=1, max_length=8)
-    positions: tuple[float, ...] = Field(default=(0.0, 0.5, 1.0), min_length=1, max_length=8)
+    chunks: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = Field(default=(2, 4, 8), min_length=1, max_length=8)
+    positions: tuple[Share, ...] = Field(default=(0.0, 0.5, 1.0), min_length=1, max_length=8)
     """Place of the passage that answers, 0 first, 1 last."""
-    distractors: tuple[Literal["random", "hard"], ...] = Field(default=("random", "hard"), min_length=1)
+    distractors: tuple[Literal["random", "hard"], ...] = Field(default=("random", "hard"), min_length=1, max_length=2)
     per_cell: int = Field(default=4, ge=1, le=100)
     """Questions of each cell."""
 
@@ -34,8 +37,8 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tasks: tuple[TaskName, ...] = ("documents", "trained")
-    harness: tuple[str, ...] = ()
+    tasks: tuple[TaskName, ...] = Field(default=("documents", "trained"), max_length=8)
+    harness: tuple[Id, ...] = Field(default=(), max_length=64)
     """Tasks of the benchmark bundle, run by lm-eval."""
     items: int = Field(default=100, ge=1, le=10_000)
     """Most questions of each task but the grid."""
@@ -52,7 +55,7 @@ class BenchmarkedModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str
+    name: Name
     manifest: ManifestRef | None = None
     """What is registered under the name when the work is opened counts, whatever is said here."""
 
@@ -69,15 +72,15 @@ class BenchmarkRequested(Payload):
 
     models: dict[Side, BenchmarkedModel]
     """`tuned`, and `base` to compare it with."""
-    base_name: str
+    base_name: Name
     """The base model whose tokens count, and whose context bounds the grid."""
-    job: str | None = None
+    job: Id | None = None
     """The job that made the model, if one is meant."""
-    file: str | None = None
+    file: Id | None = None
     """The file whose rows are asked: the job's training file, or any other."""
-    generalization: str | None = None
+    generalization: Id | None = None
     """A file of rows that ask the trained facts in other words."""
-    forgetting: str | None = None
+    forgetting: Id | None = None
     """A file of general rows, asked to see what was lost."""
     rescores: str | None = Field(default=None, max_length=64)
     """The benchmark whose answers are scored anew; no model is asked anything."""
@@ -87,15 +90,15 @@ class BenchmarkRequested(Payload):
 class BenchmarkStarted(Payload):
     """The questions are fixed, and asking begins."""
 
-    total: int
+    total: Count
     """Answers wanted, of all models."""
 
 
 class BenchmarkProgressed(Payload):
     """Some more was answered."""
 
-    done: int
-    total: int
+    done: Count
+    total: Count
 
 
 class TaskScore(BaseModel):
@@ -103,14 +106,14 @@ class TaskScore(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str
-    metric: str
-    scorer: str
-    n: int
-    unscored: int = 0
-    base: float | None = None
-    tuned: float | None = None
-    difference: tuple[float, float, float] | None = None
+    name: Place
+    metric: Code
+    scorer: Title
+    n: Count
+    unscored: Count = 0
+    base: Number | None = None
+    tuned: Number | None = None
+    difference: tuple[Number, Number, Number] | None = None
     """Value, low, high."""
 
 
@@ -121,12 +124,12 @@ class BenchmarkCompleted(Payload):
     items: BlobRef
     report: BlobRef
     verdict: Verdict
-    sentence: str
-    scores: tuple[TaskScore, ...]
+    sentence: Sentence
+    scores: tuple[TaskScore, ...] = Field(max_length=MOST_SCORES)
 
 
 class BenchmarkFailed(Payload):
     """There is no result; `cancelled` where somebody wanted it so."""
 
-    code: str
-    message: str
+    code: Code
+    message: Sentence

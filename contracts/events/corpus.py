@@ -7,11 +7,12 @@ made of an archive lie under its own prefix, `{tenant}/{archive}/…`, and go wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.blobs import BlobRef
+from contracts.bounds import Code, Count, Hash, Id, Key, Phrase, Sentence, Share
 from contracts.events import Payload
 
 Generator = Literal["extractive", "endpoint"]
@@ -19,7 +20,7 @@ Generator = Literal["extractive", "endpoint"]
 Score = Literal["support", "closed_book"]
 """What a question is rated by: the share of its answer's words that the quote says, and that the base model says
 without the context."""
-Bounds = Mapping[Score, Annotated[float, Field(ge=0, le=1)]]
+Bounds = Mapping[Score, Share]
 """Score → the least or the most that a question may have; one that was not rated is kept."""
 
 
@@ -28,10 +29,10 @@ class Problem(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    page: int | None = None
+    page: Count | None = None
     """1-based; None where a format has no pages."""
-    code: str
-    message: str
+    code: Code
+    message: Phrase
     """What is wrong and what to do, in a sentence."""
 
 
@@ -75,21 +76,21 @@ class ZipExtracted(Payload):
 
     manifest: BlobRef
     """A JSON array of members: path, bytes, sha256, and either document (an id) and format, or code and message."""
-    taken: int
-    skipped: int
+    taken: Count
+    skipped: Count
 
 
 class DocumentExtracted(Payload):
     """A document's text is stored."""
 
-    archive: str
+    archive: Id
     """The file that it came in."""
-    path: str = Field(max_length=1024)
+    path: Key
     """Its name there."""
     text: BlobRef
     """JSON: pages with their text, and elements (headings, paragraphs, lists, tables) as spans of it."""
-    pages: int
-    characters: int
+    pages: Count
+    characters: Count
     problems: tuple[Problem, ...] = Field(default=(), max_length=100)
     """Pages that could not be read, the first hundred."""
 
@@ -97,21 +98,21 @@ class DocumentExtracted(Payload):
 class DocumentRejected(Payload):
     """A document that nothing can be made of."""
 
-    archive: str
-    path: str = Field(max_length=1024)
-    code: str
-    message: str
-    page: int | None = None
+    archive: Id
+    path: Key
+    code: Code
+    message: Sentence
+    page: Count | None = None
 
 
 class DocumentChunked(Payload):
     """A document was cut into chunks of the target model's tokens."""
 
-    archive: str
+    archive: Id
     chunks: BlobRef
     """JSON: chunks with id, text, tokens, heading, spans (page, start, end) and neighbours."""
-    n_chunks: int
-    tokens: int
+    n_chunks: Count
+    tokens: Count
 
 
 class CorpusPlanned(Payload):
@@ -119,34 +120,34 @@ class CorpusPlanned(Payload):
 
     plan: BlobRef
     """JSON: per chunk its split and budget; what was dropped as a duplicate of what."""
-    documents: int
-    chunks: int
-    held_out: int
+    documents: Count
+    chunks: Count
+    held_out: Count
     """Chunks that training never sees."""
-    duplicates: int
-    rows: int
+    duplicates: Count
+    rows: Count
     """Rows asked for in all."""
 
 
 class ExamplesSynthesized(Payload):
     """The rows of one document were made and checked."""
 
-    archive: str
+    archive: Id
     examples: BlobRef
     """JSON lines: question, answer, quote with its span, chunk, split, scores; rejected ones with the reason."""
     generator: Generator
-    kept: int
-    rejected: int
-    covered: int
+    kept: Count
+    rejected: Count
+    covered: Count
     """Chunks with at least one kept row."""
 
 
 class ExamplesFailed(Payload):
     """No rows could be made of one document."""
 
-    archive: str
-    code: str
-    message: str
+    archive: Id
+    code: Code
+    message: Sentence
 
 
 class DatasetAssembled(Payload):
@@ -154,17 +155,17 @@ class DatasetAssembled(Payload):
 
     blob: BlobRef
     """Canonical chat JSONL, as of a validated file of rows."""
-    rows: int
-    version: str
+    rows: Count
+    version: Hash
     """SHA-256 of the rows: a data set is frozen under it."""
     held_out: BlobRef | None = None
     """Questions about chunks that training never sees, in the same form."""
-    held_out_rows: int = 0
+    held_out_rows: Count = 0
     lineage: BlobRef
     """JSON lines beside the rows: chunk, pages, span, file hash, generator, scores."""
     report: BlobRef
     """JSON: coverage per document, page and chunk; rows dropped by reason; token histogram; samples."""
-    coverage: float = Field(ge=0, le=1)
+    coverage: Share
     """Share of the training chunks with at least one row."""
     generator: Generator
 
@@ -172,6 +173,6 @@ class DatasetAssembled(Payload):
 class DatasetFailed(Payload):
     """No data set can be made of the archive."""
 
-    code: str
-    message: str
-    coverage: float | None = None
+    code: Code
+    message: Sentence
+    coverage: Share | None = None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contracts.bounds import Code, Count, Key, Sentence
 from contracts.events import Payload
 
 
 class DeadLetter(Payload):
     """A record that a function gave up on; its bytes stay where they are in Kafka."""
 
-    code: str
-    message: str
-    topic: str
-    partition: int
-    offset: int
-    function: str
+    code: Code
+    message: Sentence
+    topic: Key
+    partition: Count
+    offset: Count
+    function: Code
     """The consumer group that gave up."""
-    tries: int = 1
+    tries: Count = 1

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.blobs import BlobRef
+from contracts.bounds import Code, Count, Phrase, Place, Sentence
 from contracts.events import Payload
 
 
@@ -15,12 +16,12 @@ class RowError(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    line: int
+    line: Count
     """1-based line in the file (of the row's first character); for a JSON array the 1-based element."""
-    path: str = ""
+    path: Place = ""
     """Where in the row, such as `messages[2].role`."""
-    code: str
-    message: str
+    code: str = Field(max_length=32)
+    message: Phrase
     """What is wrong and what to do, in a sentence."""
 
 
@@ -43,7 +44,7 @@ class FileValidated(Payload):
 
     format: Literal["jsonl", "json", "csv"]
     shape: Literal["chat", "prompt_completion"]
-    rows: int
+    rows: Count
     blob: BlobRef
     """The rows as canonical chat JSONL: `{"messages": […], "tools"?: […], "variant_of"?: text, "line": n}`.
 
@@ -55,12 +56,12 @@ class FileValidated(Payload):
 class FileRejected(Payload):
     """At least one row is wrong, or the file could not be read."""
 
-    code: str
-    message: str
-    param: str | None = None
-    rows: int = 0
+    code: Code
+    message: Sentence
+    param: Code | None = None
+    rows: Count = 0
     """Rows that were read."""
-    n_errors: int = 0
+    n_errors: Count = 0
     errors: tuple[RowError, ...] = Field(default=(), max_length=100)
     """The first hundred."""
     errors_blob: BlobRef | None = None

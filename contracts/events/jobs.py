@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.blobs import BlobRef
+from contracts.bounds import Code, Count, Hash, Id, Key, Name, Number, Phrase, Sentence
 from contracts.events import Payload
 from contracts.manifest import ManifestRef
 from contracts.tracking import RunKind, Tracker
 
 Auto = Literal["auto"]
+MOST_EPOCHS, MOST_ROWS, MOST_MULTIPLIER = 50, 256, 1e100
+"""OpenAI's own limits of epochs and rows of a batch; a multiplier has none there."""
+SUFFIX = r"^([^\x00-\x20\x7f:/?#%\\][^\x00-\x1f\x7f:/?#%\\]*)?$"
+"""It becomes a part of the model's name."""
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 
 class Hyperparameters(BaseModel):
@@ -19,9 +25,9 @@ class Hyperparameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    n_epochs: int | Auto = Field(default="auto")
-    batch_size: int | Auto = Field(default="auto")
-    learning_rate_multiplier: float | Auto = Field(default="auto")
+    n_epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | Auto = "auto"
+    batch_size: Annotated[int, Field(ge=1, le=MOST_ROWS)] | Auto = "auto"
+    learning_rate_multiplier: Annotated[float, Field(gt=0, le=MOST_MULTIPLIER)] | Auto = "auto"
 
 
 class Tuning(BaseModel):
@@ -43,7 +49,7 @@ class Wandb(BaseModel):
     project: str = Field(min_length=1, max_length=128)
     entity: str | None = Field(default=None, max_length=128)
     name: str | None = Field(default=None, max_length=128)
-    tags: tuple[str, ...] = Field(default=(), max_length=50)
+    tags: tuple[Code, ...] = Field(default=(), max_length=50)
 
 
 class Integration(BaseModel):
@@ -58,18 +64,18 @@ class Integration(BaseModel):
 class JobCreated(Payload):
     """Somebody wants a model."""
 
-    model: str = Field(min_length=1, max_length=256)
+    model: str = Field(min_length=1, max_length=256, pattern=PRINTABLE)
     """Name of a base model."""
-    training_file: str = Field(min_length=1, max_length=128)
-    validation_file: str | None = Field(default=None, max_length=128)
-    suffix: str | None = Field(default=None, max_length=64)
+    training_file: str = Field(min_length=1, max_length=128, pattern=PRINTABLE)
+    validation_file: str | None = Field(default=None, max_length=128, pattern=PRINTABLE)
+    suffix: str | None = Field(default=None, max_length=64, pattern=SUFFIX)
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
     """None: derived from the job's id."""
     hyperparameters: Hyperparameters = Hyperparameters()
     tuning: Tuning = Tuning()
     overlong: Literal["fail", "drop", "truncate"] = "fail"
     """What to do with rows longer than the context."""
-    metadata: dict[str, str] = Field(default_factory=dict, max_length=16)
+    metadata: dict[Code, Annotated[str, Field(max_length=512)]] = Field(default_factory=dict, max_length=16)
     benchmarks: Literal["default", "none"] = "default"
     """What is asked of the model and its base once the job has succeeded."""
     integrations: tuple[Integration, ...] = Field(default=(), max_length=1)
@@ -80,9 +86,9 @@ class Histogram(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    edges: tuple[int, ...]
+    edges: tuple[Count, ...] = Field(max_length=65)
     """n+1 bin edges in tokens."""
-    counts: tuple[int, ...]
+    counts: tuple[Count, ...] = Field(max_length=64)
     """n rows-per-bin."""
 
 
@@ -92,41 +98,41 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     base: ManifestRef
-    base_name: str
+    base_name: Name
     train: BlobRef
     """Tokens file of the training rows."""
     valid: BlobRef | None = None
     probe: BlobRef
     """JSON of one rendered training prompt (messages, tools, token ids), asked again of the served model."""
-    template_sha256: str
-    context: int
-    rows: int
-    valid_rows: int = 0
-    dropped_rows: int = 0
+    template_sha256: Hash
+    context: Count
+    rows: Count
+    valid_rows: Count = 0
+    dropped_rows: Count = 0
     """Rows left out because `overlong` is `drop`."""
-    truncated_rows: int = 0
-    rows_per_epoch: int | None = None
+    truncated_rows: Count = 0
+    rows_per_epoch: Count | None = None
     """Rows that an epoch takes: one of those that are variants of each other; None where that is all of them."""
-    tokens: int
+    tokens: Count
     """Tokens of all training rows, once."""
-    label_tokens: int
-    longest_row: int
+    label_tokens: Count
+    longest_row: Count
     histogram: Histogram
-    n_epochs: int
-    batch_size: int
-    learning_rate_multiplier: float
-    learning_rate: float
-    total_steps: int
-    warmup_steps: int
-    checkpoint_every: int
+    n_epochs: Count
+    batch_size: Count
+    learning_rate_multiplier: Number
+    learning_rate: Number
+    total_steps: Count
+    warmup_steps: Count
+    checkpoint_every: Count
     """Steps between checkpoints, besides every epoch's end."""
-    seed: int
+    seed: Count
     tuning: Tuning
-    reasons: dict[str, str]
+    reasons: dict[Code, Phrase] = Field(max_length=32)
     """Why each `auto` value is what it is."""
-    memory_bytes: int
+    memory_bytes: Count
     """Estimate of the peak."""
-    seconds: float
+    seconds: Number
     """Estimate from the first step to the last."""
 
 
@@ -151,11 +157,11 @@ class JobCancelRequested(Payload):
 class JobStarted(Payload):
     """A claimed trainer is about to start the child."""
 
-    from_step: int = 0
-    total_steps: int
-    holder: str
+    from_step: Count = 0
+    total_steps: Count
+    holder: Name
     """Who holds the lease."""
-    device: str = ""
+    device: Code = ""
 
 
 class StepMetrics(BaseModel):
@@ -163,31 +169,31 @@ class StepMetrics(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    step: int
-    train_loss: float
-    train_mean_token_accuracy: float
-    learning_rate: float | None = None
-    grad_norm: float | None = None
-    tokens: int | None = None
-    valid_loss: float | None = None
-    valid_mean_token_accuracy: float | None = None
-    full_valid_loss: float | None = None
-    full_valid_mean_token_accuracy: float | None = None
-    elapsed: float | None = None
+    step: Count
+    train_loss: Number
+    train_mean_token_accuracy: Number
+    learning_rate: Number | None = None
+    grad_norm: Number | None = None
+    tokens: Count | None = None
+    valid_loss: Number | None = None
+    valid_mean_token_accuracy: Number | None = None
+    full_valid_loss: Number | None = None
+    full_valid_mean_token_accuracy: Number | None = None
+    elapsed: Number | None = None
     """Seconds of training so far, its attempts added up; null in steps of earlier versions."""
 
 
 class JobProgressed(Payload):
     """Up to 500 steps were made."""
 
-    total_steps: int
+    total_steps: Count
     steps: tuple[StepMetrics, ...] = Field(min_length=1, max_length=500)
 
 
 class JobCheckpointed(Payload):
     """A checkpoint is stored and hashed; training can go on from it."""
 
-    step: int
+    step: Count
     epoch_end: bool = False
     manifest: ManifestRef
     metrics: StepMetrics
@@ -196,40 +202,40 @@ class JobCheckpointed(Payload):
 class JobPaused(Payload):
     """The job rests and holds no device."""
 
-    step: int
+    step: Count
 
 
 class JobDelayed(Payload):
     """The job waits for something."""
 
-    code: str
-    message: str
+    code: Code
+    message: Sentence
 
 
 class JobSucceeded(Payload):
     """The tuned model answers in the serving process, on the same token ids as in training."""
 
-    fine_tuned_model: str
+    fine_tuned_model: Name
     manifest: ManifestRef
-    result_files: tuple[str, ...]
-    trained_tokens: int
-    step: int
-    prompt_sha256: str
+    result_files: tuple[Id, ...] = Field(max_length=8)
+    trained_tokens: Count
+    step: Count
+    prompt_sha256: Hash
     """Hash of the probe prompt's token ids as serving rendered them."""
 
 
 class JobFailed(Payload):
     """The job cannot succeed."""
 
-    code: str
-    message: str
-    param: str | None = None
+    code: Code
+    message: Sentence
+    param: Code | None = None
 
 
 class JobCancelled(Payload):
     """Somebody ended the job."""
 
-    reason: str = ""
+    reason: Sentence = ""
 
 
 class RunTracked(Payload):
@@ -237,5 +243,5 @@ class RunTracked(Payload):
 
     kind: RunKind
     tracker: Tracker
-    run_id: str
-    url: str
+    run_id: Name
+    url: Key

@@ -6,21 +6,22 @@ from typing import Literal
 
 from pydantic import Field
 
+from contracts.bounds import Hash, Title
 from contracts.events import Payload
 
 
 class KeyCreated(Payload):
     """A key may be used from now on; only its hash is known."""
 
-    sha256: str
+    sha256: Hash
     """Of the whole key (for an ingest key: of its id)."""
     hint: str = Field(max_length=16)
     """The last characters, to tell keys apart."""
     kind: Literal["api", "ingest"] = "api"
-    name: str = ""
+    name: Title = ""
 
 
 class KeyRevoked(Payload):
     """The key no longer works."""
 
-    sha256: str
+    sha256: Hash

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from contracts.bounds import Code, Count, Hash, Id, Name, Number, Sentence
 from contracts.events import Payload
 from contracts.events.jobs import StepMetrics
 from contracts.manifest import ManifestRef
@@ -18,20 +19,20 @@ class ModelRegistered(Payload):
     manifest: ManifestRef
     base: ManifestRef | None = None
     """The base's manifest, for an adapter or a full fine-tune."""
-    base_name: str | None = None
-    template_sha256: str
-    context: int
-    owned_by: str
-    job: str | None = None
+    base_name: Name | None = None
+    template_sha256: Hash
+    context: Count
+    owned_by: Name
+    job: Id | None = None
     """The job that made it."""
-    step: int | None = None
+    step: Count | None = None
     metrics: StepMetrics | None = None
-    parameters: int | None = None
-    auto: dict[str, float] = Field(default_factory=dict)
+    parameters: Count | None = None
+    auto: dict[Code, Number] = Field(default_factory=dict, max_length=64)
     """The base's own recommended `learning_rate` (and other values for `auto`)."""
 
 
 class ModelDeleted(Payload):
     """The name is dead."""
 
-    reason: str = ""
+    reason: Sentence = ""

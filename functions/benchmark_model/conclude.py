@@ -19,7 +19,7 @@ from typing import Any
 
 from contracts.asking import REFUSAL
 from contracts.benchmarks import Item, Loss, Metric, Result, Side, TaskResult
-from contracts.events.benchmarks import TaskScore
+from contracts.events.benchmarks import MOST_SCORES, TaskScore
 from functions.benchmark_model.core import TITLES, Question, judged_by, primary, scored
 from functions.benchmark_model.report.build import build
 from functions.benchmark_model.summary import noted, summarise, verdict
@@ -62,7 +62,7 @@ def conclude(spec: Mapping[str, Any]) -> dict[str, Any]:
     (folder / ITEMS).write_text("".join(item.model_dump_json() + "\n" for item in items), encoding="utf-8")
     (folder / RESULT).write_text(result.model_dump_json(indent=1), encoding="utf-8")
     made = build(result, iter(items), folder)
-    scores = [_short(task).model_dump(mode="json") for task in results]
+    scores = [_short(task).model_dump(mode="json") for task in results[:MOST_SCORES]]
     return {"verdict": found, "sentence": sentence, "scores": scores, "pictures": made["pictures"]}
 
 

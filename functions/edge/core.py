@@ -11,7 +11,18 @@ from contracts import formats
 from contracts.blobs import BlobRef
 from contracts.events.corpus import DatasetRecurated, DocumentUploaded, Score, ZipUploaded
 from contracts.events.files import FileUploaded
-from contracts.events.jobs import Auto, Hyperparameters, Integration, JobCreated, Tuning, Wandb
+from contracts.events.jobs import (
+    MOST_EPOCHS,
+    MOST_MULTIPLIER,
+    MOST_ROWS,
+    SUFFIX,
+    Auto,
+    Hyperparameters,
+    Integration,
+    JobCreated,
+    Tuning,
+    Wandb,
+)
 from contracts.formats import HEAD
 from contracts.wire import openai
 from functions.edge.fields import Fields, check_strings, invalid_value
@@ -27,7 +38,6 @@ PURPOSES = ("fine-tune", "embedding", "ingestion")
 OTHER_PURPOSES = ("assistants", "batch", "vision", "user_data", "evals")
 MAX_FILENAME = 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_SUFFIX = re.compile(r"[^\x00-\x20\x7f:/?#%\\][^\x00-\x1f\x7f:/?#%\\]*")
 
 
 # --- files
@@ -148,13 +158,13 @@ def _both(
 def job_created(body: Mapping[str, Any]) -> JobCreated:
     """Return the event that a request to create a job asks for."""
     fields = Fields(body)
-    model = fields.required("model", 256)
-    training_file = fields.required("training_file", 128)
+    model = fields.required("model", 256, line=True)
+    training_file = fields.required("training_file", 128, line=True)
     method = _method(fields)
     return JobCreated(
         model=model,
         training_file=training_file,
-        validation_file=fields.text("validation_file", 128) or None,
+        validation_file=fields.text("validation_file", 128, line=True) or None,
         suffix=_suffix(fields),
         seed=fields.whole("seed", 0, 2**31 - 1),
         hyperparameters=_hyperparameters(fields.object("hyperparameters"), method),
@@ -226,9 +236,9 @@ def _hyperparameters(deprecated: Fields | None, method: Fields | None) -> Hyperp
     multiplier: float | Auto = "auto"
     for fields in (deprecated, method):  # the method's values win
         if fields is not None:
-            n_epochs = fields.whole("n_epochs", 1, 50, auto=True) or n_epochs
-            batch_size = fields.whole("batch_size", 1, 256, auto=True) or batch_size
-            multiplier = fields.positive("learning_rate_multiplier", auto=True) or multiplier
+            n_epochs = fields.whole("n_epochs", 1, MOST_EPOCHS, auto=True) or n_epochs
+            batch_size = fields.whole("batch_size", 1, MOST_ROWS, auto=True) or batch_size
+            multiplier = fields.positive("learning_rate_multiplier", MOST_MULTIPLIER, auto=True) or multiplier
     return Hyperparameters(n_epochs=n_epochs, batch_size=batch_size, learning_rate_multiplier=multiplier)
 
 
@@ -259,7 +269,7 @@ def _suffix(fields: Fields) -> str | None:
     suffix = fields.text("suffix", 64)
     if not suffix:
         return None
-    if not _SUFFIX.fullmatch(suffix):
+    if not re.fullmatch(SUFFIX, suffix):
         raise ApiError(
             "Invalid 'suffix': it becomes part of the model's name, so it may not begin with a space nor hold "
             "control characters or any of : / ? # % \\.",

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contracts.events.jobs import PRINTABLE
 from functions.edge.refusals import ApiError, missing
 
 MAX_DEPTH = 64
@@ -112,8 +113,8 @@ class Fields:
         """Return the raw value, or None."""
         return self._values.get(name)
 
-    def text(self, name: str, longest: int) -> str | None:
-        """Return a string of at most `longest` characters."""
+    def text(self, name: str, longest: int, line: bool = False) -> str | None:
+        """Return a string of at most `longest` characters; of a `line` none is a control character."""
         value = self.given(name)
         if value is None:
             return None
@@ -121,11 +122,13 @@ class Fields:
             raise self._type(name, "a string", value)
         if len(value) > longest:
             raise self.long(name, value, longest)
+        if line and not re.fullmatch(PRINTABLE, value):
+            raise self._bad(name, "the string holds control characters, such as a line break", "invalid_string")
         return value
 
-    def required(self, name: str, longest: int) -> str:
+    def required(self, name: str, longest: int, line: bool = False) -> str:
         """Return a string that must be there and not be empty."""
-        value = self.text(name, longest)
+        value = self.text(name, longest, line)
         if value is None:
             raise missing(self.param(name))
         if not value:
@@ -142,8 +145,8 @@ class Fields:
         self._range(name, value, low, high, "integer")
         return value
 
-    def positive(self, name: str, auto: bool = False) -> float | None:
-        """Return a number above 0."""
+    def positive(self, name: str, most: float, auto: bool = False) -> float | None:
+        """Return a number above 0 and at most `most`."""
         value = self.given(name)
         if value is None or (auto and value == "auto"):
             return None
@@ -151,6 +154,7 @@ class Fields:
         if number <= 0:
             what = f"decimal below minimum value. Expected a value > 0, but got {value} instead"
             raise self._bad(name, what, "decimal_below_min_value")
+        self._range(name, number, 0, most, "decimal")
         return number
 
     def number(self, name: str, low: float, below: float) -> float | None:

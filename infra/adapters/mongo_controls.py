@@ -15,7 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from contracts import topics
 from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
-from contracts.envelope import Event, PoisonError, make
+from contracts.envelope import Event, PoisonError, make, sayable, understood
 from contracts.manifest import ManifestRef
 from contracts.ports import LostLeaseError, RebuildingError, Reservation
 from infra.adapters.mongo import Database, read_generation, weather
@@ -30,7 +30,8 @@ _CLAIMABLE = {
 
 
 def encode_event(event: Event) -> str:
-    """Return an unpublished event as text, so that whoever publishes it says the same bytes."""
+    """Return an unpublished event as text, so that whoever publishes it says the same; raises UnsayableError."""
+    sayable(event)
     return json.dumps(
         {
             "type": event.type,
@@ -52,7 +53,7 @@ def decode_event(text: str) -> Event:
     topic = topics.named(stored.pop("type"))
     if topic is None:
         raise ValueError("a control document holds an event of an unknown topic")
-    return make(topic.payload.model_validate(stored.pop("data")), **stored)
+    return make(understood(topic, stored.pop("data"), ours=True), **stored)
 
 
 def _control(found: Mapping[str, Any]) -> Control:

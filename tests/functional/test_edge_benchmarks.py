@@ -115,6 +115,27 @@ async def test_files_of_rows_to_ask_are_named_by_their_role(api: httpx.AsyncClie
     assert "file-nowhere" in wrong["message"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "param"),
+    [
+        ({"grid": {"lengths": [2**53 + 1]}}, "grid.lengths.0"),
+        ({"grid": {"lengths": [10**399]}}, "grid.lengths.0"),
+        ({"grid": {"positions": [10**399]}}, "grid.positions.0"),
+        ({"grid": {"per_cell": 10**399}}, "grid.per_cell"),
+        ({"grid": {"distractors": ["hard"] * 3}}, "grid.distractors"),
+        ({"items": 10**399}, "items"),
+        ({"seed": -(10**398)}, "seed"),
+        ({"tasks": ["documents"] * 9}, "tasks"),
+        ({"harness": ["x" * 129]}, "harness.0"),
+        ({"harness": ["x"] * 65}, "harness"),
+    ],
+)
+async def test_what_is_asked_has_bounds(api: httpx.AsyncClient, job: str, asked: dict[str, Any], param: str) -> None:
+    refused = error(await api.post(f"/v1/fine_tuning/jobs/{job}/benchmarks", json=asked))
+    assert (refused["param"], refused["code"]) == (param, "invalid_value")
+    assert len(refused["message"]) < 600
+
+
 async def test_a_repeated_request_is_given_the_same_benchmark(api: httpx.AsyncClient, job: str) -> None:
     url, headers = f"/v1/fine_tuning/jobs/{job}/benchmarks", {"idempotency-key": "k"}
     first, second = [(await api.post(url, json={}, headers=headers)).json()["id"] for _ in range(2)]

@@ -12,7 +12,7 @@ import pytest
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
 from contracts.controls import Claim, Control
-from contracts.envelope import derived_id, make
+from contracts.envelope import derived_id, make, sayable
 from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileRejected, FileUploaded, FileValidated
 from functions.validate_file import work as validation
@@ -75,6 +75,21 @@ async def test_a_bad_file_keeps_all_its_errors_in_a_blob(tmp_path: Path) -> None
     assert (found.code, found.n_errors, len(found.errors)) == ("unexpected_format", 120, 100)
     assert found.errors_blob is not None
     assert len((await blobs.get(found.errors_blob.key)).splitlines()) == 120
+
+
+async def test_errors_at_endless_places_can_still_be_said(tmp_path: Path) -> None:
+    nested: Any = {"text": "\ud800"}
+    for number in range(60):
+        nested = {f"{number:02d}{'k' * 78}": nested}
+    tool = {"type": "function", "function": {"name": "f", "parameters": nested}}
+    row = json.dumps({**json.loads(ROW), "tools": [tool]})
+    blobs = MemoryBlobs()
+    blob = await blobs.put(f"acme/{FILE}/content", f"{row}\n".encode() * 100)
+    found = await validate(blobs, blob, tmp_path)
+    assert isinstance(found, FileRejected)
+    assert (found.code, len(found.errors)) == ("lone_surrogate", 100)
+    assert found.errors[0].path.startswith("tools[0].function.parameters.59kkk")
+    assert sayable(make(found, subject=FILE, tenant="acme", id="1"))
 
 
 async def test_an_outside_blob_is_copied_under_the_file(tmp_path: Path) -> None:
