@@ -30,7 +30,9 @@ async def run_trainer(settings: Settings) -> None:
         prove = HttpProve(serving)
         stage = Stage(
             "train",
-            lambda lease: train_work(lease, here.blobs, child, here.emit, prove, scratch, settings.cache, device),
+            lambda lease: train_work(
+                lease, here.blobs, child, here.emit, here.documents, prove, scratch, settings.cache, device
+            ),
             lambda claim, why: [outcome.exhausted(claim.control, claim.fence, why)],
             {},
             grace=GRACE_SECONDS,

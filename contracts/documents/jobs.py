@@ -35,6 +35,11 @@ def _subject(event: Event) -> Iterable[str]:
     return (event.subject,)
 
 
+def _when(delay: Fact) -> tuple[int, int, int]:
+    """Return which rank a wait follows: in preparation none, in training that attempt's start."""
+    return delay["epoch"], delay["attempt"], RANKS["job.started"] if delay["attempt"] else 0
+
+
 def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     """Return the job as shown: any ending wins, else the maximum of (epoch, attempt, rank)."""
     born = first(facts, "job.created")
@@ -43,17 +48,17 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     data: dict[str, Any] = born["data"]
     queued = first(facts, "job.queued")
     ending = first(facts, *ENDINGS)
-    rank = 0
+    latest = (0, 0, 0)
     # A request from outside carries no epoch: control_job answers it with Temper's own event, and that one counts.
     if ranked := [
         fact
         for fact in facts.values()
         if fact["type"] in RANKS and (fact["epoch"] or fact["type"] != "job.resume_requested")
     ]:
-        rank = max((fact["epoch"], fact["attempt"], RANKS[fact["type"]]) for fact in ranked)[2]
-    status = ENDED[ending["type"]] if ending else STATUS[rank]
+        latest = max((fact["epoch"], fact["attempt"], RANKS[fact["type"]]) for fact in ranked)
+    status = ENDED[ending["type"]] if ending else STATUS[latest[2]]
     starts = of_type(facts, "job.started")
-    delays = of_type(facts, "job.delayed")
+    delays = [fact for fact in of_type(facts, "job.delayed") if latest <= _when(fact)]
     requests = [
         {"topic": fact["type"], "id": event_id, "epoch": fact["epoch"], "at": fact["at"]}
         for event_id, fact in sorted(facts.items())
@@ -91,7 +96,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOBS = ReadModel(
     name="jobs",
-    version=6,
+    version=7,
     topics=LIFECYCLE,
     births=frozenset({"job.created"}),
     touches=_subject,

@@ -29,6 +29,7 @@ from contracts.results import CSV, JSONL, PURPOSE, result_ids
 KEPT_EPOCHS = 3
 """Checkpoints of the last epochs that become models of their own, as OpenAI keeps them."""
 MAX_STEPS_PER_EVENT = 500
+STORES = {"kafka": "Kafka", "minio": "the object store", "mongo": "MongoDB"}
 
 
 def checkpoint_prefix(control: Control, attempt: int, step: int) -> str:
@@ -88,10 +89,18 @@ def paused(control: Control, step: int) -> Event:
     )
 
 
-def waiting_for_serving(control: Control, attempt: int) -> Event:
-    """Return the event that training is done and only the proof is missing."""
-    message = "Training is done; the job waits for the serving process to load the model and answer."
-    return _event(JobDelayed(code="waiting_for_serving", message=message), control, attempt, "waiting_for_serving")
+def waiting(control: Control, attempt: int, dependency: str) -> Event:
+    """Return the event that only a dependency is missing: the proof's, or one of training."""
+    message = f"The job waits for {STORES.get(dependency, dependency)}, which does not answer; then it goes on."
+    if dependency == "serving":
+        message = "Training is done; the job waits for the serving process to load the model and answer."
+    return _delayed(control, attempt, f"waiting_for_{dependency}", message)
+
+
+def interrupted(control: Control, attempt: int, why: str) -> Event:
+    """Return the event that an attempt ended before its time and another one will follow."""
+    message = f"Attempt {attempt} ended early: {why}. The next one goes on from the newest checkpoint."
+    return _delayed(control, attempt, "interrupted", message)
 
 
 def failed(control: Control, attempt: int, code: str, message: str) -> Event:
@@ -195,6 +204,10 @@ def success(
         )
     )
     return events
+
+
+def _delayed(control: Control, attempt: int, code: str, message: str) -> Event:
+    return _event(JobDelayed(code=code, message=message[:2000]), control, attempt, code)
 
 
 def _event(data: Any, control: Control, attempt: int, *key: str | int) -> Event:

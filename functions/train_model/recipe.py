@@ -1,6 +1,6 @@
 """Train one model as a plan says: `python -m functions.train_model.recipe plan.json`.
 
-Speaks JSON lines on stdout (started, adjusted, progressed, checkpointed, paused, finished, failed) and logs on
+Speaks JSON lines on stdout (started, adjusted, progressed, checkpointed, paused, finished, failed, crashed) and logs on
 stderr. The line `pause` on stdin saves a checkpoint and ends the run; the end of stdin means that the parent is
 gone, and ends it at once. Runs unchanged under torchrun, where the first process speaks.
 """
@@ -318,12 +318,12 @@ def _say_nothing(_message: dict[str, Any]) -> None:
 
 
 def describe_failure(error: Exception) -> dict[str, str]:
-    """A code and a sentence for whatever ended the run."""
+    """What ended the run: a refusal is final; after anything else another attempt goes on from the checkpoint."""
     if isinstance(error, RecipeError):
-        return {"code": error.code, "message": str(error)}
+        return {"type": "failed", "code": error.code, "message": str(error)}
     if isinstance(error, RuntimeError) and ran_out_of_memory(error):
-        return {"code": "out_of_memory", "message": f"Memory ran out in the middle of the run: {error}"}
-    return {"code": "internal_error", "message": f"{type(error).__name__}: {error}"}
+        return {"type": "crashed", "message": "memory ran out in the middle of the run"}
+    return {"type": "crashed", "message": f"{type(error).__name__}: {error}"}
 
 
 def main(plan: Plan, emit: Emit) -> int:
@@ -339,7 +339,7 @@ def main(plan: Plan, emit: Emit) -> int:
     except Exception as error:
         log.exception("training failed")
         if first:
-            emit({"type": "failed", **describe_failure(error)})
+            emit(describe_failure(error))
         return 1
     return 0
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from contracts.blobs import BlobRef
 from contracts.canonical import compact, sha256
@@ -22,6 +24,7 @@ from contracts.ports import (
     BlobNotFoundError,
     Blobs,
     Child,
+    Documents,
     Emit,
     Lease,
     ProofFailedError,
@@ -31,13 +34,16 @@ from contracts.ports import (
 from contracts.results import CSV, JSONL, as_csv, as_jsonl, result_ids
 from functions.train_model import outcome
 
+log = logging.getLogger("temper.train")
+
 RECIPE = "functions.train_model.recipe"
 METRICS = "metrics.jsonl"
 FLUSH_SECONDS = 1.0
+Result = TypeVar("Result")
 
 
 class ChildDiedError(Exception):
-    """The training process ended without saying why."""
+    """The training process ended before its time; the next attempt goes on from the newest checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class Run:
     lease: Lease
     blobs: Blobs
     emit: Emit
+    documents: Documents
     plan: Plan
     folder: Path
     metrics: list[StepMetrics] = field(default_factory=list)
@@ -73,12 +80,20 @@ class Run:
 
 
 async def work(
-    lease: Lease, blobs: Blobs, child: Child, emit: Emit, prove: Prove, scratch: Path, cache: Path, device: Device
+    lease: Lease,
+    blobs: Blobs,
+    child: Child,
+    emit: Emit,
+    documents: Documents,
+    prove: Prove,
+    scratch: Path,
+    cache: Path,
+    device: Device,
 ) -> Sequence[Event]:
-    """Return the final events of the job, or none when it rests."""
+    """Return the final events of the job, or none when it rests; what it waits for stands in the job's `delay`."""
     plan = Plan.model_validate(lease.control.inputs["plan"])
     folder = scratch / f"{lease.control.subject}-{lease.claim.fence}"
-    run = Run(lease, blobs, emit, plan, folder)
+    run = Run(lease, blobs, emit, documents, plan, folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         checkpoint, resume = await _resume(run)
@@ -91,24 +106,46 @@ async def work(
             if ending is not None:
                 return ending
         return await _conclude(run, prove)
+    except UnavailableError as error:
+        await _delay(run, outcome.waiting(lease.claim.control, run.attempt, error.dependency))
+        raise
+    except ChildDiedError as error:
+        await _delay(run, outcome.interrupted(lease.claim.control, run.attempt, str(error)))
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+async def _delay(run: Run, event: Event) -> None:
+    """Say what keeps the job, unless that is what it shows already."""
+    data = event.data.model_dump()
+    with suppress(UnavailableError):  # readiness shows what is away
+        job = await run.documents.get("jobs", event.subject)
+        if not (job and job["delay"] and job["delay"]["code"] == data["code"]):
+            await run.documents.apply(await run.emit(event))
+
+
 async def _resume(run: Run) -> tuple[Checkpoint | None, Path | None]:
     """Fetch the newest checkpoint whose every byte is right, else the one before it."""
+    last = run.plan.total_steps
     for checkpoint in sorted(run.control.checkpoints, key=lambda each: each.step, reverse=True):
         target = run.folder / f"resume-{checkpoint.step}"
         try:
             manifest = await _manifest(run.blobs, checkpoint.manifest)
             for file in manifest.files:
-                await _fetch(run.blobs, file, target / file.path)
+                if checkpoint.step < last or _concludes(file, run.control):
+                    await _fetch(run.blobs, file, target / file.path)
             run.metrics = _read_metrics(target / METRICS)
             return checkpoint, target
         except (BlobNotFoundError, BlobMismatchError):
             await run.lease.drop_checkpoint(checkpoint.step)
             shutil.rmtree(target, ignore_errors=True)
     return None, None
+
+
+def _concludes(file: ManifestFile, control: Control) -> bool:
+    """Whether a job whose steps are all made needs a file: its metrics, and once a look at what serving will load."""
+    return file.path == METRICS or (file.role != "resume" and not control.waits)
 
 
 async def _fetch(blobs: Blobs, file: ManifestFile, path: Path) -> None:
@@ -195,7 +232,8 @@ async def _listen(run: Run, process: Any) -> Sequence[Event] | None:
     began, before = loop.time(), (run.metrics[-1].elapsed or 0.0) if run.metrics else 0.0
     async for message in _with_pauses(process.lines()):
         if message is None or len(waiting) >= outcome.MAX_STEPS_PER_EVENT:
-            waiting = await _flush(run, waiting)
+            with suppress(UnavailableError):  # said later; training goes on meanwhile
+                await _say(run, waiting)
         if message is None:
             continue
         match message["type"]:
@@ -205,20 +243,23 @@ async def _listen(run: Run, process: Any) -> Sequence[Event] | None:
                 waiting.append(step)
                 run.metrics.append(step)
             case "checkpointed":
-                waiting = await _flush(run, waiting)
-                await _patiently(partial(_store, run, message))
+                await _keep(run, message, waiting)
             case "paused":
                 control = run.lease.control
                 if control.desired == "pause":
                     await run.emit(outcome.paused(control, message["step"]))
                 return ()
             case "failed":
-                await _flush(run, waiting)
+                with suppress(UnavailableError):
+                    await _say(run, waiting)
                 return [outcome.failed(run.control, run.attempt, message["code"], message["message"])]
+            case "crashed":
+                raise ChildDiedError(message["message"])
             case "finished":
                 return None
     code = await process.stop()
-    raise ChildDiedError(f"the training process ended with status {code}: {process.stderr()[-500:]}")
+    log.error("%s: the training process ended with status %d: %s", run.control.subject, code, process.stderr())
+    raise ChildDiedError(f"the training process ended with status {code}")
 
 
 async def _with_pauses(lines: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any] | None]:
@@ -249,19 +290,14 @@ async def _next(source: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
     return await source.__anext__()
 
 
-async def _flush(run: Run, waiting: list[StepMetrics]) -> list[StepMetrics]:
-    """Say the waiting metrics; what Kafka does not take now is said later, and training goes on meanwhile."""
-    while waiting:
-        batch = waiting[: outcome.MAX_STEPS_PER_EVENT]
-        try:
-            await run.emit(outcome.progressed(run.lease.claim.control, run.attempt, run.plan, batch))
-        except UnavailableError:
-            return waiting
-        waiting = waiting[len(batch) :]
-    return []
+async def _say(run: Run, waiting: list[StepMetrics]) -> None:
+    """Say the waiting metrics, and take from them what Kafka has acknowledged."""
+    while batch := waiting[: outcome.MAX_STEPS_PER_EVENT]:
+        await run.emit(outcome.progressed(run.lease.claim.control, run.attempt, run.plan, batch))
+        del waiting[: len(batch)]
 
 
-async def _patiently(do: Callable[[], Awaitable[None]]) -> None:
+async def _patiently(do: Callable[[], Awaitable[Result]]) -> Result:
     """Repeat until the stores answer; the child computes on, and a lost lease cancels all of this."""
     while True:
         try:
@@ -270,8 +306,19 @@ async def _patiently(do: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(1.0)
 
 
-async def _store(run: Run, message: dict[str, Any]) -> None:
-    """Store a checkpoint's files and manifest, make it visible, say so: blob, control document, event."""
+async def _keep(run: Run, message: dict[str, Any], waiting: list[StepMetrics]) -> None:
+    """Store a checkpoint, make it visible, say so: blobs, control document, events."""
+    checkpoint = await _patiently(partial(_store, run, message))
+    await _patiently(partial(run.lease.checkpoint, checkpoint))
+    await _patiently(partial(_say, run, waiting))
+    metrics = next(each for each in reversed(run.metrics) if each.step <= checkpoint.step)
+    said = outcome.checkpointed(run.lease.claim.control, checkpoint, metrics)
+    await _patiently(partial(run.emit, said))
+    shutil.rmtree(message["dir"], ignore_errors=True)
+
+
+async def _store(run: Run, message: dict[str, Any]) -> Checkpoint:
+    """Store a checkpoint's files and its manifest."""
     step, folder = message["step"], Path(message["dir"])
     prefix = outcome.checkpoint_prefix(run.control, run.attempt, step)
     for file in message["files"]:
@@ -286,12 +333,8 @@ async def _store(run: Run, message: dict[str, Any]) -> None:
     ]
     manifest = outcome.manifest_of(run.plan, step, prefix, files)
     stored = await run.blobs.put(prefix + "manifest.json", manifest.encoded(), "application/json")
-    ref_ = ManifestRef(key=stored.key, sha256=stored.sha256)
-    checkpoint = Checkpoint(step=step, manifest=ref_, epoch_end=message["epoch_end"], fence=run.attempt)
-    await run.lease.checkpoint(checkpoint)
-    metrics_then = next(each for each in reversed(run.metrics) if each.step <= step)
-    await run.emit(outcome.checkpointed(run.lease.claim.control, checkpoint, metrics_then))
-    shutil.rmtree(folder, ignore_errors=True)
+    made = ManifestRef(key=stored.key, sha256=stored.sha256)
+    return Checkpoint(step=step, manifest=made, epoch_end=message["epoch_end"], fence=run.attempt)
 
 
 async def _conclude(run: Run, prove: Prove) -> Sequence[Event]:
@@ -305,9 +348,6 @@ async def _conclude(run: Run, prove: Prove) -> Sequence[Event]:
         except ProofFailedError as error:
             message = f"The model of step {checkpoint.step} was refused by the serving process: {error}"
             return [outcome.failed(control, run.attempt, error.code, message)]
-        except UnavailableError:
-            await run.emit(outcome.waiting_for_serving(run.lease.claim.control, run.attempt))
-            raise
         manifest = await _manifest(run.blobs, checkpoint.manifest)
         metrics = next(step for step in run.metrics if step.step == checkpoint.step)
         models.append((checkpoint, manifest, metrics))

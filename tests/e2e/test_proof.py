@@ -94,9 +94,8 @@ async def conclude(here: World, stack: Stack, made: Trained, before_proof: Deed,
         claim = await controls.claim("train", "the trainer that concludes")
         assert claim is not None
         lease = HeldLease(controls, claim)
-        return await train(
-            lease, here.blobs, ProcessChild(), here.emit, ask, scratch, stack.settings.cache, Device("cpu")
-        )
+        child, cache = ProcessChild(), stack.settings.cache
+        return await train(lease, here.blobs, child, here.emit, here.documents, ask, scratch, cache, Device("cpu"))
     finally:
         await serving.close()
         await db.client.drop_database(db.name)

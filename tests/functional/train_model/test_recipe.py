@@ -322,8 +322,11 @@ def test_a_gpu_that_is_not_there_is_named(base: Path) -> None:
 def test_memory_that_runs_out_in_the_middle_is_told_from_a_bug() -> None:
     with pytest.raises(RuntimeError) as refused:
         torch.empty(2**60)
-    assert describe_failure(refused.value)["code"] == "out_of_memory"
-    assert describe_failure(KeyError("x")) == {"code": "internal_error", "message": "KeyError: 'x'"}
+    out_of_memory = {"type": "crashed", "message": "memory ran out in the middle of the run"}
+    assert describe_failure(refused.value) == out_of_memory
+    assert describe_failure(KeyError("x")) == {"type": "crashed", "message": "KeyError: 'x'"}
+    final = {"type": "failed", "code": "nan_loss", "message": "m"}
+    assert describe_failure(RecipeError("nan_loss", "m")) == final
 
 
 @one_loop

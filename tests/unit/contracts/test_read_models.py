@@ -331,3 +331,33 @@ def test_a_request_from_outside_changes_no_status_by_itself() -> None:
     view = folded([CREATED, outside])[("jobs", "ftjob-1")].view
     assert view is not None
     assert view["status"] == "validating_files"
+
+
+def delayed(code: str, at: int, **more: Any) -> Event:
+    return event(JobDelayed(code=code, message="m"), at=at, id=code, **more)
+
+
+FOR_FILE = delayed("waiting_for_file", 2)
+FOR_SERVING = delayed("waiting_for_serving", 4, epoch=1, attempt=1)
+
+
+@pytest.mark.parametrize(
+    ("events", "code"),
+    [
+        ([CREATED, FOR_FILE], "waiting_for_file"),
+        ([CREATED, FOR_FILE, QUEUED], None),
+        ([CREATED, FOR_FILE, QUEUED, STARTED], None),
+        ([CREATED, QUEUED, delayed("waiting_for_minio", 3, epoch=1, attempt=1)], "waiting_for_minio"),
+        ([CREATED, QUEUED, STARTED, FOR_SERVING], "waiting_for_serving"),
+        ([CREATED, QUEUED, STARTED, FOR_SERVING, PAUSED], None),
+        ([CREATED, QUEUED, STARTED, FOR_SERVING, PAUSED, RESUME], None),
+        ([CREATED, STARTED, FOR_SERVING, event(JobStarted(total_steps=9, holder="h"), at=5, epoch=1, attempt=2)], None),
+        ([CREATED, STARTED, FOR_SERVING, delayed("waiting_for_minio", 5, epoch=1, attempt=2)], "waiting_for_minio"),
+        ([CREATED, STARTED, FOR_SERVING, SUCCEEDED], None),
+    ],
+)
+def test_a_job_shows_what_it_waits_for_until_something_newer_happens(events: list[Event], code: str | None) -> None:
+    for order in itertools.permutations(events):
+        view = folded([*order])[("jobs", "ftjob-1")].view
+        assert view is not None
+        assert (view["delay"] or {}).get("code") == code
