@@ -18,6 +18,7 @@ from contracts.envelope import Event
 from contracts.ports import Blobs, Complete, Controls, Documents, Emit, Requests, Reservation, Secrets
 from functions.edge.core import Window, unknown_after
 from functions.edge.fields import parse_json, parse_object
+from functions.edge.parameters import Parameters, check
 from functions.edge.refusals import ApiError, key_reused, too_large
 
 MAX_JSON = 2**20
@@ -109,16 +110,20 @@ async def read_body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """Return the JSON object in the body."""
-    return parse_object(await read_body(request))
+async def read_json(request: Request, known: Parameters) -> dict[str, Any]:
+    """Return the JSON object in the body, whose names are all known."""
+    body = parse_object(await read_body(request))
+    check(body, known)
+    return body
 
 
-async def read_completion(request: Request) -> tuple[bytes, dict[str, Any]]:
+async def read_completion(request: Request, known: Parameters) -> tuple[bytes, dict[str, Any]]:
     """Return a body that is passed on as it is, and the JSON object in it."""
     body = await read_body(request)
     escaped = b"\\ud" in body or b"\\uD" in body  # only an escape can say half of a surrogate pair
-    return body, parse_object(body) if escaped else parse_json(body)
+    asked = parse_object(body) if escaped else parse_json(body)
+    check(asked, known)
+    return body, asked
 
 
 def is_retry(request: Request) -> bool:

@@ -86,6 +86,12 @@ def read_chat(body: object) -> ChatRequest:
     tools = data.get("tools")
     if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
         raise _type_error("tools", "an array of objects", tools)
+    if data.get("tool_choice") not in (None, "none", "auto"):
+        raise RequestError(
+            "A call cannot be forced: only the choices 'auto' and 'none' are served.",
+            param="tool_choice",
+            code="unsupported",
+        )
     if data.get("tool_choice") == "none":
         tools = None
     return ChatRequest(options, plain(check_messages(data.get("messages", _MISSING))), tools or None)

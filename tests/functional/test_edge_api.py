@@ -236,6 +236,8 @@ async def test_serving_that_is_away_is_named(world: World, api: httpx.AsyncClien
         (b'{"messages": []}', 400, "model", "missing_required_parameter"),
         (b'{"model": 1}', 400, "model", "invalid_type"),
         (b'{"model": "gpt-9"}', 404, "model", "model_not_found"),
+        (b'{"model": "m", "temprature": 0}', 400, "temprature", "unknown_parameter"),
+        (b'{"model": "m", "verbosity": "low"}', 400, "verbosity", "unsupported"),
         (b"{", 400, None, "invalid_json"),
         (b'{"model": "m", "messages": [{"content": "\\uD800"}]}', 400, "messages[0].content", "invalid_string"),
         (b'{"model": "' + b"x" * 2**21 + b'"}', 413, None, "request_too_large"),

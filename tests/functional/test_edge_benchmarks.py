@@ -157,13 +157,20 @@ async def test_a_benchmark_is_cancelled_once(api: httpx.AsyncClient, job: str) -
         ({"tasks": ["poetry"]}, "tasks.0"),
         ({"items": 0}, "items"),
         ({"grid": {"chunks": []}}, "grid.chunks"),
-        ({"grid": {"colour": 1}}, "grid.colour"),
         ({"seed": -1}, "seed"),
     ],
 )
 async def test_what_cannot_be_asked_is_named(api: httpx.AsyncClient, job: str, body: Any, param: str) -> None:
     refused = error(await api.post(f"/v1/fine_tuning/jobs/{job}/benchmarks", json=body))
     assert (refused["param"], refused["code"]) == (param, "invalid_value")
+
+
+@pytest.mark.parametrize("path", ["fine_tuning/jobs/{}/benchmarks", "benchmarks", "evaluate", "benchmarks/{}/rescore"])
+async def test_a_name_that_nobody_knows_is_refused(api: httpx.AsyncClient, job: str, path: str) -> None:
+    made = (await api.post(f"/v1/fine_tuning/jobs/{job}/benchmarks")).json()["id"]
+    asked = {"colour": 1} if path.endswith("rescore") else {"grid": {"colour": 1}}
+    refused = error(await api.post(f"/v1/{path.format(made if 'rescore' in path else job)}", json=asked))
+    assert (refused["code"], refused["param"].endswith("colour")) == ("unknown_parameter", True)
 
 
 async def test_unknown_and_foreign_things_are_not_benchmarked(

@@ -165,6 +165,12 @@ async def test_what_nothing_can_be_made_of_is_refused(
         (parts(('purpose"', b"fine-tune"), ('file"; filename="a"', ROWS))[:-9], "invalid_multipart", None),
         (parts(('file"', ROWS), ('file"', ROWS), ('purpose"', b"fine-tune")), "invalid_multipart", "file"),
         (parts(('purpose"', b"\xff"), ('file"', ROWS)), "invalid_multipart", None),
+        (parts(('purpos"', b"fine-tune"), ('file"', ROWS)), "unknown_parameter", "purpos"),
+        (
+            parts(('purpose"', b"fine-tune"), ('file"', ROWS), ('expires_after"', b"9")),
+            "unknown_parameter",
+            "expires_after",
+        ),
         (b"this is no form", "invalid_multipart", None),
         (b"", "invalid_multipart", None),
         (

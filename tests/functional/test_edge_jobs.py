@@ -77,11 +77,10 @@ async def test_a_job_is_published_and_shown_at_once(world: World, api: httpx.Asy
         "hyperparameters": {"n_epochs": 9, "batch_size": 8},
         "method": {
             "type": "supervised",
-            "supervised": {"hyperparameters": {"n_epochs": 3, "learning_rate_multiplier": 0.5, "context_length": 9}},
+            "supervised": {"hyperparameters": {"n_epochs": 3, "learning_rate_multiplier": 0.5}},
         },
         "tuning": {"kind": "lora", "r": 4, "dropout": 0},
         "overlong": "drop",
-        "unknown_to_us": 1,
     }
     made = (await create(api, file, **asked)).json()
     assert made == (await api.get(f"{JOBS}/{made['id']}")).json()
@@ -182,6 +181,9 @@ async def test_a_job_without_a_seed_gets_one_that_its_id_fixes(api: httpx.AsyncC
         ({"tuning": {"kind": "qlora"}}, "tuning.kind", "invalid_value"),
         ({"tuning": {"dropout": 1}}, "tuning.dropout", "decimal_above_max_value"),
         ({"overlong": "ignore"}, "overlong", "invalid_value"),
+        ({"lora_r": 8}, "lora_r", "unknown_parameter"),
+        ({"n": {"n_epoch": 8}}, "hyperparameters.n_epoch", "unknown_parameter"),
+        ({"n": {"beta": 0.1}}, "hyperparameters.beta", "unsupported"),
         ({"model": ""}, "model", "empty_string"),
         ({"model": None}, "model", "missing_required_parameter"),
         ({"model": "gpt-9"}, "model", "model_not_found"),

@@ -30,6 +30,7 @@ from functions.edge.context import (
     visible_model,
 )
 from functions.edge.fields import Fields
+from functions.edge.parameters import BENCHMARK, EVALUATE, JOB_BENCHMARK, RESCORE, Parameters
 from functions.edge.refusals import ApiError, missing, no_file, no_model
 from functions.edge.routes.jobs import find_job
 
@@ -38,7 +39,7 @@ MOST_MODELS = 8
 
 async def create_of_job(request: Request) -> Response:
     """POST /fine_tuning/jobs/{id}/benchmarks {tasks?, generalization_file?, forgetting_file?, harness?, judge?, …}."""
-    job, body = await find_job(request), await _body(request)
+    job, body = await find_job(request), await _body(request, JOB_BENCHMARK)
     asked, rows = benchmarks.suite(body), await _rows(request, body)
     base = await deps(request).documents.get("models", model_id(PUBLIC, job["created"]["model"]))
     reservation, view = await _requested(request, benchmarks.of_job(job, base, rows, asked))
@@ -47,7 +48,7 @@ async def create_of_job(request: Request) -> Response:
 
 async def create(request: Request) -> Response:
     """POST /benchmarks {model, file?, tasks?, generalization_file?, forgetting_file?, harness?, judge?, …}."""
-    body = await _body(request)
+    body = await _body(request, BENCHMARK)
     name = Fields(body).required("model", 512)
     reservation, view = await _requested(request, await _of_model(request, body, name))
     return await reply_reserved(request, reservation, wire.benchmark(view))
@@ -55,7 +56,7 @@ async def create(request: Request) -> Response:
 
 async def evaluate(request: Request) -> Response:
     """POST /evaluate {file, model | models, items?, seed?}: how well models answer from your own documents."""
-    body = {**await _body(request), "tasks": ["documents"]}
+    body = {**await _body(request, EVALUATE), "tasks": ["documents"]}
     given = body.get("models", [body["model"]] if body.get("model") else None)
     if not given:
         raise missing("models")
@@ -74,7 +75,7 @@ async def evaluate(request: Request) -> Response:
 
 async def rescore(request: Request) -> Response:
     """POST /benchmarks/{id}/rescore {judge?, metric?}: the same answers, scored by another judge or metric."""
-    asked = benchmarks.rescored(await _find(request), await _body(request))
+    asked = benchmarks.rescored(await _find(request), await _body(request, RESCORE))
     reservation, view = await _requested(request, asked)
     return await reply_reserved(request, reservation, wire.benchmark(view))
 
@@ -93,9 +94,9 @@ async def _check_file(request: Request, name: str) -> None:
         raise no_file(name)
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request, known: Parameters) -> dict[str, Any]:
     """Return the request's JSON object; an empty body asks for what is usual."""
-    return await read_json(request) if int(request.headers.get("content-length") or 0) else {}
+    return await read_json(request, known) if int(request.headers.get("content-length") or 0) else {}
 
 
 async def _of_model(request: Request, body: dict[str, Any], name: str) -> BenchmarkRequested:

@@ -18,6 +18,7 @@ from contracts.ports import Reply, UnavailableError
 from contracts.wire import openai
 from functions.edge.context import deps, read_completion, request_id, visible_model
 from functions.edge.fields import Fields
+from functions.edge.parameters import CHAT, COMPLETION, Parameters
 from functions.edge.refusals import no_model
 
 log = logging.getLogger(__name__)
@@ -27,16 +28,16 @@ _BROKEN = "The serving process went away in the middle of the answer. Please try
 
 async def create_chat(request: Request) -> Response:
     """POST /chat/completions."""
-    return await _complete(request, "/v1/chat/completions")
+    return await _complete(request, "/v1/chat/completions", CHAT)
 
 
 async def create_completion(request: Request) -> Response:
     """POST /completions."""
-    return await _complete(request, "/v1/completions")
+    return await _complete(request, "/v1/completions", COMPLETION)
 
 
-async def _complete(request: Request, path: str) -> Response:
-    body, asked = await read_completion(request)
+async def _complete(request: Request, path: str, known: Parameters) -> Response:
+    body, asked = await read_completion(request, known)
     name = Fields(asked).required("model", 512)
     view = await visible_model(request, name)
     if view is None:

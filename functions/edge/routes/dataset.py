@@ -29,6 +29,7 @@ from functions.edge.context import (
     tenant,
 )
 from functions.edge.fields import Fields, check_strings
+from functions.edge.parameters import RECURATE
 from functions.edge.refusals import ApiError, missing, no_file, unsupported
 
 
@@ -85,7 +86,7 @@ async def recurate(request: Request) -> Response:
     archive = await owned(request, "archives", id)
     if archive is None or archive["assembled"] is None:
         raise _not_ready(id)
-    data = core.recurated(await read_json(request), archive)
+    data = core.recurated(await read_json(request, RECURATE), archive)
     asked, new_id = data.model_dump(mode="json"), new_object_id(request, "file-")
     reservation = await reserve(request, "files/recurate", asked, new_id)
     view = await owned(request, "files", reservation.id)

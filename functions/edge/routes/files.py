@@ -35,6 +35,7 @@ from functions.edge.context import (
     tenant,
 )
 from functions.edge.multipart import Form, broken
+from functions.edge.parameters import FILE, check
 from functions.edge.refusals import ApiError, missing, no_file, too_large
 from functions.edge.results import unfinished
 
@@ -77,12 +78,14 @@ async def _store(request: Request, id: str) -> core.Uploaded:
         form.feed(chunk)
     if not form.begun:
         raise missing("file")
+    check(form.fields, FILE)
     if "purpose" in form.fields:
         core.check_purpose(form.fields["purpose"])
     filename = core.clean_filename(form.filename)
     head = await _head(form, body)
     core.sniff(head, filename)
     blob = await deps(request).blobs.put(_key(request, id), _content(form, head, body))
+    check(form.fields, FILE)
     return core.uploaded(form.fields, filename, head[:HEAD], blob)
 
 

@@ -32,6 +32,7 @@ from functions.edge.context import (
     tenant,
     visible_model,
 )
+from functions.edge.parameters import JOB
 from functions.edge.refusals import no_job
 from functions.edge.results import content
 
@@ -44,7 +45,7 @@ async def create_job(request: Request) -> Response:
 
 async def created(request: Request) -> tuple[Reservation, dict[str, Any]]:
     """Refuse what is known to be wrong, then publish `job.created`; returns the job under its reserved id."""
-    body = await read_json(request)
+    body = await read_json(request, JOB)
     data = core.job_created(body)
     await _check(request, data)
     key = await _wandb_key(request, body) if data.integrations else None

@@ -55,6 +55,8 @@ def test_a_plain_chat_gets_openais_defaults() -> None:
         ({"response_format": {"type": "json_object"}}, "response_format", "unsupported"),
         ({"functions": []}, "functions", "unsupported"),
         ({"tools": {}}, "tools", "invalid_type"),
+        ({"tool_choice": "required"}, "tool_choice", "unsupported"),
+        ({"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice", "unsupported"),
     ],
 )
 def test_a_wrong_parameter_is_named(change: dict[str, Any], param: str, code: str) -> None:

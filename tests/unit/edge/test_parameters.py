@@ -1,0 +1,125 @@
+"""What a request may say: every parameter of OpenAI's own types is decided on, and nothing else passes in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from openai.types import completion_create_params, file_create_params
+from openai.types.chat import completion_create_params as chat_create_params
+from openai.types.fine_tuning import (
+    dpo_hyperparameters_param,
+    job_create_params,
+    reinforcement_hyperparameters_param,
+    supervised_hyperparameters_param,
+    supervised_method_param,
+)
+
+from functions.edge import parameters
+from functions.edge.core import job_created, wandb_key
+from functions.edge.parameters import CHAT, COMPLETION, FILE, JOB, Parameters, check
+from functions.edge.refusals import ApiError
+
+
+def names(typed: Any) -> set[str]:
+    return set(typed.__annotations__)
+
+
+def decided(known: Parameters) -> set[str]:
+    all_of_them = [*known.served, *known.ignored, *known.refused]
+    assert len(all_of_them) == len(set(all_of_them))
+    return set(all_of_them)
+
+
+def refused(body: dict[str, Any], known: Parameters) -> tuple[str | None, str | None, str]:
+    with pytest.raises(ApiError) as error:
+        check(body, known)
+    return error.value.code, error.value.param, error.value.message
+
+
+def test_every_parameter_of_the_official_client_is_decided_on() -> None:
+    chat = chat_create_params.CompletionCreateParamsStreaming
+    assert decided(CHAT) == names(chat) | names(chat_create_params.CompletionCreateParamsNonStreaming)
+    text = completion_create_params.CompletionCreateParamsStreaming
+    assert decided(COMPLETION) == names(text) | names(completion_create_params.CompletionCreateParamsNonStreaming)
+    assert decided(JOB) - {"tuning", "overlong", "benchmarks"} == names(job_create_params.JobCreateParams)
+    method = JOB.within["method"]
+    assert decided(method) == names(job_create_params.Method)
+    assert decided(method.within["supervised"]) == names(supervised_method_param.SupervisedMethodParam)
+    hyperparameters = names(supervised_hyperparameters_param.SupervisedHyperparametersParam)
+    others = names(dpo_hyperparameters_param.DpoHyperparametersParam)
+    others |= names(reinforcement_hyperparameters_param.ReinforcementHyperparametersParam)
+    assert hyperparameters <= JOB.within["hyperparameters"].served
+    assert others - hyperparameters == JOB.within["hyperparameters"].refused
+    assert names(job_create_params.Integration) == JOB.within["integrations"].served
+    wandb = JOB.within["integrations"].within["wandb"]
+    assert names(job_create_params.IntegrationWandb) == wandb.served - {"api_key"}
+    assert {name.partition("[")[0] for name in FILE.served} == names(file_create_params.FileCreateParams)
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "hint"),
+    [
+        ({"lora_r": 4}, "lora_r", "Did you mean 'tuning.r'?"),
+        ({"lora_alpha": 4}, "lora_alpha", "Did you mean 'tuning.alpha'?"),
+        ({"n_epochs": 3}, "n_epochs", "Did you mean 'hyperparameters.n_epochs'?"),
+        ({"traning_file": "file-1"}, "traning_file", "Did you mean 'training_file'?"),
+        ({"hyperparameters": {"epochs": 3}}, "hyperparameters.epochs", "Did you mean 'hyperparameters.n_epochs'?"),
+        (
+            {"method": {"type": "supervised", "supervised": {"hyperparameters": {"batchSize": 3}}}},
+            "method.supervised.hyperparameters.batchSize",
+            "Did you mean 'method.supervised.hyperparameters.batch_size'?",
+        ),
+        (
+            {"integrations": [{"type": "wandb", "wandb": {"projekt": "p"}}]},
+            "integrations[0].wandb.projekt",
+            "Did you mean 'integrations.wandb.project'?",
+        ),
+        ({"tuning": {"xyz": None}}, "tuning.xyz", "Known here are: alpha, dropout, kind, r."),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest_one(body: dict[str, Any], param: str, hint: str) -> None:
+    assert refused({"model": "m", **body}, JOB) == (
+        "unknown_parameter",
+        param,
+        f"Unknown parameter: '{param}'. {hint}",
+    )
+
+
+def test_what_openai_has_and_temper_does_not_is_said() -> None:
+    code, param, message = refused({"hyperparameters": {"beta": 0.1}}, JOB)
+    assert (code, param) == ("unsupported", "hyperparameters.beta")
+    assert "part of OpenAI's API, but Temper does not serve it" in message
+    assert refused({"web_search_options": {}}, CHAT)[:2] == ("unsupported", "web_search_options")
+    check({"web_search_options": None, "hyperparameters": 7}, CHAT)  # null is what clients send for nothing
+
+
+def test_a_chat_ignores_what_changes_no_answer_and_what_it_never_heard_of() -> None:
+    check(dict.fromkeys(CHAT.ignored, "x") | {"chat_template_kwargs": {}, "tool_ids": [], "session_id": "x"}, CHAT)
+    assert refused({"temprature": 0}, CHAT)[2] == "Unknown parameter: 'temprature'. Did you mean 'temperature'?"
+    assert refused({"max_new_tokens": 9}, COMPLETION)[1] == "max_new_tokens"
+
+
+@pytest.mark.parametrize("path", sorted(JOB.leaves()))
+def test_every_parameter_of_a_job_is_read(path: str) -> None:
+    """One that nobody reads is dropped in silence, however well it is known."""
+    body: dict[str, Any] = {"model": "m", "training_file": "f", "method": {"type": "supervised"}}
+    body["integrations"] = [{"type": "wandb", "wandb": {"project": "p"}}]
+    *parents, leaf = path.split(".")
+    place = body
+    for name in parents:
+        below = place.setdefault(name, {})
+        place = below[0] if isinstance(below, list) else below
+    place[leaf] = 1.5 if leaf != "dropout" and "multiplier" not in leaf else "x"
+    check(body, JOB)
+    read = wandb_key if leaf == "api_key" else job_created
+    with pytest.raises(ApiError) as error:
+        read(body)
+    assert (error.value.param or "").replace("[0]", "") == path
+
+
+def test_every_table_is_whole() -> None:
+    tables = [each for each in vars(parameters).values() if isinstance(each, Parameters)]
+    assert len(tables) >= 8
+    for table in tables:
+        assert set(table.within) <= table.served
