@@ -397,6 +397,10 @@ class Track(Protocol):
         """Put artefacts beside a run, by their paths."""
         ...
 
+    async def erase(self, run: Run, files: Sequence[str] = ()) -> None:
+        """Delete a run's artefacts of these paths, or all of them; a run that is not there has none."""
+        ...
+
     async def register(self, run: str, base: str, model: str, key: str) -> None:
         """List a tuned model under its base; `key` is its manifest's."""
         ...

@@ -16,6 +16,7 @@ from functions.benchmark_model import handler
 from functions.benchmark_model import work as benchmark
 from functions.benchmark_model.judging import Judge
 from functions.prepare_job.work import fetch_base
+from infra.adapters.erasure import ErasingBlobs
 from infra.adapters.generator import HttpGenerate
 from infra.adapters.http import MANIFEST_HEADER
 from infra.adapters.kafka import Subscription
@@ -43,6 +44,7 @@ def subscriptions(
 
 def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage:
     """Return the long work."""
+    blobs = ErasingBlobs(here.blobs, here.documents)
     served, judges = Served(needed(settings.inference_url, "inference_url")), Judges(settings)
 
     async def work(lease: Lease) -> Sequence[Event]:
@@ -58,7 +60,7 @@ def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage
         )
         now = datetime.now(UTC).isoformat(timespec="seconds")
         judge = judges.judge(requested.suite.judge)
-        return await benchmark.work(lease, here.blobs, child, here.emit, scratch, ask, tokenizer, harness, now, judge)
+        return await benchmark.work(lease, blobs, child, here.emit, scratch, ask, tokenizer, harness, now, judge)
 
     return Stage(handler.STAGE, work, benchmark.exhausted, {})
 

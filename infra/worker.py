@@ -13,6 +13,9 @@ from functions.assemble_dataset.work import BUILD
 from functions.benchmark_model.work import HARNESS, SUITE
 from functions.chunk_text.work import CUT
 from functions.control_job.handler import on_job_cancel_requested, on_job_requested
+from functions.erase_content import core as erase
+from functions.erase_content.handler import Deps as Erasure
+from functions.erase_content.handler import on_event as on_erasure
 from functions.extract_text.work import READ
 from functions.extract_zip import handler as unpacking
 from functions.extract_zip.work import UNPACK
@@ -75,6 +78,11 @@ async def run_worker(settings: Settings) -> None:
                     partial(on_job_requested, controls=here.controls, emit=here.emit),
                     partial(on_job_cancel_requested, controls=here.controls, publish=publish),
                 ),
+            ),
+            Subscription(
+                "erase_content",
+                erase.TOPICS,
+                partial(on_erasure, deps=Erasure(here.documents, here.blobs, here.controls, publish)),
             ),
         )
         files = ErasingBlobs(here.blobs, here.documents)

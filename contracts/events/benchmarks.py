@@ -12,6 +12,8 @@ from contracts.bounds import Code, Count, Id, Name, Number, Place, Sentence, Sha
 from contracts.events import Payload
 from contracts.manifest import ManifestRef
 
+FILE_DELETED = "file_deleted"
+"""Code of a benchmark that ended because a file was deleted whose rows it asks."""
 TaskName = Literal["documents", "trained", "closed_book", "needle"]
 MOST_SCORES = 100
 """In an event; the result has all."""

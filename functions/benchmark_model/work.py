@@ -304,6 +304,7 @@ async def _harnessed(bench: Bench, harness: Harness) -> Path:
         raise RuntimeError(f"{HARNESS} ended with status {result.code}: {result.stderr[-2000:]}")
     await asyncio.to_thread(shutil.copyfile, folder / _PUBLIC, kept)
     await bench.blobs.store(key, kept, _MEDIA["json"])
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     return kept
 
 

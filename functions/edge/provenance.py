@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from contracts.corpus import Chunks, RowOrigin, Split
+from contracts.erasure import of_jobs
 from contracts.ports import Blobs, Documents
 from contracts.wire import dataset
 from functions.edge import lines
@@ -17,8 +18,7 @@ View = Mapping[str, Any]
 
 async def jobs_using(documents: Documents, tenant: str, file: str) -> list[Object]:
     """Return the tenant's jobs on a file with the models that they made, oldest first."""
-    using = {"tenant": tenant, "$or": [{"created.training_file": file}, {"created.validation_file": file}]}
-    jobs = await documents.find("jobs", using, [("created_at", 1), ("id", 1)])
+    jobs = await documents.find("jobs", {"tenant": tenant, **of_jobs(file)}, [("created_at", 1), ("id", 1)])
     made = {"tenant": tenant, "job": {"$in": [job["id"] for job in jobs]}}
     models = await documents.find("models", made, [("step", 1), ("id", 1)]) if jobs else []
     return [dataset.using(job, file, [model for model in models if model["job"] == job["id"]]) for job in jobs]

@@ -13,7 +13,17 @@ from contracts.events.benchmarks import BenchmarkCompleted
 from contracts.events.jobs import JobProgressed, RunTracked
 from contracts.tracking import Ending, Point, Run, RunKind, Tracked, Tracker
 
-TOPICS = ("job.queued", "job.progressed", "job.succeeded", "job.failed", "job.cancelled", "benchmark.completed")
+REPORT = "dataset_report.json"
+"""Of a training run: it quotes rows."""
+TOPICS = (
+    "file.deleted",
+    "job.queued",
+    "job.progressed",
+    "job.succeeded",
+    "job.failed",
+    "job.cancelled",
+    "benchmark.completed",
+)
 ENDINGS: Mapping[str, Ending] = {"job.succeeded": "finished", "job.failed": "failed", "job.cancelled": "killed"}
 _OF_STEPS = ("step", "tokens")
 _PLANNED = (

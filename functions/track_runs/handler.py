@@ -10,6 +10,7 @@ from typing import Any
 from contracts.canonical import compact
 from contracts.documents.facts import View
 from contracts.envelope import Event
+from contracts.erasure import asked_by, of_benchmarks, of_jobs
 from contracts.events.benchmarks import BenchmarkCompleted
 from contracts.events.jobs import JobProgressed, JobSucceeded
 from contracts.ports import (
@@ -45,6 +46,9 @@ async def on_event(event: Event, deps: Deps) -> None:
     """Write one event of a job, or of the benchmark of its model; to write it again changes nothing."""
     if isinstance(event.data, BenchmarkCompleted):
         await _on_benchmark(event, event.data, deps)
+        return
+    if event.type == "file.deleted":
+        await _on_deletion(event, deps)
         return
     job = await _job(event.subject, deps.documents)
     if job["plan"] is None:  # it ended before it had one: there is nothing to compare
@@ -98,8 +102,9 @@ async def _on_ending(event: Event, job: View, run: str, deps: Deps) -> None:
         blobs = [(file["filename"], file["blob"]) for file in results if file and not file["deleted"]]
         file = await _file(job, deps)
         if file and file["validated"] and file["validated"].get("report"):
-            blobs.append(("dataset_report.json", file["validated"]["report"]))
+            blobs.append((core.REPORT, file["validated"]["report"]))
         await _keep(run, blobs, deps)
+        await _forget_report(job, deps)
         await deps.track.keep(run, {"card.md": core.card(job, made).encode()})
         await deps.track.register(run, job["created"]["model"], made["fine_tuned_model"], made["manifest"]["key"])
     await deps.track.end(run, core.ENDINGS[event.type], event.at)
@@ -118,7 +123,32 @@ async def _on_benchmark(event: Event, data: BenchmarkCompleted, deps: Deps) -> N
     pictures = [key for key in await deps.blobs.list(prefix) if key.endswith(PICTURES)]
     named = [("report.html", data.report.model_dump()), ("result.json", data.result.model_dump())]
     await _keep(run, [*named, *((f"pictures/{key.removeprefix(prefix)}", {"key": key}) for key in pictures)], deps)
+    await _forget_answers(view, job, deps)
     await deps.track.end(run, "finished", event.at)
+
+
+async def _on_deletion(event: Event, deps: Deps) -> None:
+    """Delete the artefacts that say what the deleted file said; scores, hashes and names stay."""
+    mine = {"tenant": event.tenant}
+    jobs = await deps.documents.find("jobs", {**mine, **of_jobs(event.subject)})
+    for job in jobs:
+        await _forget_report(job, deps)
+    for view in await deps.documents.find("benchmarks", {**mine, **of_benchmarks(event.subject, jobs)}):
+        if view["job"] is not None:
+            await _forget_answers(view, await _job(view["job"], deps.documents), deps)
+
+
+async def _forget_report(job: View, deps: Deps) -> None:
+    """Look after each write whether its file lives: of a write and a deletion, one sees what the other did."""
+    file = await _file(job, deps)
+    if file is not None and file["deleted"] and job["plan"] is not None:
+        await deps.track.erase(core.training(job, file), (core.REPORT,))
+
+
+async def _forget_answers(view: View, job: View, deps: Deps) -> None:
+    files = [await deps.documents.get("files", name) for name in asked_by(view, job)]
+    if any(file is not None and file["deleted"] for file in files):
+        await deps.track.erase(core.benchmark(job, await _file(job, deps), view))
 
 
 async def _job(id: str, documents: Documents) -> View:

@@ -1,4 +1,4 @@
-"""Blobs for work on files: what is written of a file that was deleted meanwhile goes again at once."""
+"""Blobs for work on files and on benchmarks of them: what is written after the file was deleted goes again at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.blobs import BlobRef
+from contracts.events.benchmarks import FILE_DELETED
 from contracts.ports import AbandonedError, BlobNotFoundError, Blobs, BlobStat, Documents
 
 
@@ -47,8 +48,11 @@ class ErasingBlobs:
 
     async def _deleted(self, key: str) -> bool:
         tenant, subject, _ = key.split("/", 2)
-        file = await self.documents.get("files", subject)
-        return file is not None and bool(file["deleted"]) and file["tenant"] == tenant
+        if (file := await self.documents.get("files", subject)) is not None:
+            return bool(file["deleted"]) and file["tenant"] == tenant
+        benchmark = await self.documents.get("benchmarks", subject)
+        failed = benchmark["failed"] if benchmark is not None and benchmark["tenant"] == tenant else None
+        return failed is not None and failed["code"] == FILE_DELETED
 
     async def get(self, key: str) -> bytes:
         """Return all bytes; raises BlobNotFoundError, or AbandonedError when the file was deleted."""

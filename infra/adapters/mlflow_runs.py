@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from contracts.ports import UnavailableError
 from contracts.tracking import Ending, Point, Run, Tracked, Tracker
@@ -73,6 +73,21 @@ class MlflowTrack:
 
         await self._do(put)
 
+    async def erase(self, run: Run, files: Sequence[str] = ()) -> None:
+        """Delete a run's artefacts of these paths, or all of them; metrics, parameters and tags stay."""
+
+        def delete(client: MlflowClient) -> None:
+            from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+            experiment = client.get_experiment_by_name(run.experiment)
+            for made in self._found(client, experiment.experiment_id, run) if experiment else ():
+                there = [each.path for each in client.list_artifacts(made.info.run_id)]
+                store = get_artifact_repository(made.info.artifact_uri, self._url)
+                for path in (each for each in there if not files or each in files):
+                    store.delete_artifacts(path)  # type: ignore[no-untyped-call]
+
+        await self._do(delete)
+
     async def register(self, run: str, base: str, model: str, key: str) -> None:
         """List a tuned model as a version of its base; `key` is its manifest's."""
         name = base.replace("/", "-").replace(":", "-")  # which MLflow does not take in names
@@ -94,8 +109,7 @@ class MlflowTrack:
     def _run(self, client: MlflowClient, run: Run) -> Tracked:
         experiment = client.get_experiment_by_name(run.experiment)
         id = experiment.experiment_id if experiment else self._experiment(client, run.experiment)
-        found = client.search_runs([id], f"tags.`{KEY}` = '{run.key}'", order_by=["attributes.start_time"])
-        if found:
+        if found := self._found(client, id, run):
             made = found[0]
         else:
             from mlflow.entities import Param
@@ -106,6 +120,11 @@ class MlflowTrack:
             for start in range(0, len(params), MOST_PARAMS):
                 client.log_batch(made.info.run_id, params=params[start : start + MOST_PARAMS])
         return Tracked(made.info.run_id, f"{self._url}/#/experiments/{id}/runs/{made.info.run_id}")
+
+    @staticmethod
+    def _found(client: MlflowClient, experiment: str, run: Run) -> Sequence[Any]:
+        """Return the runs of this key, the first first."""
+        return client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", order_by=["attributes.start_time"])
 
     @staticmethod
     def _experiment(client: MlflowClient, name: str) -> str:

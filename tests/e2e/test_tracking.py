@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
+import zipfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from openai import OpenAI
 
+from contracts.ports import BlobNotFoundError
+from infra.demo.data import MACHINES, TOPICS
 from infra.folding import ALL
 from infra.replay import records
 from infra.world import World
@@ -164,22 +171,80 @@ def test_a_run_for_wandb_is_written_offline_and_its_key_is_nowhere_else(tracked:
     (written,) = (stack.home / "wandb").rglob(f"run-{run}.wandb")
     assert b"train_loss" in written.read_bytes()
 
-    async def everything(here: World) -> list[str]:
-        found = [str(key) async for key in _keys_with(here, CANARY.encode())]
-        found += [f"kafka {r.topic} {r.offset}" async for r in records(str(here.settings.kafka_bootstrap), ALL)
-                  if CANARY.encode() in (r.value or b"") + repr(r.headers).encode()]  # fmt: skip
-        for name in await here.db.list_collection_names():
-            found += [f"mongo {name}" async for each in here.db[name].find() if CANARY in repr(each)]
-        return found
-
-    assert support.in_world(stack, everything) == []
-    files = [path for path in stack.home.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert [path for path in files if CANARY.encode() in path.read_bytes()] == [], "neither a log nor a store's file"
+    assert said_at(stack, CANARY) == [], "neither a log nor a store's file"
     lines = [" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])]
     assert not [line for line in lines if CANARY in line]
 
 
+SENTENCE = "Zyxoquint"
+"""A name that nothing else has, in a document."""
+
+
+def handbook() -> bytes:
+    """A ZIP of one Markdown file whose every section speaks of the canary."""
+    rng, out = Random(5), io.BytesIO()
+    parts = []
+    for number in range(8):
+        machine = f"{SENTENCE} {rng.choice(MACHINES)} {number}"
+        said = [rng.choice(each.statements).format(M=machine, V=each.value(rng)) for each in TOPICS.values()]
+        parts.append(f"# The {machine}\n\n{' '.join(said)}")
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("handbook.md", "\n\n".join(parts))
+    return out.getvalue()
+
+
+def test_what_a_deleted_document_said_is_nowhere(tracked: User, mlflow: MlflowClient) -> None:
+    """P7: through data set, job, benchmark, report and tracking; then the file is deleted."""
+    stack = tracked.stack
+    file = tracked.client.files.create(file=("handbook.zip", handbook()), purpose="fine-tune").id
+    job = tracked.client.fine_tuning.jobs.create(
+        model=support.BASE, training_file=file, hyperparameters={"n_epochs": 1}
+    ).id
+    made = tracked.wait(job, "succeeded")
+    found = support.until(lambda: ended(mlflow, job), f"the runs of {job}")
+    (benchmark,) = tracked.get(f"/fine_tuning/jobs/{job}/benchmarks").json()["data"]
+    assert SENTENCE in tracked.get(f"/benchmarks/{benchmark['id']}/items").text
+    places = said_at(stack, SENTENCE)
+    for part in (f"/{file}/", f"/{job}/", f"/{benchmark['id']}/", "/mlflow/"):
+        assert any(part in place for place in places), f"{part} never held what is to be erased: {places}"
+    tracked.client.files.delete(file)
+    support.until(lambda: not said_at(stack, SENTENCE), "the erasure of what the document said")
+    kept = files(mlflow, found["training"])
+    assert kept >= {"plan.json", "card.md", "step_metrics.csv"}
+    assert "dataset_report.json" not in kept
+    assert mlflow.get_run(found["benchmark"].info.run_id).data.metrics == found["benchmark"].data.metrics
+    assert support.in_world(stack, lambda here: here.blobs.list(f"local/{job}/tokens/")) == []
+    assert tracked.get(f"/benchmarks/{benchmark['id']}/report").json()["error"]["code"] == "content_not_found"
+    assert tracked.get(f"/benchmarks/{benchmark['id']}").json()["verdict"] == benchmark["verdict"]
+    ask: Any = [{"role": "user", "content": "What opens gate 7?"}]
+    assert tracked.client.chat.completions.create(model=str(made.fine_tuned_model), messages=ask, max_tokens=4).choices
+
+
+def said_at(stack: Stack, needle: str) -> list[str]:
+    """Every blob, record, document, file and log line that holds these words."""
+
+    async def stores(here: World) -> list[str]:
+        found = [key async for key in _keys_with(here, needle.encode())]
+        found += [f"kafka {r.topic} {r.offset}" async for r in records(str(here.settings.kafka_bootstrap), ALL)
+                  if needle.encode() in (r.value or b"") + repr(r.headers).encode()]  # fmt: skip
+        for name in await here.db.list_collection_names():
+            found += [f"mongo {name}" async for each in here.db[name].find() if needle in repr(each)]
+        return found
+
+    caches = [stack.settings.cache / name for name in ("models", "harness", "tokenizers")]
+    paths = [path for folder in (stack.home, *caches) for path in folder.rglob("*") if path.is_file()]
+    return support.in_world(stack, stores) + [str(path) for path in paths if _holds(path, needle.encode())]
+
+
+def _holds(path: Path, needle: bytes) -> bool:
+    try:
+        return needle in path.read_bytes()
+    except FileNotFoundError:  # it went meanwhile
+        return False
+
+
 async def _keys_with(here: World, needle: bytes) -> AsyncIterator[str]:
     for key in await here.blobs.list(""):
-        if needle in await here.blobs.get(key):
-            yield key
+        with suppress(BlobNotFoundError):  # it went meanwhile
+            if needle in await here.blobs.get(key):
+                yield f"/{key}"

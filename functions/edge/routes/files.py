@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from contracts.blobs import BlobRef
 from contracts.envelope import derived_id, make
+from contracts.erasure import of_jobs
 from contracts.events.files import FileDeleted
 from contracts.formats import HEAD
 from contracts.ports import BlobNotFoundError, UnavailableError
@@ -217,11 +218,7 @@ async def _delete(request: Request, view: Mapping[str, Any]) -> None:
 
 
 async def _check_unused(request: Request, id: str) -> None:
-    using = {
-        "tenant": tenant(request),
-        "ended": False,
-        "$or": [{"created.training_file": id}, {"created.validation_file": id}],
-    }
+    using = {"tenant": tenant(request), "ended": False, **of_jobs(id)}
     jobs = await deps(request).documents.find("jobs", using, limit=1)
     if jobs:
         raise ApiError(
