@@ -1,0 +1,100 @@
+"""P7: a deletion reaches the copies of a file's content: a job's tokens, benchmarks, what is written of them later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from contracts.controls import Control
+from contracts.events.benchmarks import BenchmarkRequested
+from contracts.events.files import FileDeleted, FileUploaded
+from contracts.events.jobs import JobCancelled, JobCreated
+from contracts.ports import AbandonedError, UnavailableError
+from functions.erase_content.handler import Deps, on_event
+from infra.adapters.erasure import ErasingBlobs
+from tests.functional.edge import BASE, World
+
+FILE, OTHER, JOB, BENCH = "file-1", "file-2", "ftjob-1", "bench-1"
+OF_JOB = ("tokens/train.safetensors", "probe.json", "ckpt/1/10/adapter_model.safetensors")
+
+
+class Place(World):
+    """A file, a job on it that made blobs, and benchmarks of it and of another file."""
+
+    async def fill(self, ended: bool = True) -> None:
+        for file in (FILE, OTHER):
+            blob = await self.blobs.put(f"acme/{file}/content", b"x")
+            await self.say(FileUploaded(blob=blob, filename="a.jsonl", purpose="fine-tune"), file, "acme")
+        await self.say(JobCreated(model=BASE, training_file=FILE), JOB, "acme")
+        if ended:
+            await self.say(JobCancelled(reason="requested"), JOB, "acme")
+        for bench, roles in ((BENCH, {"file": FILE}), ("bench-2", {"file": OTHER}), ("bench-3", {"forgetting": FILE})):
+            await self.say(BenchmarkRequested(models={}, base_name=BASE, **roles), bench, "acme")
+            await self.blobs.put(f"acme/{bench}/suite.jsonl", b"x")
+        for name in OF_JOB:
+            await self.blobs.put(f"acme/{JOB}/{name}", b"x")
+
+    @property
+    def erasing(self) -> Deps:
+        controls: Any = self.controls
+        return Deps(self.documents, self.blobs, controls, self.publish)
+
+    async def publish(self, control: Control) -> None:
+        for event in control.events[control.published :]:
+            await self.documents.apply(await self.emit(event))
+        await self.controls.published(control.subject, len(control.events))
+
+    async def kept(self) -> Sequence[str]:
+        return [key.removeprefix("acme/") for key in await self.blobs.list("acme/")]
+
+
+async def test_copies_of_a_deleted_file_go_and_weights_and_other_files_stay() -> None:
+    place = Place()
+    await place.fill()
+    deleted = await place.say(FileDeleted(), FILE, "acme")
+    for _ in range(2):  # the second time there is nothing left to do
+        await on_event(deleted, place.erasing)
+        assert await place.kept() == ["bench-2/suite.jsonl", f"{OTHER}/content", f"{JOB}/{OF_JOB[2]}"]
+    assert place.topics().count("benchmark.failed") == 2
+
+
+async def test_a_benchmark_at_work_ends_with_the_file_and_what_its_last_attempt_writes_goes_again() -> None:
+    place = Place()
+    await place.fill()
+    await on_event(await place.say(FileDeleted(), FILE, "acme"), place.erasing)
+    view = await place.documents.get("benchmarks", BENCH)
+    assert view is not None
+    assert view["failed"]["code"] == "file_deleted"
+    assert FILE in view["failed"]["message"]
+    with pytest.raises(AbandonedError):
+        await ErasingBlobs(place.blobs, place.documents).put(f"acme/{BENCH}/answers/base-00000.jsonl", b"x")
+    assert not await place.blobs.list(f"acme/{BENCH}/")
+
+
+async def test_a_job_that_ends_after_the_deletion_keeps_nothing_of_the_file() -> None:
+    place = Place()
+    await place.fill(ended=False)
+    await on_event(await place.say(FileDeleted(), FILE, "acme"), place.erasing)
+    assert f"{JOB}/probe.json" in await place.kept(), "it is at work and needs them"
+    await on_event(await place.say(JobCancelled(reason="requested"), JOB, "acme"), place.erasing)
+    assert [name for name in await place.kept() if name.startswith(JOB)] == [f"{JOB}/{OF_JOB[2]}"]
+
+
+async def test_the_end_of_a_job_whose_files_live_erases_nothing_and_an_unknown_one_is_waited_for() -> None:
+    place = Place()
+    await place.fill(ended=False)
+    before = await place.kept()
+    await on_event(await place.say(JobCancelled(reason="requested"), JOB, "acme"), place.erasing)
+    assert await place.kept() == before
+    with pytest.raises(UnavailableError):
+        await on_event(await place.say(JobCancelled(reason="requested"), "ftjob-9", "acme"), place.erasing)
+
+
+async def test_another_tenants_deletion_of_the_same_id_touches_nothing() -> None:
+    place = Place()
+    await place.fill()
+    before = await place.kept()
+    await on_event(await place.say(FileDeleted(), FILE, "umbrella"), place.erasing)
+    assert await place.kept() == before
