@@ -6,6 +6,27 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+MAX_DEPTH = 64
+"""Levels of objects and arrays in a chat's tools and arguments: what renders a row must render it everywhere."""
+
+
+def refusal(error: Exception) -> str:
+    """Return why a template refused a chat, in the words of its author; those of the template engine help nobody."""
+    if type(error).__name__ == "TemplateError":  # what a template's own raise_exception raises, not a subclass of it
+        return str(error)[:300].rstrip(".")
+    return "it cannot show such a chat; look at its roles, their order, and at tool calls"
+
+
+def too_deep(value: object) -> bool:
+    """Return whether objects and arrays are nested deeper than MAX_DEPTH."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [each for each in level if isinstance(each, dict | list)]
+        if not level:
+            return False
+        level = [item for each in level for item in (each.values() if isinstance(each, dict) else each)]
+    return True
+
 
 def plain(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return messages without weights and nulls, the arguments of calls as objects; ValueError if one is no JSON."""

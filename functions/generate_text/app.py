@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,13 +18,14 @@ from starlette.routing import Route
 from contracts.manifest import ManifestRef
 from contracts.ports import BlobNotFoundError, Blobs, UnavailableError
 from functions.generate_text import answers
-from functions.generate_text.core import RequestError, check_messages, read_chat, read_completion
+from functions.generate_text.core import RequestError, read_chat, read_completion, read_messages, read_tools
 from functions.generate_text.engine import Engine, EngineError, Limits, OverloadedError
 from functions.generate_text.models import ModelError, Models
 from functions.generate_text.prove import prove
 
 log = logging.getLogger(__name__)
 MAX_BODY = 8 * 2**20
+_HALF = re.compile(rb"\\u[dD]")
 
 
 def create_app(
@@ -67,8 +69,8 @@ def create_app(
         expected = body.get("expected_ids")
         if not isinstance(expected, list) or not all(type(i) is int for i in expected):
             raise RequestError("'expected_ids' must be an array of token ids.", param="expected_ids")
-        messages = check_messages(body.get("messages"))
-        return JSONResponse(await prove(engine, models, ref, messages, body.get("tools"), expected))
+        messages, tools = read_messages(body.get("messages")), read_tools(body.get("tools"))
+        return JSONResponse(await prove(engine, models, ref, messages, tools, expected))
 
     async def health(_request: Request) -> Response:
         state = engine.state()
@@ -96,9 +98,22 @@ async def _json(request: Request) -> Any:
         if len(body) > MAX_BODY:
             raise RequestError(f"The body is longer than {MAX_BODY} bytes.", status=413, code="request_too_large")
     try:
-        return json.loads(body)
+        value = json.loads(body, parse_constant=_refuse)
+        if _HALF.search(body):  # only an escape can say half of a surrogate pair
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        problem = "objects and arrays are nested too deeply"
+    except UnicodeEncodeError:
+        problem = "a string holds half of a surrogate pair"
     except ValueError as error:  # UnicodeDecodeError is one too
-        raise RequestError(f"We could not parse the JSON body of your request: {error}.") from error
+        problem = str(error)
+    else:
+        return value
+    raise RequestError(f"We could not parse the JSON body of your request: {problem}.", code="invalid_json")
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _manifest(request: Request) -> ManifestRef:

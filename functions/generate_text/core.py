@@ -1,16 +1,18 @@
 """What a request to generate may say: OpenAI's parameters, checked one by one, and the errors in OpenAI's words."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from contracts.wire.chat import plain
+from contracts.wire.chat import MAX_DEPTH, plain, too_deep
 
 MAX_STOPS = 4
 MAX_CHOICES = 128
 MAX_PROMPTS = 1024
+MAX_BIASED = 1024
+"""Tokens with a bias: every step adds them to every choice's logits."""
+_LONGEST_ID, _LONGEST_SHOWN = 10, 40
 _MISSING = object()
 _KINDS: dict[type, str] = {
     bool: "a boolean",
@@ -83,9 +85,7 @@ def read_chat(body: object) -> ChatRequest:
     _check_response_format(data.get("response_format"))
     if data.get("modalities") not in (None, ["text"]):
         raise RequestError("Only the modality 'text' is served.", param="modalities", code="unsupported")
-    tools = data.get("tools")
-    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
-        raise _type_error("tools", "an array of objects", tools)
+    tools = read_tools(data.get("tools"))
     if data.get("tool_choice") not in (None, "none", "auto"):
         raise RequestError(
             "A call cannot be forced: only the choices 'auto' and 'none' are served.",
@@ -94,7 +94,7 @@ def read_chat(body: object) -> ChatRequest:
         )
     if data.get("tool_choice") == "none":
         tools = None
-    return ChatRequest(options, plain(check_messages(data.get("messages", _MISSING))), tools or None)
+    return ChatRequest(options, read_messages(data.get("messages", _MISSING)), tools)
 
 
 def read_completion(body: object) -> CompletionRequest:
@@ -110,8 +110,17 @@ def read_completion(body: object) -> CompletionRequest:
     return CompletionRequest(options, _prompts(data.get("prompt", _MISSING)), _boolean(data, "echo"))
 
 
-def check_messages(messages: object) -> list[dict[str, Any]]:
-    """Check a chat's messages and join text parts, leaving everything else to the model's template."""
+def read_tools(tools: object) -> list[dict[str, Any]] | None:
+    """Check a chat's tools, whose keys stay in the order in which they came; None for an empty list."""
+    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
+        raise _type_error("tools", "an array of objects", tools)
+    if too_deep(tools):
+        raise _depth_error("tools")
+    return tools or None
+
+
+def read_messages(messages: object) -> list[dict[str, Any]]:
+    """Check a chat's messages and return them as templates know them, leaving everything else to the template."""
     if messages is _MISSING or messages is None:
         raise RequestError(
             "Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter"
@@ -124,7 +133,7 @@ def check_messages(messages: object) -> list[dict[str, Any]]:
             param="messages",
             code="empty_array",
         )
-    return [_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    return plain([_message(message, f"messages[{index}]") for index, message in enumerate(messages)])
 
 
 def _message(message: object, where: str) -> dict[str, Any]:
@@ -135,7 +144,9 @@ def _message(message: object, where: str) -> dict[str, Any]:
     if role not in roles:
         expected = ", ".join(f"'{r}'" for r in roles)
         raise RequestError(
-            f"Invalid value: {role!r}. Supported values are: {expected}.", param=f"{where}.role", code="invalid_value"
+            f"Invalid value: {_shown(role)}. Supported values are: {expected}.",
+            param=f"{where}.role",
+            code="invalid_value",
         )
     content = message.get("content")
     if isinstance(content, list):
@@ -162,15 +173,19 @@ def _message(message: object, where: str) -> dict[str, Any]:
 def _check_calls(calls: object, where: str) -> None:
     if calls is not None and not isinstance(calls, list):
         raise _type_error(where, "an array of calls", calls)
+    if too_deep(calls):
+        raise _depth_error(where)
     for index, call in enumerate(calls or []):
         try:
             arguments = json.loads(call["function"]["arguments"])
-        except (TypeError, KeyError, ValueError):
+        except (TypeError, KeyError, ValueError, RecursionError):
             arguments = None
-        if not isinstance(arguments, dict):
+        if not isinstance(arguments, dict) or too_deep(arguments):
             param = f"{where}[{index}].function.arguments"
             raise RequestError(
-                f"Invalid '{param}': expected a JSON object in a string.", param=param, code="invalid_value"
+                f"Invalid '{param}': expected a JSON object in a string, nested at most {MAX_DEPTH} deep.",
+                param=param,
+                code="invalid_value",
             )
 
 
@@ -212,7 +227,7 @@ def check_token_ids(ids: Sequence[int], vocabulary: int, param: str) -> None:
     for token in ids:
         if not 0 <= token < vocabulary:
             raise RequestError(
-                f"Invalid '{param}': token {token} is not in the model's vocabulary of {vocabulary} tokens.",
+                f"Invalid '{param}': token {_shown(token)} is not in the model's vocabulary of {vocabulary} tokens.",
                 param=param,
                 code="invalid_value",
             )
@@ -241,7 +256,7 @@ def _options(data: dict[str, Any], logprobs: int | None, least_tokens: int) -> O
     return Options(
         model=data["model"],
         n=_integer(data, "n", 1, 1, MAX_CHOICES) or 1,
-        max_tokens=_integer(data, name, None, least_tokens, None),
+        max_tokens=_integer(data, name, None, least_tokens, 2**53),
         temperature=_decimal(data, "temperature", 1.0, 0.0, 2.0),
         top_p=_decimal(data, "top_p", 1.0, 0.0, 1.0),
         seed=_integer(data, "seed", None, -(2**63), 2**63 - 1),
@@ -305,11 +320,17 @@ def _bias(bias: object) -> dict[int, float]:
         return {}
     if not isinstance(bias, dict):
         raise _type_error("logit_bias", "an object", bias)
+    if len(bias) > MAX_BIASED:
+        raise RequestError(
+            f"Invalid 'logit_bias': it names {len(bias)} tokens, but at most {MAX_BIASED} can be biased.",
+            param="logit_bias",
+            code="invalid_value",
+        )
     read: dict[int, float] = {}
     for key, value in bias.items():
-        if not (isinstance(key, str) and key.isascii() and key.isdigit()):
+        if not (key.isascii() and key.isdigit() and len(key) < _LONGEST_ID):
             raise RequestError(
-                f"Invalid key in 'logit_bias': {key!r}. You should only be submitting token ids as keys.",
+                f"Invalid key in 'logit_bias': {_shown(key)}. You should only be submitting token ids as keys.",
                 param="logit_bias",
                 code="invalid_value",
             )
@@ -349,7 +370,7 @@ def _boolean(data: Mapping[str, Any], name: str) -> bool:
     raise _type_error(name, "a boolean", value)
 
 
-def _integer(data: dict[str, Any], name: str, default: int | None, low: int, high: int | None) -> int | None:
+def _integer(data: dict[str, Any], name: str, default: int | None, low: int, high: int) -> int | None:
     value = data.get(name)
     if value is None:
         return default
@@ -365,22 +386,22 @@ def _decimal(data: dict[str, Any], name: str, default: float, low: float, high: 
 
 
 def _number(name: str, value: object, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # not a number is not itself
         raise _type_error(name, "a decimal", value)
     _check_range(name, "decimal", value, low, high)
     return float(value)
 
 
-def _check_range(name: str, kind: str, value: float, low: float, high: float | None) -> None:
+def _check_range(name: str, kind: str, value: float, low: float, high: float) -> None:
     if value < low:
         bound, sign, code = low, ">=", "below_min_value"
-    elif high is not None and value > high:
+    elif value > high:
         bound, sign, code = high, "<=", "above_max_value"
     else:
         return
     raise RequestError(
         f"Invalid '{name}': {kind} {code.replace('_', ' ').replace('min', 'minimum').replace('max', 'maximum')}. "
-        f"Expected a value {sign} {bound:g}, but got {value} instead.",
+        f"Expected a value {sign} {bound:g}, but got {_shown(value)} instead.",
         param=name,
         code=f"{kind}_{code}",
     )
@@ -391,6 +412,20 @@ def _type_error(name: str, expected: str, value: object) -> RequestError:
     return RequestError(
         f"Invalid type for '{name}': expected {expected}, but got {got} instead.", param=name, code="invalid_type"
     )
+
+
+def _depth_error(name: str) -> RequestError:
+    return RequestError(
+        f"Invalid '{name}': objects and arrays are nested deeper than {MAX_DEPTH}.", param=name, code="invalid_value"
+    )
+
+
+def _shown(value: object) -> str:
+    """A short text for an error message, whatever came."""
+    if isinstance(value, dict | list):
+        return _KINDS[type(value)]
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
 
 
 def _encodable(text: str) -> bool:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import jinja2
 import torch
 import transformers
 from pydantic import ValidationError
@@ -21,6 +20,7 @@ from transformers import AutoTokenizer
 from contracts.blobs import BlobRef
 from contracts.manifest import Manifest, ManifestFile, ManifestRef
 from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs
+from contracts.wire.chat import refusal
 from functions.generate_text.core import RequestError
 from functions.generate_text.engine import AdapterError, Engine, EngineError
 from functions.generate_text.shapes import Piece
@@ -90,9 +90,13 @@ class Model:
                     param="tools",
                     code="unsupported",
                 )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+        except RequestError:
+            raise
+        except Exception as error:  # whatever a template raises is its refusal
             raise RequestError(
-                f"The model's chat template refuses these messages: {error}", param="messages", code="invalid_value"
+                f"The model's chat template refuses these messages: {refusal(error)}.",
+                param="messages",
+                code="invalid_value",
             ) from error
         return self.encode(text, special=False)
 

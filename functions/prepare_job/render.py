@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from contracts.wire.chat import plain
+from contracts.wire.chat import plain, refusal
 from functions.prepare_job.labels import Span, UnlabelledError, turn_span
 
 Messages = list[dict[str, Any]]
@@ -22,6 +21,7 @@ class Rendered:
     """A row as text."""
 
     messages: Messages
+    """As the row has them and a request would send them."""
     tools: list[Any] | None
     text: str
     spans: tuple[Span, ...]
@@ -43,14 +43,13 @@ class Template:
     def text(self, messages: Sequence[dict[str, Any]], tools: list[Any] | None, prompt: bool = False) -> str:
         """Return the rendered chat, with the generation prompt if `prompt`; raises UnlabelledError when it refuses."""
         try:
-            text: str = self._tokenizer.apply_chat_template(
+            rendered: str = self._tokenizer.apply_chat_template(
                 list(messages), tools=tools, tokenize=False, add_generation_prompt=prompt
             )
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise UnlabelledError(
-                "template_failed", f"the model's chat template refuses it: {str(error)[:300]}"
-            ) from error
-        return text
+        except Exception as error:  # whatever a template raises is its refusal
+            text = f"the model's chat template refuses it: {refusal(error)}."
+            raise UnlabelledError("template_failed", text) from error
+        return rendered
 
     def marks(self, messages: Messages, tools: list[Any] | None) -> list[Span]:
         """Return what the template marks as generated, one span a turn; none where it carries no such marks."""
@@ -85,7 +84,7 @@ class Template:
             mark = marks[turn] if len(marks) == len(turns) else None
             spans.append(turn_span(text, prompt, upto, messages[index].get("content", ""), mark))
             trained.append(index)
-        return Rendered(messages, tools, text, tuple(spans), trained[0])
+        return Rendered(row["messages"], tools, text, tuple(spans), trained[0])
 
     def _check(self, messages: Messages, tools: list[Any] | None, text: str) -> None:
         """Refuse what the template would leave out, and text that would become a control token."""

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from contracts.canonical import compact, sha256
+from contracts.canonical import sha256
+from contracts.wire.chat import plain
 from functions.prepare_job.core import MIN_ROWS, Fail, too_few
 from functions.prepare_job.labels import UnlabelledError, cut_front, label_mask
 from functions.prepare_job.plan import histogram
@@ -196,7 +197,7 @@ class Tokeniser:
 
     def _probe(self, rendered: Any, ids: list[int]) -> dict[str, Any]:
         messages = rendered.messages[: rendered.first_trained]
-        text = self.template.text(messages, rendered.tools, prompt=True)
+        text = self.template.text(plain(messages), rendered.tools, prompt=True)
         prompt_ids = self._encode([text])[0][0]
         if ids[: len(prompt_ids)] != prompt_ids:
             raise UnlabelledError(
@@ -243,7 +244,8 @@ def prepare(spec: dict[str, Any]) -> dict[str, Any]:
             text = f"No row of the validation file is within the context of {spec['context']} tokens."
             raise FailedError(Fail("invalid_validation_file", text, "validation_file"))
         valid.save(folder / "valid.safetensors")
-    (folder / "probe.json").write_bytes(compact(train.probe))
+    # not sorted: a template shows the keys of tools and arguments in the row's own order
+    (folder / "probe.json").write_text(json.dumps(train.probe, ensure_ascii=False), encoding="utf-8")
 
     from functions.prepare_job.measure import measure, shape_of
 

@@ -12,6 +12,7 @@ from contracts.blobs import BlobRef
 from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileRejected, FileUploaded
 from contracts.formats import begins_word
+from contracts.wire.chat import MAX_DEPTH, too_deep
 from functions.validate_file.row import Checked, Fault, Shape, kind_of, short, shown, strict_loads
 
 MAX_FUNCTIONS = 128
@@ -240,6 +241,9 @@ def _assistant(index: int, message: Mapping[str, Any], made: dict[str, Any], cal
     if not isinstance(tool_calls, list) or not tool_calls:
         wrong("invalid_tool_call", "'tool_calls' must be a list with at least one call.", ".tool_calls")
         return
+    if too_deep(tool_calls):
+        wrong("invalid_tool_call", f"'tool_calls' must be nested at most {MAX_DEPTH} deep.", ".tool_calls")
+        return
     for number, call in enumerate(tool_calls):
         problem = _call_problem(call)
         if problem:
@@ -258,6 +262,8 @@ def _call_problem(call: object) -> str | None:
                 parsed = strict_loads(arguments)
             except (ValueError, RecursionError):
                 parsed = None
+            if too_deep(parsed):
+                return f"'arguments' must be nested at most {MAX_DEPTH} deep."
             return None if isinstance(parsed, dict) else "'arguments' must be a string that holds a JSON object."
         case _:
             return 'a call must be {"id", "type": "function", "function": {"name", "arguments": "JSON in a string"}}.'
@@ -283,6 +289,9 @@ def _tools(row: Checked, value: Mapping[str, Any]) -> None:
         return
     if not isinstance(given, list) or len(given) > MAX_FUNCTIONS:
         row.wrong("invalid_tools", f"'{name}' must be a list of at most {MAX_FUNCTIONS}.", name)
+        return
+    if too_deep(given):
+        row.wrong("invalid_tools", f"'{name}' must be nested at most {MAX_DEPTH} deep.", name)
         return
     made = given if name == "tools" else [{"type": "function", "function": function} for function in given]
     for number, tool in enumerate(made):

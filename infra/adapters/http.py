@@ -14,6 +14,8 @@ from contracts.ports import Proof, ProofFailedError, UnavailableError
 MANIFEST_HEADER = "x-temper-manifest"
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 _TIMEOUT = httpx.Timeout(connect=2.0, write=10.0, pool=10.0, read=300.0)  # a first token may wait for a model to load
+_LATER = frozenset({408, 425, 429})
+"""The only refusals that another try may not meet."""
 _LIMITS = httpx.Limits(max_connections=512, max_keepalive_connections=64)
 
 
@@ -89,7 +91,7 @@ class HttpProve:
         tools: Sequence[Mapping[str, Any]] | None,
         expected_ids: Sequence[int],
     ) -> Proof:
-        """Return the proof; raises ProofFailedError (422) or UnavailableError (no answer, 5xx)."""
+        """Return the proof; raises ProofFailedError (4xx: a verdict) or UnavailableError (no answer, 5xx)."""
         question = {
             "manifest": {"key": manifest.key, "sha256": manifest.sha256},
             "messages": [dict(message) for message in messages],
@@ -98,15 +100,21 @@ class HttpProve:
         }
         with _translated():
             answer = await self._client.post("/v1/prove", json=question)
-        if answer.status_code == 422:
-            error = answer.json()["error"]
-            raise ProofFailedError(error["code"], error["message"])
-        if answer.status_code >= 500:
-            raise UnavailableError("serving", f"serving answers {answer.status_code}")
+        if 400 <= answer.status_code < 500 and answer.status_code not in _LATER:
+            raise _refused(answer)
         if answer.status_code != 200:
-            raise ValueError(f"serving refused the question with {answer.status_code}: {answer.text[:200]}")
+            raise UnavailableError("serving", f"serving answers {answer.status_code}")
         said = answer.json()
         return Proof(prompt_ids=tuple(said["prompt_ids"]), answer=said["answer"])
+
+
+def _refused(answer: httpx.Response) -> ProofFailedError:
+    """Return the verdict in an answer, whoever it is from: asking again would say the same."""
+    try:
+        error = answer.json()["error"]
+        return ProofFailedError(str(error["code"] or "proof_refused"), str(error["message"])[:1000])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ProofFailedError("proof_refused", f"it answers {answer.status_code} to the proof's question")
 
 
 @contextmanager

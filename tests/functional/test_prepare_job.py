@@ -1,5 +1,6 @@
 """A job is prepared as in operation: joins that wait, a child that makes tokens, a plan that a retry repeats."""
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
@@ -19,9 +21,12 @@ from contracts.events.files import FileDeleted, FileRejected, FileUploaded, File
 from contracts.events.jobs import Hyperparameters, JobCreated, JobDelayed, JobFailed, JobQueued
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
+from functions.generate_text.app import create_app
 from functions.prepare_job import work as preparation
 from functions.prepare_job.handler import Deps, on_prep, reconsider
+from functions.validate_file.core import check
 from infra.adapters.child import ProcessChild
+from infra.adapters.http import MANIFEST_HEADER, HttpProve, Serving
 from infra.adapters.memory import MemoryBlobs
 from infra.models import register
 from tests.unit.prepare_job import tiny
@@ -206,9 +211,18 @@ ROWS = [
 ]
 
 
-async def inputs_of(blobs: MemoryBlobs, folder: Path, rows: Sequence[Mapping[str, Any]] = ROWS, **job: Any) -> Any:
+async def inputs_of(
+    blobs: MemoryBlobs,
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]] = ROWS,
+    *,
+    template: str = tiny.PLAIN,
+    pad_token: str = tiny.PAD,
+    **job: Any,
+) -> Any:
     """Store a tiny base and rows; return the inputs of a job on them."""
-    registered, _ = await register(blobs, "tiny", tiny.save_model(folder / "base"))
+    base_folder = tiny.save_model(folder / "base", template, pad_token=pad_token)
+    registered, _ = await register(blobs, "tiny", base_folder)
     blob = await blobs.put(REF.key, "".join(json.dumps(row) + "\n" for row in rows).encode())
     file = {"id": FILE, "blob": blob.model_dump(mode="json"), "rows": len(rows), "has_tools": False}
     created = JobCreated(model="tiny", training_file=FILE, **job).model_dump(mode="json")
@@ -260,6 +274,56 @@ async def test_a_job_is_planned_and_a_retry_says_the_same_bytes(tmp_path: Path) 
     assert await prepare(inputs, blobs, tmp_path, fence=2, recorded=recorded) == first
     assert list((tmp_path / "scratch").iterdir()) == []
     assert [path.name for path in (tmp_path / "cache" / "models").iterdir()] == [plan.base.sha256]
+
+
+CALL = {
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "weigh", "arguments": '{"what": "kettle", "b": {"z": 1, "a": 2}}'},
+}
+TOOL = {
+    "type": "function",
+    "function": {"name": "weigh", "parameters": {"type": "object", "properties": {"what": {}, "b": {}}}},
+}
+
+
+def with_a_call(number: int) -> dict[str, Any]:
+    """Return a row whose first trained turn follows a call and its answer; no key stands where sorting would put it."""
+    messages = [
+        {"role": "user", "content": f"How heavy is kettle {number}?"},
+        {"role": "assistant", "weight": 0, "tool_calls": [CALL]},
+        {"role": "tool", "tool_call_id": "c1", "content": "1 kg"},
+        {"role": "assistant", "content": "It weighs 1 kg."},
+    ]
+    row = check({"messages": messages, "tools": [TOOL]}, number, number)
+    assert row.errors == []
+    return json.loads(row.encoded)  # type: ignore[no-any-return]
+
+
+@pytest.mark.slow
+async def test_a_row_with_tools_and_a_call_before_its_first_trained_turn_is_proved(tmp_path: Path) -> None:
+    blobs, rows = MemoryBlobs(), [with_a_call(number) for number in range(1, 13)]
+    inputs = await inputs_of(blobs, tmp_path, rows, template=tiny.TOOLS, pad_token=tiny.END)
+    queued = await prepare(inputs, blobs, tmp_path)
+    assert isinstance(queued.data, JobQueued), queued.data
+    plan = queued.data.plan
+    probe = json.loads(await blobs.get(plan.probe.key))
+    (tmp_path / "tokens").write_bytes(await blobs.get(plan.train.key))
+    assert probe["prompt_ids"] == load_file(tmp_path / "tokens")["input_ids"][: len(probe["prompt_ids"])].tolist()
+    app = create_app(blobs, tmp_path / "serving", "cpu", threads=1)
+    serving = Serving("http://serving")
+    await serving.close()
+    serving.client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://serving")
+    try:
+        proof = await HttpProve(serving)(plan.base, probe["messages"], probe["tools"], probe["prompt_ids"])
+        assert list(proof.prompt_ids) == probe["prompt_ids"]
+        asked = {"model": "m", "messages": rows[0]["messages"][:3], "tools": rows[0]["tools"], "max_tokens": 1}
+        header = {MANIFEST_HEADER: f"{plan.base.key}#{plan.base.sha256}"}
+        answer = await serving.client.post("/v1/chat/completions", json=asked, headers=header)
+        assert answer.json()["usage"]["prompt_tokens"] == len(probe["prompt_ids"])
+    finally:
+        await serving.close()
+        await asyncio.to_thread(app.state.engine.close)
 
 
 async def test_too_few_rows_within_the_context_end_the_job(tmp_path: Path) -> None:

@@ -152,8 +152,19 @@ async def test_a_failed_proof_says_what_is_wrong(server: Server, serving: Servin
     assert told.value.code == "not_finite"
 
 
-@pytest.mark.parametrize(("status", "expected"), [(500, UnavailableError), (503, UnavailableError), (400, ValueError)])
-async def test_no_verdict_is_no_proof(server: Server, serving: Serving, status: int, expected: type[Exception]) -> None:
+@pytest.mark.parametrize("status", [400, 404, 409, 413])
+@pytest.mark.parametrize("body", [{"error": {"message": "No.", "code": None}}, {"error": {}}, {}, [], None])
+async def test_any_refusal_is_a_verdict(server: Server, serving: Serving, status: int, body: Any) -> None:
+    server.answer = JSONResponse(body, status)
+    with pytest.raises(
+        ProofFailedError, match="No" if body and "error" in body and body["error"] else str(status)
+    ) as told:
+        await HttpProve(serving)(MODEL, [], None, [])
+    assert told.value.code == "proof_refused"
+
+
+@pytest.mark.parametrize("status", [500, 503, 408, 429, 302])
+async def test_no_verdict_is_no_proof(server: Server, serving: Serving, status: int) -> None:
     server.answer = JSONResponse({"error": {}}, status)
-    with pytest.raises(expected, match=str(status)):
+    with pytest.raises(UnavailableError, match=str(status)):
         await HttpProve(serving)(MODEL, [], None, [])

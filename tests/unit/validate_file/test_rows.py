@@ -33,6 +33,22 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments":
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
 
 
+def deep(levels: int) -> Any:
+    """Arrays in arrays."""
+    return json.loads("[" * levels + "]" * levels)
+
+
+def called(arguments: str) -> dict[str, Any]:
+    return {**CALL, "function": {"name": "add", "arguments": arguments}}
+
+
+def test_tools_and_arguments_may_be_nested_as_deeply_as_requests() -> None:
+    whole = chat(
+        user(), answer(None, tool_calls=[called(json.dumps({"x": deep(63)}))]), tools=[{**TOOL, "x": deep(62)}]
+    )
+    assert verdict(whole)[0]["ok"] is True
+
+
 def test_chats_become_canonical_rows_with_their_lines() -> None:
     data = chat(user(), answer(weight=0), user("again"), answer("b")) + "\n\n" + chat(user("é"), answer()) + "\n"
     found, written = verdict(data)
@@ -122,6 +138,17 @@ BAD_ROWS = [
     ),
     (chat(user(), answer(), tools=[{"name": "add"}]), "invalid_tools", "tools[0]"),
     (chat(user(), answer(), functions=[TOOL["function"]] * 129), "invalid_tools", "functions"),
+    (chat(user(), answer(), tools=[{**TOOL, "x": deep(64)}]), "invalid_tools", "tools"),
+    (
+        chat(user(), answer(None, tool_calls=[{**CALL, "x": deep(64)}], weight=0), answer()),
+        "invalid_tool_call",
+        "messages[1].tool_calls",
+    ),
+    (
+        chat(user(), answer(None, tool_calls=[called(json.dumps({"x": deep(64)}))], weight=0), answer()),
+        "invalid_tool_call",
+        "messages[1].tool_calls[0]",
+    ),
     (chat(user(), answer(), tools=[TOOL], functions=[TOOL["function"]]), "invalid_tools", "functions"),
     (chat(user(), answer(), parallel_tool_calls="no"), "invalid_type", "parallel_tool_calls"),
     (chat(user("\ud800"), answer()), "lone_surrogate", "messages[0].content"),
