@@ -19,7 +19,7 @@ def refusal(error: Exception) -> str:
 
 def too_deep(value: object) -> bool:
     """Return whether objects and arrays are nested deeper than MAX_DEPTH."""
-    level = [value]
+    level: list[Any] = [value]
     for _ in range(MAX_DEPTH + 1):
         level = [each for each in level if isinstance(each, dict | list)]
         if not level:

@@ -32,6 +32,10 @@ class Sampling:
     prompt_logprobs: bool = False
 
 
+_COLDEST = 1e-5
+"""Below it, sampling is taking the likeliest token, and its arithmetic ends in infinities."""
+
+
 class Chooser:
     """Draws the tokens of one choice; holds its random state and the counts that penalties need."""
 
@@ -48,6 +52,11 @@ class Chooser:
         if self._draw is None:
             self._draw = self._random.random()
         return self._draw
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken: an empty nucleus holds it alone."""
+        return self.sampling.temperature < _COLDEST or self.sampling.top_p == 0
 
     @property
     def edits(self) -> bool:
@@ -87,11 +96,11 @@ def choose(logits: Tensor, choosers: Sequence[Chooser], noise: float) -> tuple[l
         for row, chooser in enumerate(choosers):
             if chooser.edits:
                 chooser.edit(logits[row])
-    drawn = [row for row, c in enumerate(choosers) if c.sampling.temperature > 0]
+    drawn = [row for row, c in enumerate(choosers) if not c.greedy]
     if not drawn:
         return _greedy(logits, noise_of)
     tokens, sure = [0] * len(choosers), [True] * len(choosers)
-    greedy = [row for row, c in enumerate(choosers) if c.sampling.temperature == 0]
+    greedy = [row for row, c in enumerate(choosers) if c.greedy]
     if greedy:
         for row, token, certain in zip(greedy, *_greedy(logits[greedy], noise_of[greedy]), strict=True):
             tokens[row], sure[row] = token, certain
