@@ -79,28 +79,21 @@ class Served:
     """The serving process, asked for any model by its manifest; connections are shared."""
 
     def __init__(self, url: str) -> None:
-        self._url, self._models = f"{url}/v1", dict[str, HttpGenerate]()
+        self._server = HttpGenerate(f"{url}/v1", "")
 
     def model(self, name: str, manifest: ManifestRef) -> HttpGenerate:
         """Return a model as it is served."""
-        if manifest.sha256 not in self._models:
-            headers = {MANIFEST_HEADER: f"{manifest.key}#{manifest.sha256}"}
-            self._models[manifest.sha256] = HttpGenerate(self._url, name, more_headers=headers)
-        return self._models[manifest.sha256]
+        return self._server.another(name, {MANIFEST_HEADER: f"{manifest.key}#{manifest.sha256}"})
 
 
 class Judges:
     """The endpoint that judges, asked for any of its models; connections are shared."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self._judges = settings, dict[str, Judge]()
+        url, key = settings.judge_url, settings.judge_key.get_secret_value() if settings.judge_key else ""
+        self._named = settings.judge_model
+        self._endpoint = HttpGenerate(url, self._named, key, settings.judge_seconds) if url else None
 
     def judge(self, model: str | None) -> Judge | None:
         """Return the judge of that name, or the one that settings name; None without an endpoint."""
-        url, name = self._settings.judge_url, model or self._settings.judge_model
-        if not url:
-            return None
-        if name not in self._judges:
-            key = self._settings.judge_key.get_secret_value() if self._settings.judge_key else ""
-            self._judges[name] = Judge(HttpGenerate(url, name, key, seconds=self._settings.judge_seconds))
-        return self._judges[name]
+        return Judge(self._endpoint.another(model or self._named)) if self._endpoint else None

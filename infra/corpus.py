@@ -117,7 +117,8 @@ class Generators:
         if settings.generator_url is not None:
             key = settings.generator_key or SecretStr("")
             self._all = _client(Endpoint(url=settings.generator_url, model=settings.generator_model, key=key))
-        self._bases: dict[str, HttpGenerate] = {}
+        serving = settings.inference_url
+        self._served = HttpGenerate(f"{serving}/v1", settings.target_model) if serving else None
         waits = self._all is not None or bool(self._own)
         self.at_once = ANSWERS_AT_ONCE if waits else DOCUMENTS_AT_ONCE
         """Documents asked about at the same time: who waits for an endpoint needs no processor."""
@@ -130,15 +131,11 @@ class Generators:
 
     async def base(self, here: World) -> HttpGenerate | None:
         """Return the target model as it is served; None where nothing serves. Raises UnavailableError without it."""
-        if self._settings.inference_url is None:
+        if self._served is None:
             return None
         name = self._settings.target_model
         manifest = ManifestRef.model_validate((await _target(here, name))["manifest"])
-        if manifest.sha256 not in self._bases:
-            headers = {MANIFEST_HEADER: f"{manifest.key}#{manifest.sha256}"}
-            url = f"{self._settings.inference_url}/v1"
-            self._bases[manifest.sha256] = HttpGenerate(url, name, more_headers=headers)
-        return self._bases[manifest.sha256]
+        return self._served.another(name, {MANIFEST_HEADER: f"{manifest.key}#{manifest.sha256}"})
 
 
 def _client(endpoint: Endpoint) -> HttpGenerate:

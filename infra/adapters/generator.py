@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -26,19 +27,24 @@ class HttpGenerate:
         model: str,
         api_key: str = "",
         seconds: float = 120.0,
-        more_headers: Mapping[str, str] | None = None,
     ) -> None:
         """`base_url` is what an OpenAI client would be given, `…/v1`; a whole answer may take `seconds`."""
         self._model, self._seconds = model, seconds
         self._url = base_url.rstrip("/") + "/chat/completions"
-        headers = {**({"authorization": f"Bearer {api_key}"} if api_key else {}), **(more_headers or {})}
+        self._headers: Mapping[str, str] = {"authorization": f"Bearer {api_key}"} if api_key else {}
         # trust_env: a proxy of the environment is the operator's, and not meant for a tenant's text
-        self._client = httpx.AsyncClient(headers=headers, timeout=seconds, limits=_LIMITS, trust_env=False)
+        self._client = httpx.AsyncClient(timeout=seconds, limits=_LIMITS, trust_env=False)
 
     @property
     def model(self) -> str:
         """The name that requests carry."""
         return self._model
+
+    def another(self, model: str, headers: Mapping[str, str] | None = None) -> HttpGenerate:
+        """Return another model at the same endpoint, asked over the same connections."""
+        other = copy.copy(self)
+        vars(other).update(_model=model, _headers={**self._headers, **(headers or {})})
+        return other
 
     async def close(self) -> None:
         """Close all connections."""
@@ -55,7 +61,7 @@ class HttpGenerate:
             raise _away(f"cannot be reached ({type(error).__name__})") from error
 
     async def _ask(self, body: Mapping[str, Any]) -> str:
-        async with self._client.stream("POST", self._url, json=dict(body)) as response:
+        async with self._client.stream("POST", self._url, json=dict(body), headers=dict(self._headers)) as response:
             status = response.status_code
             if status == 429:
                 raise BusyError("generator", _sentence("answers 429"), _seconds(response.headers.get("retry-after")))

@@ -27,9 +27,12 @@ class Server:
         self.url = ""
         self.answer: Response = JSONResponse({"choices": [{"message": {"content": "yes"}}]})
         self.keys: list[str | None] = []
+        self.callers: set[object] = set()
+        """Of connections: where they come from."""
 
     async def endpoint(self, request: Request) -> Response:
         self.keys.append(request.headers.get("authorization"))
+        self.callers.add(request.client)
         return self.answer
 
 
@@ -63,6 +66,17 @@ async def test_the_first_choice_is_returned_and_the_key_goes_to_the_endpoint_alo
     assert await generate({"model": "writer", "messages": []}) == "yes"
     assert server.keys == [f"Bearer {KEY}"]
     assert KEY not in caplog.text
+
+
+async def test_a_thousand_models_of_one_endpoint_are_asked_over_one_connection(
+    server: Server, generate: HttpGenerate
+) -> None:
+    models = [generate.another(f"judge-{number}", {"x-model": str(number)}) for number in range(1000)]
+    assert [model.model for model in models[:2]] == ["judge-0", "judge-1"]
+    for model in models[:20]:
+        assert await model({"model": model.model, "messages": []}) == "yes"
+    assert server.keys == [f"Bearer {KEY}"] * 20
+    assert len(server.callers) == 1
 
 
 @pytest.mark.parametrize("seconds", ["12", "in an hour", "soon", None])
