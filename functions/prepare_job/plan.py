@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.blobs import BlobRef
-from contracts.canonical import sha256
 from contracts.events.jobs import Histogram, JobCreated, Plan, Tuning
 from contracts.events.models import ModelRegistered
+from contracts.wire.openai import derived_seed
 
 # OpenAI's published rule for n_epochs: https://developers.openai.com/cookbook/examples/chat_finetuning_data_prep
 TARGET_EPOCHS, MIN_EXAMPLES, MAX_EXAMPLES, MAX_EPOCHS = 3, 100, 25_000, 25
@@ -34,7 +34,7 @@ class Choice:
 
 
 def choose(created: JobCreated, rows: int, base: ModelRegistered) -> Choice:
-    """Return the hyperparameters for `rows` training rows; the user's own are taken as they are."""
+    """Return the hyperparameters for epochs of `rows` training rows; the user's own are taken as they are."""
     asked, reasons = created.hyperparameters, dict[str, str]()
     n_epochs, batch_size, multiplier = asked.n_epochs, asked.batch_size, asked.learning_rate_multiplier
     if n_epochs == "auto":
@@ -79,11 +79,6 @@ def _rate(base: ModelRegistered, tuning: Tuning) -> tuple[float, str]:
     if full:
         return rate * FULL_SHARE, f"{why}, a tenth of it because all weights are trained, times the multiplier"
     return rate, f"{why}, times the multiplier"
-
-
-def seed_of(job: str) -> int:
-    """Return the seed of a job that names none."""
-    return int(sha256(job.encode())[:8], 16) % 2**31
 
 
 def histogram(lengths: Sequence[int]) -> Histogram:
@@ -183,7 +178,7 @@ def make_plan(
         total_steps=total_steps,
         warmup_steps=min(MOST_WARMUP, int(total_steps * WARMUP_SHARE)),
         checkpoint_every=every,
-        seed=created.seed if created.seed is not None else seed_of(job),
+        seed=created.seed if created.seed is not None else derived_seed(job),
         tuning=created.tuning,
         reasons={**choice.reasons, **reasons},
         memory_bytes=memory(shape, min(choice.batch_size, train["rows"]), train["longest"], label_share),

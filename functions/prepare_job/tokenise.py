@@ -1,6 +1,6 @@
 """Tokenise a job's files and measure how long it will train: `python -m functions.prepare_job.tokenise spec.json`.
 
-The spec names `model_dir`, `base_name`, `context`, `template_sha256`, `overlong`, `batch_size`, `n_epochs`, `tuning`,
+The spec names `model_dir`, `base_name`, `context`, `template_sha256`, `overlong`, `created`, `base`, `tuning`,
 `seed`, `device`, `threads`, `folder` (where to write), and `train` and `valid` (canonical rows; valid may be null).
 Written are `train.safetensors`, `valid.safetensors`, `probe.json` and `found.json`: {"failed": {code, message, param}},
 or {train, valid, shape, measured}.
@@ -21,10 +21,12 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from contracts.canonical import sha256
+from contracts.events.jobs import JobCreated
+from contracts.events.models import ModelRegistered
 from contracts.wire.chat import plain
 from functions.prepare_job.core import MIN_ROWS, Fail, too_few
 from functions.prepare_job.labels import UnlabelledError, cut_front, label_mask
-from functions.prepare_job.plan import histogram
+from functions.prepare_job.plan import choose, histogram
 
 BATCH = 256
 CUTS = 8
@@ -250,7 +252,9 @@ def prepare(spec: dict[str, Any]) -> dict[str, Any]:
     from functions.prepare_job.measure import measure, shape_of
 
     shape = shape_of(spec)
-    measured = measure(spec, shape, train, valid)
+    created, base = JobCreated.model_validate(spec["created"]), ModelRegistered.model_validate(spec["base"])
+    choice = choose(created, train.groups_made, base)
+    measured = measure({**spec, "n_epochs": choice.n_epochs, "batch_size": choice.batch_size}, shape, train, valid)
     return {
         "train": train.counts(),
         "valid": valid.counts() if valid else None,

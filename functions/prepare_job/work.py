@@ -15,8 +15,9 @@ from contracts.events.jobs import JobCreated, JobQueued
 from contracts.events.models import ModelRegistered
 from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs, Child, Lease
+from contracts.wire.openai import derived_seed
 from functions.prepare_job.core import Fail, failed
-from functions.prepare_job.plan import Stored, choose, make_plan, seed_of
+from functions.prepare_job.plan import Stored, choose, make_plan
 
 TOKENISE = "functions.prepare_job.tokenise"
 SECONDS = 3600.0
@@ -54,17 +55,16 @@ async def _prepare(
     control = lease.claim.control
     inputs, job, tenant = control.inputs, control.subject, control.tenant
     created, base = JobCreated.model_validate(inputs["created"]), ModelRegistered.model_validate(inputs["base"])
-    choice = choose(created, inputs["training"]["rows"], base)
     spec: dict[str, Any] = {
         "model_dir": str(await fetch_base(blobs, base.manifest, created.model, cache, folder)),
         "base_name": created.model,
         "context": base.context,
         "template_sha256": base.template_sha256,
         "overlong": created.overlong,
-        "batch_size": choice.batch_size,
-        "n_epochs": choice.n_epochs,
+        "created": inputs["created"],
+        "base": inputs["base"],
         "tuning": created.tuning.model_dump(mode="json"),
-        "seed": created.seed if created.seed is not None else seed_of(job),
+        "seed": created.seed if created.seed is not None else derived_seed(job),
         "device": device,
         "threads": threads,
         "folder": str(folder),
@@ -86,6 +86,7 @@ async def _prepare(
         else None,
         probe=await blobs.store(f"{prefix}/probe.json", folder / "probe.json", "application/json"),
     )
+    choice = choose(created, found["train"]["rows_per_epoch"], base)
     plan = make_plan(job, created, base, choice, found, stored)
     return make(JobQueued(plan=plan), subject=job, tenant=tenant, id=derived_id(job, "job.queued"))
 

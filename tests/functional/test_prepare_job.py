@@ -21,6 +21,7 @@ from contracts.events.files import FileDeleted, FileRejected, FileUploaded, File
 from contracts.events.jobs import Hyperparameters, JobCreated, JobDelayed, JobFailed, JobQueued
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
+from contracts.wire.openai import derived_seed
 from functions.generate_text.app import create_app
 from functions.prepare_job import work as preparation
 from functions.prepare_job.handler import Deps, on_prep, reconsider
@@ -241,6 +242,19 @@ async def prepare(inputs: Any, blobs: MemoryBlobs, folder: Path, **lease: Any) -
     )
     assert len(events) == 1
     return events[0]
+
+
+@pytest.mark.slow
+async def test_auto_epochs_count_the_rows_that_an_epoch_takes_and_not_their_variants(tmp_path: Path) -> None:
+    blobs = MemoryBlobs()
+    rows = [{**ROWS[number % 12], "variant_of": str(number // 2)} for number in range(40)]
+    queued = await prepare(await inputs_of(blobs, tmp_path, rows), blobs, tmp_path)
+    assert isinstance(queued.data, JobQueued)
+    plan = queued.data.plan
+    assert (plan.rows, plan.rows_per_epoch) == (40, 20)
+    assert (plan.n_epochs, plan.total_steps) == (5, 25)  # 40 rows of 40 would be shown 3 times
+    assert plan.reasons["n_epochs"] == "20 rows are few: at least 100 are shown"
+    assert plan.seed == derived_seed(JOB)
 
 
 @pytest.mark.slow

@@ -56,8 +56,6 @@ async def created(request: Request) -> tuple[Reservation, dict[str, Any]]:
     if view is None:
         if key:
             await deps(request).secrets.put(tenant(request), wandb_secret(id), key)
-        if data.seed is None:
-            data = data.model_copy(update={"seed": openai.derived_seed(id)})
         event = make(data, subject=id, tenant=tenant(request), id=derived_id(id, "job.created"))
         await publish(request, event)
         view = await find_job(request, id)

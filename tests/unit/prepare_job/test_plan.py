@@ -10,7 +10,8 @@ from contracts.blobs import BlobRef
 from contracts.events.jobs import Hyperparameters, JobCreated, Plan, Tuning
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
-from functions.prepare_job.plan import Shape, Stored, checkpoint_steps, choose, histogram, make_plan, memory, seed_of
+from contracts.wire.openai import derived_seed
+from functions.prepare_job.plan import Shape, Stored, checkpoint_steps, choose, histogram, make_plan, memory
 
 BLOB = BlobRef(key="a/b/c", sha256="0" * 64, bytes=1)
 SHAPE = Shape(1_000_000, 50_000, 128, 4, 384, 1024, 4)
@@ -81,11 +82,6 @@ def test_memory_grows_with_what_is_trained_and_with_the_batch() -> None:
     assert 4_000_000 < small < larger < full + larger
 
 
-def test_a_seed_is_derived_from_the_job() -> None:
-    assert seed_of("ftjob-1") == seed_of("ftjob-1") != seed_of("ftjob-2")
-    assert 0 <= seed_of("ftjob-1") < 2**31
-
-
 def found() -> dict[str, Any]:
     counts = {"rows": 18, "rows_per_epoch": 10, "tokens": 900, "label_tokens": 90, "longest": 80}
     left = {"dropped": 2, "truncated": 1}
@@ -106,3 +102,9 @@ def test_the_plan_follows_from_what_was_counted_and_measured() -> None:
     assert plan.seconds == pytest.approx(12 * 0.2 + 5 * 0.103)
     assert (plan.rows, plan.rows_per_epoch, plan.dropped_rows, plan.truncated_rows) == (18, 10, 2, 1)
     assert plan == make_plan(*arguments)
+
+
+def test_a_job_that_names_no_seed_has_the_one_that_it_has_shown_since_it_was_created() -> None:
+    choice = choose(created(), 10, base())
+    for job in ("ftjob-1", "ftjob-2", "ftjob-3"):
+        assert make_plan(job, created(), base(), choice, found(), Stored(BLOB, None, BLOB)).seed == derived_seed(job)
