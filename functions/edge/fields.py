@@ -42,7 +42,18 @@ def parse_json(body: bytes) -> dict[str, Any]:
         raise _unparsable(str(error)) from error
     if not isinstance(value, dict):
         raise _unparsable("the body is not a JSON object")
+    if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _deep(value):  # most bodies have fewer in all
+        raise _unparsable(f"objects and arrays are nested deeper than {MAX_DEPTH}")
     return value
+
+
+def _deep(value: dict[str, Any]) -> bool:
+    """Return whether `value` is nested deeper than MAX_DEPTH; without recursion, whose limit is what it guards."""
+    level: list[Any] = [value]
+    for _ in range(MAX_DEPTH):
+        inner = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [one for each in inner for one in each if isinstance(one, dict | list)]
+    return bool(level)
 
 
 def _unparsable(reason: str) -> ApiError:
@@ -68,10 +79,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def check_strings(value: Any, path: str = "", depth: int = 0) -> None:
-    """Refuse lone surrogates, NUL characters, infinite numbers and deep nesting, naming where they are."""
-    if depth > MAX_DEPTH:
-        raise _unparsable(f"objects and arrays are nested deeper than {MAX_DEPTH}")
+def check_strings(value: Any, path: str = "") -> None:
+    """Refuse lone surrogates, NUL characters and infinite numbers, naming where they are."""
     if isinstance(value, str):
         if _UNSAFE.search(value):
             where = _shown(path) or "body"
@@ -87,11 +96,11 @@ def check_strings(value: Any, path: str = "", depth: int = 0) -> None:
             )
     elif isinstance(value, dict):
         for name, each in value.items():
-            check_strings(name, path, depth + 1)
-            check_strings(each, f"{path}.{name}" if path else name, depth + 1)
+            check_strings(name, path)
+            check_strings(each, f"{path}.{name}" if path else name)
     elif isinstance(value, list):
         for index, each in enumerate(value):
-            check_strings(each, f"{path}[{index}]", depth + 1)
+            check_strings(each, f"{path}[{index}]")
 
 
 def _shown(path: str) -> str:

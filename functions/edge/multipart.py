@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from python_multipart.exceptions import MultipartParseError
+from typing import Any
+
+from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from functions.edge.refusals import ApiError
@@ -34,25 +36,19 @@ class Form:
         self._value = bytearray()
         self._name: str | None = None
         self._field = bytearray()
-        self._parser = MultipartParser(
-            options[b"boundary"],
-            {
-                "on_part_begin": self._on_part_begin,
-                "on_header_field": self._on_header_field,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
-                "on_headers_finished": self._on_headers_finished,
-                "on_part_data": self._on_part_data,
-                "on_part_end": self._on_part_end,
-                "on_end": self._on_end,
-            },
-        )
+        headers = ("header_field", "header_value", "header_end", "headers_finished")
+        names = ("part_begin", *headers, "part_data", "part_end", "end")
+        callbacks: Any = {f"on_{name}": getattr(self, f"_on_{name}") for name in names}
+        try:
+            self._parser = MultipartParser(options[b"boundary"], callbacks)
+        except FormParserError as error:  # the boundary is too long
+            raise broken(str(error)) from error
 
     def feed(self, chunk: bytes) -> None:
         """Parse the next bytes of the body; raises ApiError for what is no form."""
         try:
             self._parser.write(chunk)
-        except MultipartParseError as error:
+        except FormParserError as error:
             raise broken(str(error)) from error
 
     def take(self) -> list[bytes]:

@@ -250,6 +250,20 @@ async def test_a_completion_that_makes_no_sense_is_refused_here(
     assert (found["param"], found["code"]) == (param, code)
 
 
+@pytest.mark.parametrize("depth", [65, 600, 960, 980, 5000])
+@pytest.mark.parametrize(("opening", "closing"), ["[]", ('{"a":', "}")])
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/fine_tuning/jobs"])
+async def test_what_is_nested_too_deep_is_refused_on_every_path(
+    world: World, api: httpx.AsyncClient, path: str, opening: str, closing: str, depth: int
+) -> None:
+    world.complete = Serving(b"{}")
+    for levels, refused in ((depth, True), (63, False)):
+        body = f'{{"model": "{BASE}", "messages": {opening * levels}1{closing * levels}}}'
+        response = await api.post(path, content=body)
+        assert ("nested deeper than 64" in response.text) is refused
+        assert response.status_code == 400 or not refused
+
+
 class Caller:
     """An ASGI client that sees each message when it is sent and can leave whenever it likes."""
 

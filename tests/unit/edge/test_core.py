@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from contracts.blobs import BlobRef
 from contracts.wire import openai
 from functions.edge import core
-from functions.edge.fields import MAX_DEPTH, check_strings, parse_object
+from functions.edge.fields import MAX_DEPTH, check_strings, parse_json, parse_object
 from functions.edge.refusals import ApiError
 from tests.functional.edge import matches
 from tests.unit.extract_text.documents import word
@@ -216,11 +216,11 @@ def test_any_bytes_are_an_object_or_a_refusal(body: bytes) -> None:
 
 
 def test_nesting_is_bounded() -> None:
-    deep: Any = "leaf"
-    for _ in range(MAX_DEPTH + 1):
-        deep = [deep]
-    with pytest.raises(ApiError, match="nested"):
-        check_strings(deep)
+    for levels in (MAX_DEPTH, 600, 980):  # the body itself is one more
+        with pytest.raises(ApiError, match="nested"):
+            parse_json(b'{"a":' + b"[" * levels + b"]" * levels + b"}")
+    parse_json(b'{"a":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}")
+    parse_json(b'{"a":[' + b"[],{}," * 1000 + b"[]]}")
 
 
 # --- shapes

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,12 @@ def test_any_cut_of_the_body_gives_the_same_form(cuts: list[int]) -> None:
 def test_a_body_that_ends_early_is_never_complete(end: int) -> None:
     form, _ = parsed([BODY[:end]])
     assert not form.complete
+
+
+@pytest.mark.parametrize("length", [257, 4000])
+def test_a_boundary_beyond_what_is_parsed_is_refused(length: int) -> None:
+    with pytest.raises(ApiError, match="oundary length"):
+        Form(f"multipart/form-data; boundary={'x' * length}")
 
 
 @given(st.binary(max_size=300))
