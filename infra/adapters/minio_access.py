@@ -48,7 +48,7 @@ class MinioAccess:
         """Make the account of an ingest key; raises NoAccessError, UnavailableError."""
         access = self._access(tenant, key_id)
         bucket = f"arn:aws:s3:::{self._bucket}"
-        actions = ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+        actions = ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
         statements = [
             {"Effect": "Allow", "Action": actions, "Resource": [f"{bucket}/{access.prefix}*"]},
             {"Effect": "Allow", "Action": ["s3:GetBucketLocation"], "Resource": [bucket]},  # clients ask before a PUT
