@@ -15,7 +15,7 @@ COMMANDS = {
     "down": ("infra.commands.down:down", "Stop the local stack of this home."),
     "status": ("infra.commands.status:status", "Show what runs, where, and whether it answers."),
     "doctor": ("infra.commands.doctor:doctor", "Check that this machine has what Temper needs."),
-    "env": ("infra.commands.env:env", "Print OPENAI_BASE_URL and OPENAI_API_KEY for a shell."),
+    "env": ("infra.commands.env:env", "Print the edge's address and the first API key for a shell."),
     "keys": ("infra.commands.keys:keys", "Make, list and revoke API keys."),
     "secrets": ("infra.commands.secrets:secrets", "Keep keys for other services, sealed."),
     "demo": ("infra.demo.run:demo", "Tune the demo base and compare it with what it was."),

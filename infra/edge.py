@@ -27,7 +27,7 @@ class NotWellError(Exception):
 
 async def run_edge(settings: Settings) -> None:
     """Serve the API until told to stop."""
-    listener = listen(settings.edge_port or 8000, "edge_port")
+    listener = listen(settings.bind, settings.edge_port or 8000, "edge_port")
     serving = Serving(needed(settings.inference_url, "inference_url"))
     async with world(settings) as here:
         probes = {

@@ -56,7 +56,7 @@ async def run_process(
 
     Raises PortTakenError before anything is begun.
     """
-    listener = listen(here.settings.health_port or 8002, "health_port")
+    listener = listen(here.settings.bind, here.settings.health_port or 8002, "health_port")
 
     async def healthz(request: Request) -> JSONResponse:
         wrong = trouble()

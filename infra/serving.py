@@ -11,5 +11,5 @@ from infra.world import blob_store
 
 async def run_serving(settings: Settings) -> None:
     """Serve base models and adapters until told to stop."""
-    listener = listen(settings.serving_port or 8001, "serving_port")
+    listener = listen(settings.bind, settings.serving_port or 8001, "serving_port")
     await server(create_app(blob_store(settings), settings.cache, settings.device)).serve([listener])

@@ -2,6 +2,7 @@
 
 import json
 import os
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -9,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    IPvAnyAddress,
     SecretStr,
     TypeAdapter,
     ValidationError,
@@ -90,6 +92,9 @@ class Settings(BaseSettings):
     unsigned_tenant: str | None = "local"
     """The one tenant whose outside events are accepted without a signature; the word `none`: nobody's."""
 
+    bind: IPvAnyAddress = IPv4Address("127.0.0.1")
+    """The address that edge, serving, worker and trainer listen on; `0.0.0.0` or `::`: on every one. Only the edge
+    asks for keys."""
     edge_port: int | None = None
     """Port of the edge; none: 8000, or a free one when that is taken."""
     serving_port: int | None = None

@@ -11,7 +11,7 @@ from infra.local.health import http_ok, kafka_ok, mongo_ok
 from infra.local.record import Running, running_stack
 from infra.settings import AskedSettings
 
-COLOURS = {"answers": "green", "silent": "red", "dead": "red", "elsewhere": "cyan"}
+COLOURS = {"answers": "green", "starting": "yellow", "silent": "red", "dead": "red", "elsewhere": "cyan"}
 PIPE_WIDTH = 120
 """Columns when the output is no terminal."""
 
@@ -47,18 +47,16 @@ async def ask_all(processes: dict[str, Running]) -> dict[str, str]:
 
 
 async def ask(name: str, process: Running) -> str:
-    """`answers`, `silent` (it runs and does not answer), `dead`, or `elsewhere` (not ours to ask)."""
+    """`answers`, `starting`, `silent` (it runs and does not answer), `dead`, or `elsewhere` (not ours to ask)."""
     if process.state == "elsewhere":
         return "elsewhere"
-    if not process.alive() or process.port is None:
+    if not process.alive():
         return "dead"
     match name:
         case "kafka":
             ok = await kafka_ok(process.address)
         case "mongo":
             ok = await mongo_ok(process.address)
-        case "minio":
-            ok = await http_ok(process.port, "/minio/health/ready")
         case _:
-            ok = await http_ok(process.port, "/healthz")
-    return "answers" if ok else "silent"
+            ok = await http_ok(name, process.address)
+    return "answers" if ok else "starting" if process.state == "starting" else "silent"

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+from urllib.parse import urlsplit
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 
-from infra.local.ports import LOOPBACK
-
 TIMEOUT = 3.0
+HEALTH = {"minio": "/minio/health/ready", "mlflow": "/health"}
+"""Part → the path at which it says that it is well; Temper's own processes do at `/healthz`."""
 
 
 async def port_open(host: str, port: int) -> bool:
@@ -22,12 +23,14 @@ async def port_open(host: str, port: int) -> bool:
     return True
 
 
-async def http_ok(port: int, path: str, host: str = LOOPBACK) -> bool:
-    """Whether GET of a path answers 200."""
+async def http_ok(name: str, address: str) -> bool:
+    """Whether a part of the stack answers 200 where it is asked for its health."""
+    url = urlsplit(address)
+    asked = f"GET {HEALTH.get(name, '/healthz')} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n\r\n"
     try:
         async with asyncio.timeout(TIMEOUT):
-            reader, writer = await asyncio.open_connection(host, port)
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+            reader, writer = await asyncio.open_connection(url.hostname, url.port)
+            writer.write(asked.encode())
             status = await reader.readline()
     except OSError:
         return False
@@ -36,17 +39,28 @@ async def http_ok(port: int, path: str, host: str = LOOPBACK) -> bool:
 
 
 async def kafka_ok(bootstrap: str) -> bool:
-    """Whether a broker answers and names at least one live broker (only then can topics be created)."""
+    """Whether any broker of the list answers and names a live one (only then can topics be created)."""
+    logger = logging.getLogger("aiokafka")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)  # the client logs each refusal
+    asked = [asyncio.ensure_future(_broker_ok(address.strip())) for address in bootstrap.split(",")]
+    try:
+        for answer in asyncio.as_completed(asked):
+            if await answer:
+                return True
+        return False
+    finally:
+        for each in asked:
+            each.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        logger.setLevel(level)
+
+
+async def _broker_ok(address: str) -> bool:
     from aiokafka.client import AIOKafkaClient  # loaded only where Kafka is asked
     from aiokafka.errors import KafkaError
 
-    first = bootstrap.split(",")[0]
-    host, _, port = first.rpartition(":")
-    if not await port_open(host, int(port)):
-        return False  # asked first because the client logs each refusal
-    logger = logging.getLogger("aiokafka")
-    level, client = logger.level, AIOKafkaClient(bootstrap_servers=bootstrap)
-    logger.setLevel(logging.CRITICAL)
+    client = AIOKafkaClient(bootstrap_servers=address)
     try:
         async with asyncio.timeout(TIMEOUT):
             await client.bootstrap()
@@ -55,7 +69,6 @@ async def kafka_ok(bootstrap: str) -> bool:
         return False
     finally:
         await client.close()
-        logger.setLevel(level)
 
 
 async def mongo_ok(url: str) -> bool:

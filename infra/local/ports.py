@@ -10,17 +10,23 @@ from pathlib import Path
 
 from infra.local.errors import UserError
 
-LOOPBACK = "127.0.0.1"
+LOOPBACK, LOOPBACK_V6 = "127.0.0.1", "::1"
 FREE_RANGE = (20_000, 32_000)  # below the system's range for outgoing connections, which would race with us
 TRIES = 200
 
 
-def is_free(port: int) -> bool:
-    """Whether this machine's loopback port can be bound now (a socket in TIME_WAIT does not count as taken)."""
-    with socket.socket() as probe:
+def http_address(bind: str, port: int) -> str:
+    """The URL at which this machine reaches what listens there; what listens on every address is met on loopback."""
+    host = {"0.0.0.0": LOOPBACK, "::": LOOPBACK_V6}.get(bind, bind)  # noqa: S104 - compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def is_free(port: int, bind: str = LOOPBACK) -> bool:
+    """Whether a port can be bound on this address now (a socket in TIME_WAIT does not count as taken)."""
+    with socket.socket(socket.AF_INET6 if ":" in bind else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((LOOPBACK, port))
+            probe.bind((bind, port))
         except OSError:
             return False
         return True
@@ -46,11 +52,12 @@ def _reservations() -> int:
 
 
 class Ports:
-    """Hands out loopback ports, none twice."""
+    """Hands out ports that are free on loopback and on `bind`, none twice."""
 
-    def __init__(self, remembered: dict[str, int], *, usual: bool) -> None:
+    def __init__(self, remembered: dict[str, int], *, usual: bool, bind: str = LOOPBACK) -> None:
         """`remembered`: what each name had last time; `usual`: whether the usual ports are wanted at all."""
         self.remembered = remembered
+        self.addresses = {LOOPBACK, bind}
         self.usual = usual
         self.given: dict[str, int] = {}
 
@@ -74,7 +81,8 @@ class Ports:
 
     def available(self, port: int) -> bool:
         """Neither given to another name or stack nor bound by another process."""
-        return port not in self.given.values() and is_free(port) and reserve(port)
+        free = port not in self.given.values() and all(is_free(port, address) for address in self.addresses)
+        return free and reserve(port)
 
     def free(self) -> int:
         """A random free port."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from infra.local.child import Program
 from infra.local.health import http_ok
-from infra.local.ports import LOOPBACK, Ports
+from infra.local.ports import Ports, http_address
 from infra.settings import Settings
 
 SERVERS = ("kafka", "mongo", "minio")
@@ -127,7 +127,7 @@ def plain_env() -> dict[str, str]:
 def role_env(role: Role, settings: Settings, port: int) -> dict[str, str]:
     """The environment of a role: the caller's without its `TEMPER_` settings, then those that the role needs."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("TEMPER_")} | QUIET
-    given = {name: getattr(settings, name) for name in (*role.needs, "cache")}
+    given = {name: getattr(settings, name) for name in (*role.needs, "cache", "bind")}
     given["home"] = settings.home.absolute()
     given[role.port_setting] = port
     for name, value in given.items():
@@ -146,13 +146,14 @@ def setting_text(value: object) -> str:
 
 def role_program(role: Role, settings: Settings, port: int) -> Program:
     """How a role is run."""
+    address = http_address(str(settings.bind), port)
     return Program(
         name=role.name,
         argv=[sys.executable, "-P", "-m", "infra.app", role.name],  # -P: an `infra` in the caller's folder is not ours
         env=role_env(role, settings, port),
-        address=f"http://{LOOPBACK}:{port}",
+        address=address,
         port=port,
-        healthy=partial(http_ok, port, "/healthz"),
+        healthy=partial(http_ok, role.name, address),
         patience=120.0,
     )
 

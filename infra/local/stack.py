@@ -24,7 +24,7 @@ from infra.local.find import find_java, find_kafka, find_minio, find_mongod
 from infra.local.health import kafka_ok, mongo_ok, port_open
 from infra.local.kafka import class_archive, kafka_program
 from infra.local.obtain import Say
-from infra.local.ports import Ports
+from infra.local.ports import Ports, http_address
 from infra.local.record import Running, Stack, born, read_stack, write_stack
 from infra.local.roles import ADDRESSES, PARTS, ROLES, SERVERS, TRACKER, plain_env, role_port, role_program
 from infra.local.stores import minio_program, mlflow_program, mongo_program
@@ -113,7 +113,7 @@ class LocalStack:
         self.say = say
         previous = read_stack(self.home)
         self.previous = previous.processes.values() if previous else ()
-        self.ports = Ports(previous.ports if previous else {}, usual=usual_ports)
+        self.ports = Ports(previous.ports if previous else {}, usual=usual_ports, bind=str(asked.bind))
         self.background: asyncio.Task[None] | None = None
         self.supervisor = Supervisor(self.home / "logs", say, self.record)
         self.stack = Stack(
@@ -148,10 +148,12 @@ class LocalStack:
         await together(*(self.elsewhere(part) for part in SERVERS if given(self.asked, part)))
         await together(*(self.supervisor.start(program) for program in servers))
         roles = [ROLES[part] for part in self.start if part in ROLES]
+        if roles and not self.asked.bind.is_loopback:
+            self.say(f"{'bind':<8} {self.asked.bind}: only the edge asks for keys; shut the other ports off (firewall)")
         ports = {role.name: role_port(role, self.asked, self.ports) for role in roles}
         addresses = {ADDRESSES[program.name]: program.address for program in servers}
         if "serving" in ports:
-            addresses["inference_url"] = f"http://127.0.0.1:{ports['serving']}"
+            addresses["inference_url"] = http_address(str(self.asked.bind), ports["serving"])
         tracker = mlflow_program(self.home, self.ports, plain_env()) if TRACKER in self.start else None
         if tracker:
             addresses[ADDRESSES[TRACKER]] = tracker.address

@@ -10,7 +10,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from infra.local.child import Program
 from infra.local.health import http_ok
-from infra.local.ports import LOOPBACK, Ports
+from infra.local.ports import LOOPBACK, Ports, http_address
 
 REPLICA_SET = "temper"
 NOT_YET_INITIALIZED = 94
@@ -87,10 +87,10 @@ def minio_program(home: Path, minio: Path, ports: Ports, env: dict[str, str], us
     port = ports.choose("minio", 19000)
     data = home / "minio"
     data.mkdir(parents=True, exist_ok=True)
-    address = f"{LOOPBACK}:{port}"
+    address = http_address(LOOPBACK, port)
     return Program(
         name="minio",
-        argv=[str(minio), "server", "--quiet", "--address", address, str(data)],
+        argv=[str(minio), "server", "--quiet", "--address", f"{LOOPBACK}:{port}", str(data)],
         env={
             **env,
             "MINIO_ROOT_USER": user,
@@ -98,9 +98,9 @@ def minio_program(home: Path, minio: Path, ports: Ports, env: dict[str, str], us
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
         },
-        address=f"http://{address}",
+        address=address,
         port=port,
-        healthy=partial(http_ok, port, "/minio/health/ready"),
+        healthy=partial(http_ok, "minio", address),
     )
 
 
@@ -109,12 +109,13 @@ def mlflow_program(home: Path, ports: Ports, env: dict[str, str]) -> Program:
     port = ports.choose("mlflow", 5000)
     data = home / "mlflow"
     data.mkdir(parents=True, exist_ok=True)
+    address = http_address(LOOPBACK, port)
     return Program(
         name="mlflow",
         argv=[sys.executable, "-P", "-m", "infra.local.tracking_server", str(port), str(data)],
         env=env,
-        address=f"http://{LOOPBACK}:{port}",
+        address=address,
         port=port,
-        healthy=partial(http_ok, port, "/health"),
+        healthy=partial(http_ok, "mlflow", address),
         patience=300.0,
     )

@@ -160,7 +160,7 @@ if __name__ == "__main__":
         settings = Settings()
         assert settings.mongo_url
         assert settings.edge_port
-        asyncio.run(server(bare(settings.mongo_url)).serve([listen(settings.edge_port, "edge_port")]))
+        asyncio.run(server(bare(settings.mongo_url)).serve([listen(settings.bind, settings.edge_port, "edge_port")]))
         sys.exit(0)
     result = run(asked.quick)
     print(json.dumps(result, indent=2, ensure_ascii=False))

@@ -90,6 +90,19 @@ def test_detach_leaves_it_running_status_shows_it_and_down_stops_it(tmp_path: Pa
     assert not any(process.alive() for process in stack.processes.values())
 
 
+def test_status_knows_a_tracker_that_starts_from_one_that_answers(tmp_path: Path) -> None:
+    with running_stack(tmp_path, "--only", "mlflow", env={"TEMPER_TRACKING": "mlflow"}) as stack:
+        starting = temper(tmp_path, "status")  # nobody waits for it: the stack is ready before
+        assert starting.returncode == 0
+        until = time.monotonic() + 300
+        while stack.process("mlflow").state == "starting":
+            assert time.monotonic() < until, stack.log("mlflow")
+            time.sleep(0.1)
+        status = temper(tmp_path, "status")
+        assert status.returncode == 0, status.stdout
+        assert "answers" in status.stdout
+
+
 def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     with running_stack(tmp_path, "--only", "mongo"):
         pass

@@ -1,5 +1,6 @@
 """The command line: clear sentences instead of tracebacks, and a fast start."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 from infra.cli import COMMANDS, temper
 from infra.local.errors import UserError
 from infra.local.files import locked
+from infra.local.ports import http_address
+from infra.local.record import Running, Stack, born, write_stack
 from infra.local.roles import PARTS, SERVERS
 from infra.local.stack import parts_to_start, without_password
 from infra.settings import AskedSettings
@@ -54,6 +57,23 @@ def test_what_needs_a_stack_says_how_to_start_one(tmp_path: Path, command: str) 
     assert done.returncode == 1
     assert done.stderr.startswith("error: No stack is running in")
     assert "temper up" in done.stderr
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1", "::"])
+def test_env_names_the_edge_under_both_names_of_its_address(tmp_path: Path, bind: str) -> None:
+    edge = Running(address=http_address(bind, 8000), port=8000, state="up")
+    since = born(os.getpid())
+    stack = Stack(
+        state="ready", pid=os.getpid(), born=since, started_at=since, settings={}, ports={}, processes={"edge": edge}
+    )
+    write_stack(tmp_path, stack)
+    (tmp_path / "api_key").write_text("tmp-key\n")
+    url = f"{edge.address}/v1"
+    values = {"OPENAI_BASE_URL": url, "OPENAI_API_BASE": url, "OPENAI_API_KEY": "tmp-key"}
+    assert json.loads(run(tmp_path, "env", "--json").stdout) == values
+    shell = run(tmp_path, "env").stdout
+    exported = subprocess.run(["sh", "-c", f"{shell}env"], capture_output=True, text=True, check=True).stdout
+    assert {f"{name}={value}" for name, value in values.items()} <= set(exported.splitlines())
 
 
 def test_down_without_a_stack_is_no_error(tmp_path: Path) -> None:
