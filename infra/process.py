@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -19,12 +20,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from infra import presence
+from infra.adapters.http_server import BoundedProtocol
 from infra.adapters.kafka import Delivery, Subscription
 from infra.listening import listen
 from infra.settings import Settings
 from infra.world import World, holder, needed
 
 log = logging.getLogger("temper")
+
+OPEN_FILES = 8192
+"""Connections of strangers, and those to the stores."""
 
 
 def deliveries(here: World, subscriptions: Sequence[Subscription]) -> Delivery:
@@ -83,6 +88,14 @@ async def run_process(
         await delivery.stop()
 
 
+def _allow_files() -> None:
+    """Let this process open as many files as its connections need, as far as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 class GuestServer(uvicorn.Server):
     """An HTTP server in a process that handles its signals itself."""
 
@@ -92,14 +105,19 @@ class GuestServer(uvicorn.Server):
         yield
 
 
-def server(app: ASGIApp, lifespan: Literal["auto", "off"] = "auto") -> uvicorn.Server:
-    """Return an HTTP server; `serve([listen(port)])` also takes over the process's signals.
+def server(
+    app: ASGIApp, lifespan: Literal["auto", "off"] = "auto", protocol: type[BoundedProtocol] = BoundedProtocol
+) -> uvicorn.Server:
+    """Return an HTTP server; `serve([listen(…)])` also takes over the process's signals.
 
     Without a `lifespan` it may be cancelled; with one, uvicorn writes a traceback then.
     """
+    _allow_files()
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=protocol,
+            ws="none",
             lifespan=lifespan,
             access_log=False,
             log_level="warning",

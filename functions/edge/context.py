@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -24,8 +23,6 @@ from functions.edge.refusals import ApiError, key_reused, too_large
 MAX_JSON = 2**20
 _DRAINED = 8 * 2**20
 """Bytes of an oversized body that are read and dropped, so that the client gets to see the answer."""
-_SILENCE = 60.0
-"""Seconds after which a body that stopped coming is given up."""
 
 Probe = Callable[[], Awaitable[str]]
 """Asks one dependency; returns a sentence on how it is, raises with a sentence when it is not well."""
@@ -79,15 +76,10 @@ def reply(data: Mapping[str, Any], background: BackgroundTask | None = None) -> 
 
 
 async def incoming(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body's chunks; raises ClientDisconnect, or ApiError (408) when nothing comes for a minute."""
+    """Yield the body's chunks; raises ClientDisconnect, also when the server gave a slow body up."""
     more = True
     while more:
-        try:
-            async with asyncio.timeout(_SILENCE):
-                message = await request.receive()
-        except TimeoutError:
-            sentence = f"The body stopped coming for {_SILENCE:.0f} seconds."
-            raise ApiError(sentence, status=408, code="request_timeout", headers={"connection": "close"}) from None
+        message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         more = message.get("more_body", False)
