@@ -25,8 +25,8 @@ class UnavailableError(Exception):
 class RebuildingError(UnavailableError):
     """Read models are being rebuilt from the log; nothing is shown or claimed until they are whole."""
 
-    def __init__(self) -> None:
-        super().__init__("mongo", "the read models are being rebuilt from the log")
+    def __init__(self, message: str = "the read models are being rebuilt from the log") -> None:
+        super().__init__("mongo", message)
 
 
 class BlobNotFoundError(Exception):

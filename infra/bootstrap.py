@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import aclosing, suppress
 from pathlib import Path
 
-from contracts.documents.models import PUBLIC, model_id
-from contracts.envelope import Event, derived_id, make
+from contracts.documents import ReadModel, Stored, View, fold
+from contracts.documents.keys import KEYS
+from contracts.documents.models import MODELS, PUBLIC, model_id
+from contracts.envelope import Event, PoisonError, derived_id, make
 from contracts.events.keys import KeyCreated
+from contracts.manifest import ManifestRef
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
-from infra.adapters.kafka import ensure_topics
-from infra.adapters.mongo import MongoDocuments
+from infra.adapters.generations import DECIDE
+from infra.adapters.kafka import end_offsets, ensure_topics, look_at_log, read_log
+from infra.adapters.mongo import Builds
 from infra.adapters.mongo_controls import ensure_indexes
+from infra.folding import ALL
 from infra.local.files import write_private
 from infra.models import register
 from infra.settings import Settings
-from infra.world import World, needed, world
+from infra.world import World, needed, new_id, world
 
 log = logging.getLogger("temper")
 
@@ -26,31 +32,54 @@ DEMO_BASE = "temper-demo-1m"
 DEMO_FOLDER = Path(__file__).parent / "demo" / "base"
 
 
-async def bootstrap(settings: Settings) -> None:
-    """Make what must exist before the first request: topics, bucket, first API key, demo base; safe to repeat."""
+async def bootstrap(settings: Settings) -> str | None:
+    """Make what must exist before the first request: topics, bucket, first API key, demo base; safe to repeat.
+
+    Nothing is said to a log that is not the one of before; returns why it is not.
+    """
     async with world(settings) as here:
-        await ensure_topics(needed(settings.kafka_bootstrap, "kafka_bootstrap"))
         await here.blobs.ensure_bucket()
         await ensure_indexes(here.db)
-        await _first_key(here, settings.home / "api_key")
-        await register_base(here, DEMO_BASE, DEMO_FOLDER)
+        bootstrap = needed(settings.kafka_bootstrap, "kafka_bootstrap")
+        wrong = await Builds(here.db).check(await look_at_log(bootstrap, ALL))
+        if wrong is None:
+            await ensure_topics(bootstrap)
+            await _first_key(here, settings.home / "api_key")
+            await register_base(here, DEMO_BASE, DEMO_FOLDER)
+        return f"{wrong}. {DECIDE}" if wrong else None
 
 
 async def _first_key(here: World, path: Path) -> None:
-    if path.exists():
-        return
-    key = encode_key(secrets.token_bytes(RANDOM_BYTES))
+    """Say that the first key was created, unless the log says so already."""
+    key = path.read_text().strip() if path.exists() else encode_key(secrets.token_bytes(RANDOM_BYTES))
     data = KeyCreated(sha256=key_hash(key), hint=key[-4:], name="first")
     subject = f"key-{derived_id('key', data.sha256).replace('-', '')}"
-    await here.emit(make(data, subject=subject, tenant=FIRST_TENANT, id=derived_id("key.created", data.sha256)))
-    write_private(path, key + "\n")
+    if not path.exists() or await _logged(here, KEYS, data.sha256, subject) is None:
+        await here.emit(make(data, subject=subject, tenant=FIRST_TENANT, id=derived_id("key.created", data.sha256)))
+        write_private(path, key + "\n")
 
 
-async def register_base(here: World, name: str, folder: Path, say: Callable[[str], None] = log.info) -> Event:
-    """Store a model directory and announce it, unless exactly this one is known under that name already."""
-    event, _ = await register(here.blobs, name, folder, say)
-    known = await MongoDocuments(here.db, building=True).get("models", model_id(PUBLIC, name))
-    data = event.data.model_dump(mode="json")
-    if known is not None and not known["deleted"] and known["manifest"] == data["manifest"]:
-        return event
-    return await here.emit(event)
+async def register_base(
+    here: World, name: str, folder: Path, say: Callable[[str], None] = log.info
+) -> tuple[ManifestRef, Event | None]:
+    """Store a model directory and announce it, unless exactly this one is what its name stands for already."""
+    data, _ = await register(here.blobs, name, folder, say)
+    known = await _logged(here, MODELS, model_id(PUBLIC, name), name)
+    if known is not None and not known["deleted"] and known["manifest"] == data.manifest.model_dump(mode="json"):
+        return data.manifest, None
+    return data.manifest, await here.emit(make(data, subject=name, tenant=PUBLIC, id=new_id()))
+
+
+async def _logged(here: World, model: ReadModel, id: str, subject: str) -> View | None:
+    """Return a view as the log itself has it: the read models may be missing, old or behind it."""
+    bootstrap, names = needed(here.settings.kafka_bootstrap, "kafka_bootstrap"), sorted(model.topics)
+    stored: Stored | None = None
+    async with aclosing(read_log(bootstrap, names, None, await end_offsets(bootstrap, names))) as batches:
+        async for batch in batches:
+            for record in batch:
+                if record.key == subject.encode():
+                    with suppress(PoisonError):
+                        event = here.belief.believe(record)
+                        if id in model.touches(event):
+                            stored = fold(model, id, stored, event) or stored
+    return stored.view if stored else None

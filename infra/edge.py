@@ -11,7 +11,7 @@ from functions.edge.app import create_app
 from functions.edge.context import EdgeDeps
 from infra import presence
 from infra.adapters.http import HttpComplete, Serving
-from infra.adapters.mongo import Database, weather
+from infra.adapters.mongo_connection import Database, weather
 from infra.listening import listen
 from infra.process import server
 from infra.settings import Settings
@@ -29,7 +29,7 @@ async def run_edge(settings: Settings) -> None:
     """Serve the API until told to stop."""
     listener = listen(settings.bind, settings.edge_port or 8000, "edge_port")
     serving = Serving(needed(settings.inference_url, "inference_url"))
-    async with world(settings) as here:
+    async with world(settings, lasting=True) as here:
         probes = {
             "kafka": partial(_kafka, needed(settings.kafka_bootstrap, "kafka_bootstrap")),
             "mongo": partial(_mongo, here.db),

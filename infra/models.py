@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from contracts.documents.models import PUBLIC
-from contracts.envelope import Event, derived_id, make
 from contracts.events.models import ModelRegistered
 from contracts.manifest import Manifest, ManifestFile, ManifestRef, Role
 from contracts.ports import Blobs
@@ -57,11 +56,8 @@ def inspect(folder: Path) -> tuple[dict[str, Role], str, int, int, dict[str, flo
 
 async def register(
     blobs: Blobs, name: str, folder: Path, say: Callable[[str], None] = lambda line: None
-) -> tuple[Event, Manifest]:
-    """Store a directory by content and return its `model.registered`, not yet published; raises NotAModelError.
-
-    The event's id is that of (name, manifest), so that registering the same directory again says nothing new.
-    """
+) -> tuple[ModelRegistered, Manifest]:
+    """Store a directory by content and return what `model.registered` says of it; raises NotAModelError."""
     if not NAME.fullmatch(name):
         raise NotAModelError(f"{name!r} is no model name; use letters, digits, '.', '_' and '-' (at most 96).")
     files, template, context, parameters, auto = await asyncio.to_thread(inspect, folder)
@@ -92,7 +88,7 @@ async def register(
         parameters=parameters,
         auto=auto,
     )
-    return make(data, subject=name, tenant=PUBLIC, id=derived_id("base", name, manifest.digest())), manifest
+    return data, manifest
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from contracts.ports import UnavailableError
-from infra.adapters.mongo import Database, weather
+from infra.adapters.mongo_connection import Database, weather
 
 SAY_SECONDS = 2.0
 STALE_SECONDS = 6.0
@@ -32,8 +31,7 @@ async def look(db: Database, role: str) -> str | None:
     """Return what is wrong with a role, None when at least one process of it is well."""
     recent = {"role": role, "$expr": {"$gt": ["$at", {"$subtract": ["$$NOW", int(STALE_SECONDS * 1000)]}]}}
     with weather():
-        found: list[dict[str, Any]] = await db.presence.find(recent).to_list()
-    if not found:
+        troubles = [each["trouble"] async for each in db.presence.find(recent)]
+    if not troubles:
         return f"no {role} has said anything for {STALE_SECONDS:.0f} s"
-    troubles = [each["trouble"] for each in found]
     return None if None in troubles else str(troubles[0])

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 from contracts.documents import READ_MODELS, build
 from contracts.envelope import Record
-from infra.adapters.kafka import Place, end_offsets, read_log
-from infra.adapters.mongo import Database, MongoDocuments, read_generation
+from infra.adapters.generations import reached
+from infra.adapters.kafka import Place, end_offsets, look_at_log, read_log
+from infra.adapters.mongo import Builds, Database, MongoDocuments, read_generation
 from infra.belief import Belief
 from infra.folding import ALL, Folded, fold_log
 
@@ -30,6 +31,8 @@ class Difference:
 class Report:
     """What a verification found."""
 
+    wrong: str | None = None
+    """Why the log is not the one that was folded; then nothing else was compared."""
     records: int = 0
     poison: int = 0
     documents: dict[str, int] = field(default_factory=dict)
@@ -39,7 +42,7 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether every document is byte for byte what the log says."""
-        return not self.differences
+        return self.wrong is None and not self.differences
 
 
 async def records(bootstrap: str, names: Iterable[str] = ALL, follow: bool = False) -> AsyncGenerator[Record, None]:
@@ -67,6 +70,9 @@ async def verify(bootstrap: str, db: Database, belief: Belief, patience: float =
     report = Report()
     start: dict[Place, int] | None = None
     deadline = time.monotonic() + patience
+    report.wrong = await Builds(db).check(await look_at_log(bootstrap, ALL))
+    if report.wrong is not None:
+        return report
 
     def refused(record: Record, code: str, message: str) -> None:
         report.poison += 1
@@ -85,17 +91,15 @@ async def _reached(db: Database, ends: dict[Place, int], deadline: float) -> Non
     """Wait until the projector has folded what was captured."""
     while time.monotonic() < deadline:
         generation = await read_generation(db)
-        if generation is not None and all(
-            generation.positions.get(topic, {}).get(str(partition), 0) >= offset
-            for (topic, partition), offset in ends.items()
-        ):
+        if generation is not None and generation.complete and reached(generation.positions, ends):
             return
         await asyncio.sleep(0.1)
 
 
 async def _compare(db: Database, shadow: Folded, report: Report) -> None:
     report.differences.clear()
-    documents = MongoDocuments(db, building=True)
+    generation = await read_generation(db)
+    documents = MongoDocuments(db, generation=generation.id if generation else "none")
     for model in READ_MODELS.values():
         expected = dict(shadow.get(model.name, {}))
         report.documents[model.name] = len(expected)
@@ -108,3 +112,25 @@ async def _compare(db: Database, shadow: Folded, report: Report) -> None:
             elif wanted != stored:
                 report.differences.append(Difference(model.name, id, "different"))
         report.differences += [Difference(model.name, id, "missing") for id in sorted(expected)]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What another log than the one that was folded would make of the read models."""
+
+    wrong: str | None
+    """In what it is another one."""
+    documents: dict[str, tuple[int, int]]
+    """read model → (documents now, documents of this log)"""
+
+
+async def loss(bootstrap: str, db: Database, belief: Belief) -> Loss:
+    """Fold the log that is there in memory, and compare how much is in it with what is shown now."""
+    there, shadow = await look_at_log(bootstrap, ALL), Folded()
+    wrong = await Builds(db).check(there)
+    await fold_log(bootstrap, belief, shadow, there.beginnings, there.ends, lambda *_: None)
+    generation = await read_generation(db)
+    documents = MongoDocuments(db, generation=generation.id if generation else "none")
+    counted = {name: await documents.count(name, {}) for name in READ_MODELS}
+    born = {name: sum(each.view is not None for each in shadow.get(name, {}).values()) for name in READ_MODELS}
+    return Loss(wrong, {name: (counted[name], born[name]) for name in READ_MODELS})

@@ -22,7 +22,7 @@ GRACE_SECONDS = 5.0
 
 async def run_trainer(settings: Settings) -> None:
     """Run training, one job at a time, under a lease."""
-    async with world(settings) as here:
+    async with world(settings, lasting=True) as here:
         bells = Bells()
         device = Device(settings.device, settings.train_threads, settings.deterministic)
         child, scratch = ProcessChild(settings.train_threads, {RECIPE: RECIPE}), scratch_folder(settings, "trainer")

@@ -54,7 +54,7 @@ VALIDATORS = 2
 
 async def run_worker(settings: Settings) -> None:
     """Run the small functions: validation, preparation, control, projections, the sweeper."""
-    async with world(settings) as here:
+    async with world(settings, lasting=True) as here:
         me, bells, child, scratch = holder(), Bells(), ProcessChild(forked=FORKED), scratch_folder(settings, "worker")
         publish = partial(publish_recorded, controls=here.controls, emit=here.emit, documents=here.documents)
         deps = prepare.Deps(
@@ -109,16 +109,17 @@ async def run_worker(settings: Settings) -> None:
                 benchmarks.stage(here, child, scratch, settings),
             )
         ]
-        building = MongoDocuments(here.db, building=True)
         reconsider = partial(prepare.reconsider, deps=deps)
         archives = partial(corpus.reconsider, here=here, bell=bells)
         sweeper = Sweeper(here.documents, here.controls, here.emit, reconsider, now_ms, archives)
-        restorer = Sweeper(building, here.controls, here.emit, reconsider, now_ms)
+
+        def restore(documents: MongoDocuments) -> Awaitable[int]:
+            return Sweeper(documents, here.controls, here.emit, reconsider, now_ms).restore()
+
         projector = Projector(
             needed(settings.kafka_bootstrap, "kafka_bootstrap"),
             Builds(here.db),
-            building,
-            restorer.restore,
+            restore,
             here.belief,
             here.emit,
         )

@@ -8,16 +8,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import uuid_utils
 
-from infra.adapters.kafka import KafkaEmit
+from infra.adapters.kafka import KafkaEmit, end_offsets
 from infra.adapters.minio import MinioBlobs
 from infra.adapters.minio_access import MinioAccess
-from infra.adapters.mongo import Database, MongoDocuments, connect
+from infra.adapters.mongo import Database, MongoDocuments, Whole, connect
 from infra.adapters.mongo_controls import MongoControls, MongoRequests
 from infra.adapters.mongo_secrets import MongoSecrets
 from infra.belief import Belief
+from infra.folding import ALL
 from infra.settings import Settings
 
 
@@ -72,19 +74,23 @@ def minio_access(settings: Settings) -> MinioAccess:
 
 
 @asynccontextmanager
-async def world(settings: Settings) -> AsyncIterator[World]:
-    """Connect to the stores; nothing is contacted before it is needed."""
+async def world(settings: Settings, lasting: bool = False) -> AsyncIterator[World]:
+    """Connect to the stores; nothing is contacted before it is needed.
+
+    A `lasting` process believes no read model that is behind the log as it finds it.
+    """
     secret = settings.signing_key
     signing_key = needed(secret.get_secret_value() if secret else None, "signing_key").encode()
     db = connect(needed(settings.mongo_url, "mongo_url"))
     bootstrap = needed(settings.kafka_bootstrap, "kafka_bootstrap")
     emit, belief = KafkaEmit(bootstrap, signing_key), Belief(bootstrap, signing_key, settings.unsigned_tenant)
+    whole = Whole(db, partial(end_offsets, bootstrap, ALL) if lasting else None)
     try:
         yield World(
             settings,
             db,
-            MongoDocuments(db),
-            MongoControls(db),
+            MongoDocuments(db, whole),
+            MongoControls(db, whole),
             MongoRequests(db),
             MongoSecrets(db, signing_key),
             blob_store(settings),

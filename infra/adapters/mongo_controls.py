@@ -18,7 +18,8 @@ from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
 from contracts.envelope import Event, PoisonError, make, sayable, understood
 from contracts.manifest import ManifestRef
 from contracts.ports import LostLeaseError, RebuildingError, Reservation
-from infra.adapters.mongo import Database, read_generation, weather
+from infra.adapters.generations import Whole
+from infra.adapters.mongo_connection import Database, weather
 
 _NEVER = datetime.fromtimestamp(0, UTC)
 _CLAIMABLE = {
@@ -117,8 +118,9 @@ def new_document(subject: str, tenant: str, stage: str, inputs: Mapping[str, Any
 class MongoControls:
     """The Controls port."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, whole: Whole | None = None) -> None:
         self._db = db
+        self._whole = whole or Whole(db)
         self._controls = db.controls
         self._claiming = asyncio.Lock()
 
@@ -132,7 +134,7 @@ class MongoControls:
         with weather():
             found = await self._controls.find_one({"_id": subject})
             if found is None:
-                await self._created()
+                await self._whole(look_again=True)
                 try:
                     found = new_document(subject, tenant, stage, inputs, ready)
                     await self._controls.insert_one(found)
@@ -150,11 +152,6 @@ class MongoControls:
         if found is None:
             raise RebuildingError
         return _control(found)
-
-    async def _created(self) -> None:
-        generation = await read_generation(self._db)
-        if generation is None or not generation.current:
-            raise RebuildingError
 
     async def restore(self, document: Mapping[str, Any]) -> bool:
         """Insert a control document that was derived from the log; False when one is there."""
@@ -183,7 +180,7 @@ class MongoControls:
     async def unpublished(self, seconds: float, limit: int = 100) -> list[Control]:
         """Return documents with recorded events that are not known to be in Kafka, unheld for `seconds`."""
         with weather():
-            found = await self._controls.find(
+            cursor = self._controls.find(
                 {
                     "$expr": {
                         "$and": [
@@ -193,8 +190,8 @@ class MongoControls:
                     }
                 },
                 limit=limit,
-            ).to_list()
-        return [_control(each) for each in found]
+            )
+            return [_control(each) async for each in cursor]
 
     async def claimable(self) -> set[str]:
         """Return the stages in which there is something to claim."""
@@ -212,8 +209,9 @@ class MongoControls:
             return await self._claim(stage, holder, per_tenant)
 
     async def _claim(self, stage: str, holder: str, per_tenant: int | None) -> Claim | None:
-        generation = await read_generation(self._db)
-        if generation is None or not generation.current:
+        try:
+            await self._whole(look_again=True)
+        except RebuildingError:
             return None
         nonce = secrets.token_hex(16)
         with weather():
@@ -256,10 +254,7 @@ class MongoControls:
             {"$match": {"stage": stage, "ended": False, "$expr": {"$gt": ["$expires_at", "$$NOW"]}}},
             {"$group": {"_id": "$tenant", "all": {"$sum": 1}, "mine": mine}},
         ]
-        held = {
-            each["_id"]: (each["all"], each["mine"])
-            for each in await (await self._controls.aggregate(counted)).to_list()
-        }
+        held = {each["_id"]: (each["all"], each["mine"]) async for each in await self._controls.aggregate(counted)}
         full = {tenant for tenant, (_, own) in held.items() if per_tenant is not None and own >= per_tenant}
         levels = [0, *sorted({count for count, _ in held.values()})]
         return [sorted(full | {tenant for tenant, (count, _) in held.items() if count > level}) for level in levels]

@@ -9,7 +9,7 @@ import secrets
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from infra.adapters.mongo import Database, weather
+from infra.adapters.mongo_connection import Database, weather
 
 _NONCE_BYTES = 12
 

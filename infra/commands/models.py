@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from contracts.envelope import Event
+from contracts.manifest import ManifestRef
 from infra.bootstrap import register_base
 from infra.local.errors import UserError
 from infra.models import NotAModelError
@@ -29,12 +30,12 @@ def add(name: str, folder: Path) -> None:
     An optional temper.json may recommend values for `auto`: {"auto": {"learning_rate": 2e-4}}.
     """
     try:
-        event = asyncio.run(_add(name, folder))
+        manifest, event = asyncio.run(_add(name, folder))
     except NotAModelError as error:
         raise UserError(str(error)) from error
-    click.echo(f"{event.subject} is registered: manifest {event.data.model_dump()['manifest']['sha256'][:12]}")
+    click.echo(f"{name} is registered{'' if event else ' already'}: manifest {manifest.sha256[:12]}")
 
 
-async def _add(name: str, folder: Path) -> Event:
+async def _add(name: str, folder: Path) -> tuple[ManifestRef, Event | None]:
     async with world(Settings()) as here:
         return await register_base(here, name, folder, click.echo)

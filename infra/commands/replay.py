@@ -10,10 +10,16 @@ from rich.table import Table
 
 from contracts import topics
 from contracts.envelope import PoisonError
-from infra.replay import Report, records
+from infra.adapters.generations import DECIDE
+from infra.adapters.kafka import look_at_log
+from infra.adapters.mongo import Builds
+from infra.bootstrap import bootstrap
+from infra.commands.keys import in_world
+from infra.folding import ALL
+from infra.replay import Loss, Report, loss, records
 from infra.replay import verify as verify_all
 from infra.settings import Settings
-from infra.world import needed, world
+from infra.world import World, needed, world
 
 
 @click.group()
@@ -66,6 +72,9 @@ def verify() -> None:
     Exit status 1 when a document is missing, left over, edited or different.
     """
     report = asyncio.run(_verify())
+    if report.wrong is not None:
+        click.echo(f"{report.wrong}. {DECIDE}")
+        raise SystemExit(1)
     table = Table("read model", "documents", "differences")
     for name, count in report.documents.items():
         wrong = sum(difference.model == name for difference in report.differences)
@@ -84,3 +93,36 @@ def verify() -> None:
 async def _verify() -> Report:
     async with world(Settings()) as here:
         return await verify_all(needed(here.settings.kafka_bootstrap, "kafka_bootstrap"), here.db, here.belief)
+
+
+@replay.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def accept(yes: bool) -> None:
+    """Take the log that Kafka holds now for the right one, and rebuild the read models from it.
+
+    For a Kafka that was lost, emptied, cut at its beginning or exchanged, and will not come back: until then the API
+    answers 503 and nothing is erased. What the log does not say any more is gone afterwards: files, keys, jobs, models.
+    """
+
+    async def look(here: World) -> Loss:
+        return await loss(needed(here.settings.kafka_bootstrap, "kafka_bootstrap"), here.db, here.belief)
+
+    found = in_world(look)
+    if found.wrong is None:
+        click.echo("The log is the one that the read models were made from: there is nothing to accept.")
+        return
+    table = Table("read model", "documents now", "in this log")
+    for name, (now, then) in found.documents.items():
+        table.add_row(name, str(now), str(then) if then >= now else f"[red]{then}[/]")
+    Console().print(table)
+    click.echo(f"{found.wrong}.")
+    if not yes:
+        click.confirm("Rebuild the read models from this log, and lose what it does not say?", abort=True)
+    in_world(_accept)
+    click.echo("Accepted. The worker rebuilds the read models; `temper replay verify` proves them afterwards.")
+
+
+async def _accept(here: World) -> None:
+    there = await look_at_log(needed(here.settings.kafka_bootstrap, "kafka_bootstrap"), ALL)
+    await Builds(here.db).accept(there)
+    await bootstrap(here.settings)

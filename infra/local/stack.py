@@ -246,7 +246,9 @@ class LocalStack:
         from infra.app import bootstrap  # the composition root knows every driver: loaded only when it is needed
 
         began = time.monotonic()
-        await bootstrap(settings)
+        wrong = await bootstrap(settings)
+        if wrong is not None:
+            self.say(wrong)
         self.say(f"{'topics':<8} ready in {time.monotonic() - began:5.1f} s   and bucket, API key, demo base")
 
     def note(self, state: str) -> None:

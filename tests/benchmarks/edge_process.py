@@ -43,7 +43,7 @@ async def prepare(mongo_url: str, *events: Event) -> None:
     await ensure_indexes(db)
     key = KeyCreated(sha256=key_hash(KEY), hint=KEY[-4:])
     born = make(key, subject="key-benchmark", tenant="local", id=derived_id("benchmark"))
-    documents = MongoDocuments(db, building=True)
+    documents = MongoDocuments(db)
     for event in (born, *events):
         await documents.apply(event, *READ_MODELS)
     await db.client.close()

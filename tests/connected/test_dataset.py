@@ -39,7 +39,7 @@ async def shown(documents: Documents) -> tuple[Any, Sequence[Any]]:
 
 
 async def test_mongodb_says_how_far_an_archive_is_as_the_folds_in_memory_do(db: Database) -> None:
-    world, stored = World(), MongoDocuments(db, building=True)
+    world, stored = World(), MongoDocuments(db, generation="g")
     for step in (uploaded, read, planned, asked, job):
         told = len(world.emit.events)
         await step(world)

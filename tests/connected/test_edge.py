@@ -231,7 +231,7 @@ async def test_delete_and_cancel_race_and_end_in_one_state(edge: Edge) -> None:
 
 
 async def test_read_models_that_are_not_whole_are_a_503(edge: Edge) -> None:
-    await edge.db.meta.delete_one({"_id": "generation"})
+    await edge.db.meta.delete_many({})
     async with asyncio.timeout(5):
         while (reply := await edge.api.get("/v1/files")).status_code == 200:
             await asyncio.sleep(0.05)

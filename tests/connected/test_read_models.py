@@ -81,9 +81,12 @@ async def nothing(*_: object) -> None:
 @asynccontextmanager
 async def projecting(servers: Settings, db: Database, emit: KafkaEmit) -> AsyncIterator[Belief]:
     bootstrap, belief = str(servers.kafka_bootstrap), Belief(str(servers.kafka_bootstrap), KEY, "local")
-    building, controls = MongoDocuments(db, building=True), MongoControls(db)
-    restorer = Sweeper(building, controls, emit, nothing, now_ms)
-    projector = Projector(bootstrap, Builds(db), building, restorer.restore, belief, emit)
+    controls = MongoControls(db)
+
+    def restore(documents: MongoDocuments) -> Awaitable[int]:
+        return Sweeper(documents, controls, emit, nothing, now_ms).restore()
+
+    projector = Projector(bootstrap, Builds(db), restore, belief, emit)
     task = asyncio.create_task(projector.run())
     try:
         await wait_whole(MongoDocuments(db))
@@ -101,7 +104,7 @@ async def until(what: Callable[[], object], seconds: float = 20.0) -> None:
 
 
 async def contents(db: Database) -> dict[str, object]:
-    documents = MongoDocuments(db, building=True)
+    documents = MongoDocuments(db)
     return {f"{model.name}/{id}": stored for model in READ_MODELS.values() async for id, stored in documents.all(model)}
 
 
@@ -135,10 +138,11 @@ async def test_processes_that_race_in_different_orders_converge(servers: Setting
     assert [racer.exitcode for racer in racers] == [0, 0, 0]
     raced = await contents(db)
     assert len(raced) == len({(model.name, id) for event in events for model, id in touched(event)})
-    await Builds(db).discard()
+    await db.meta.delete_many({})
     await Builds(db).begin("again")
+    await Builds(db).complete("again", {})
     for event in events:
-        for_one = MongoDocuments(db, building=True)
+        for_one = MongoDocuments(db)
         await for_one.apply(event)
     assert await contents(db) == raced
 
@@ -190,10 +194,12 @@ async def test_verify_fails_on_an_edited_document_and_on_an_empty_collection(
         report = await verify(bootstrap, db, belief)
         assert report.ok
         assert report.documents["jobs"] >= 1
-        await db.jobs.update_one({"_id": job}, {"$set": {"view.status": "succeeded"}})
+        found = await read_generation(db)
+        assert found is not None
+        await db[f"jobs@{found.id}"].update_one({"_id": job}, {"$set": {"view.status": "succeeded"}})
         report = await verify(bootstrap, db, belief, patience=5)
         assert [(each.model, each.id, each.what) for each in report.differences] == [("jobs", job, "edited")]
-        await db.files.delete_many({})
+        await db[f"files@{found.id}"].delete_many({})
         report = await verify(bootstrap, db, belief, patience=5)
         assert {each.what for each in report.differences if each.model == "files"} == {"missing"}
 

@@ -227,7 +227,7 @@ async def inputs_of(
     blob = await blobs.put(REF.key, "".join(json.dumps(row) + "\n" for row in rows).encode())
     file = {"id": FILE, "blob": blob.model_dump(mode="json"), "rows": len(rows), "has_tools": False}
     created = JobCreated(model="tiny", training_file=FILE, **job).model_dump(mode="json")
-    base = {"name": "tiny", **registered.data.model_dump(mode="json")}
+    base = {"name": "tiny", **registered.model_dump(mode="json")}
     return {"created": created, "training": file, "validation": None, "base": base}
 
 

@@ -2,7 +2,7 @@
 
 from infra.adapters.kafka.delivery import Delivery
 from infra.adapters.kafka.producer import KafkaEmit, Published
-from infra.adapters.kafka.reader import LogGapError, LogTail, Place, end_offsets, read_log
+from infra.adapters.kafka.reader import LogGapError, LogState, LogTail, Place, end_offsets, look_at_log, read_log
 from infra.adapters.kafka.reliable import Subscription, dead_letter
 from infra.adapters.kafka.topics import TopicSettingsError, ensure_topics
 
@@ -10,6 +10,7 @@ __all__ = [
     "Delivery",
     "KafkaEmit",
     "LogGapError",
+    "LogState",
     "LogTail",
     "Place",
     "Published",
@@ -18,5 +19,6 @@ __all__ = [
     "dead_letter",
     "end_offsets",
     "ensure_topics",
+    "look_at_log",
     "read_log",
 ]

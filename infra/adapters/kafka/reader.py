@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from contracts.envelope import Record
@@ -22,6 +24,40 @@ _SILENT_SECONDS = 20.0
 
 class LogGapError(Exception):
     """Kafka does not have the offsets that were asked for: another or a shortened log."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """Which log a Kafka holds, and from where to where."""
+
+    cluster: str | None
+    """The cluster's id, where it tells one."""
+    beginnings: Mapping[Place, int]
+    ends: Mapping[Place, int]
+
+
+async def look_at_log(bootstrap: str, topics: Iterable[str]) -> LogState:
+    """Return what there is of `topics`, those that are missing left out; raises UnavailableError."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="temper", request_timeout_ms=_REQUEST_MS)
+    consumer = _consumer(bootstrap)
+    try:
+        await admin.start()
+        cluster = (await admin.describe_cluster()).get("cluster_id")
+        await consumer.start()
+        known = await consumer._client.fetch_all_metadata()  # noqa: SLF001  as in `_places`
+        there = [topic for topic in topics if known.partitions_for_topic(topic)]
+        places = await _places(consumer, there)
+        beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+    except (KafkaError, OSError) as error:
+        raise _away(bootstrap, error) from error
+    finally:
+        await consumer.stop()
+        await admin.close()
+    return LogState(
+        cluster,
+        {(place.topic, place.partition): offset for place, offset in beginnings.items()},
+        {(place.topic, place.partition): offset for place, offset in ends.items()},
+    )
 
 
 async def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[Place, int]:
@@ -49,12 +85,14 @@ async def read_log(
     *,
     max_records: int = 2000,
     idle: float = 1.0,
+    positions: MutableMapping[Place, int] | None = None,
 ) -> AsyncGenerator[list[Record], None]:
     """Yield batches of records, in order within each partition.
 
     With `to_offsets` the read ends when every partition has reached its offset; one that it leaves out is not read.
     Without, it goes on for ever and yields an empty batch whenever nothing came for `idle` seconds, an outage included.
-    Partitions that `from_offsets` leaves out are read from their beginning.
+    Partitions that `from_offsets` leaves out are read from their beginning. An endless read writes into `positions`
+    how far it is after each batch: a transaction's marker has an offset and no record.
     Raises UnavailableError (at the start, or when a bounded read gets nothing for 20 s) and LogGapError.
     """
     consumer = _consumer(bootstrap)
@@ -65,6 +103,9 @@ async def read_log(
         await _seek(consumer, places, from_offsets or {})
         if to_offsets is None:
             async for batch in _live(consumer, max_records, idle):
+                if positions is not None:
+                    at = {place: await consumer.position(place) for place in places}
+                    positions.update({(place.topic, place.partition): offset for place, offset in at.items()})
                 yield batch
         else:
             async for batch in _bounded(consumer, places, to_offsets, max_records):
