@@ -71,14 +71,14 @@ async def run_process(
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    await delivery.start()
+    delivering = delivery.start()
     app = Starlette(routes=[Route("/healthz", healthz)])
     tasks = [asyncio.ensure_future(loop()) for loop in loops]
     tasks.append(asyncio.ensure_future(presence.say(here.db, role, holder(), trouble)))
     tasks.append(asyncio.ensure_future(GuestServer(server(app, lifespan="off").config).serve([listener])))
     waiting = asyncio.ensure_future(stopping.wait())
     try:
-        done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({waiting, delivering, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in done - {waiting}:
             task.result()
     finally:

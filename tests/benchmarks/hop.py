@@ -52,7 +52,7 @@ async def subscription(bootstrap: str, group: str, seen: Seen) -> AsyncIterator[
 
     emit = KafkaEmit(bootstrap, KEY)
     delivery = Delivery(bootstrap, [Subscription(group, (TOPIC,), handle)], emit, Belief(bootstrap, KEY, None))
-    await delivery.start()
+    delivery.start()
     await delivery.ready()
     yield
     await delivery.stop()

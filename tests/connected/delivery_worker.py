@@ -32,7 +32,7 @@ async def main(bootstrap: str, group: str) -> None:
     delivery = Delivery(bootstrap, [subscription], emit, Belief(bootstrap, KEY, "local"))
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    await delivery.start()
+    delivery.start()
     await stopping.wait()
     await delivery.stop()
     await emit.stop()

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 
-from contracts import envelope
 from contracts.envelope import Event, derived_id, make
 from contracts.events.dead import DeadLetter
 from contracts.events.files import FileRejected
 from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.ports import UnavailableError
 from infra.adapters.kafka import Delivery, KafkaEmit, Subscription
+from infra.adapters.kafka.progress import Progress
+from infra.adapters.kafka.reliable import MAX_TRIES, OnFailure, no_failure
 from infra.belief import Belief
 from infra.local.ports import LOOPBACK, Ports
 from infra.settings import Settings
@@ -46,7 +48,7 @@ class Function:
     emit: KafkaEmit
     handle: Callable[[Event], Awaitable[None]] | None = None
     topics: Sequence[str] = (TOPIC,)
-    on_failure: Callable[[Event, Exception], Sequence[Event]] | None = None
+    on_failure: OnFailure = no_failure
     group: str = field(default_factory=lambda: f"test-{uuid4().hex}")
     deadline: float = 60.0
     seen: list[Event] = field(default_factory=list)
@@ -62,12 +64,11 @@ class Function:
             if self.handle is not None:
                 await self.handle(event)
 
-        extra = {"on_failure": self.on_failure} if self.on_failure else {}
-        subscription = Subscription(self.group, tuple(self.topics), handle, deadline=self.deadline, **extra)
+        subscription = Subscription(self.group, tuple(self.topics), handle, self.on_failure, self.deadline)
         belief = Belief(self.bootstrap, KEY, "local")
         delivery = Delivery(bootstrap or self.bootstrap, [subscription], self.emit, belief)
         self.tap = tap
-        await delivery.start()
+        delivery.start()
         async with AsyncExitStack() as stack:
             stack.push_async_callback(belief.close)
             stack.push_async_callback(delivery.stop)
@@ -96,10 +97,9 @@ async def test_a_function_that_crashes_thrice_says_so_and_goes_on(bootstrap: str
         if event.id == crashing.id:
             raise KeyError("sk-secret")
 
-    def on_failure(event: Event, error: Exception) -> Sequence[Event]:
-        data = FileRejected(code="internal_error", message="The check crashed.")
-        verdict = derived_id(event.id, "verdict")
-        return [envelope.make(data, subject=event.subject, tenant=event.tenant, id=verdict)]
+    async def on_failure(event: Event, why: str) -> None:
+        data = FileRejected(code="internal_error", message=f"The check failed: {why}.")
+        await emit(make(data, subject=event.subject, tenant=event.tenant, id=derived_id(event.id, "verdict")))
 
     function = Function(bootstrap, emit, handle, on_failure=on_failure)
     async with function.running():
@@ -113,13 +113,15 @@ async def test_a_function_that_crashes_thrice_says_so_and_goes_on(bootstrap: str
     assert "sk-secret" not in letter.message
     (failure,) = [event for event in await function.tap.events() if isinstance(event.data, FileRejected)]
     assert failure.id == derived_id(crashing.id, "verdict")
+    assert isinstance(failure.data, FileRejected)
+    assert failure.data.message == "The check failed: its function crashed (KeyError)."
 
 
 async def test_a_function_whose_failure_event_crashes_too_goes_on(bootstrap: str, emit: KafkaEmit) -> None:
     async def handle(event: Event) -> None:
         raise ValueError
 
-    def on_failure(event: Event, error: Exception) -> Sequence[Event]:
+    async def on_failure(event: Event, why: str) -> None:
         raise RuntimeError("also wrong")
 
     function = Function(bootstrap, emit, handle, on_failure=on_failure)
@@ -129,16 +131,41 @@ async def test_a_function_whose_failure_event_crashes_too_goes_on(bootstrap: str
     assert [letter.code for letter in await function.letters()] == ["crashed"]
 
 
-async def test_a_function_that_overruns_its_deadline_is_a_crash(bootstrap: str, emit: KafkaEmit) -> None:
+async def test_a_function_that_overruns_its_deadline_waits_for_the_slow_server(bootstrap: str, emit: KafkaEmit) -> None:
+    answers = asyncio.Event()
+
     async def handle(event: Event) -> None:
-        await asyncio.Event().wait()
+        await answers.wait()
 
     function = Function(bootstrap, emit, handle, deadline=0.05)
-    async with function.running():
+    async with function.running() as delivery:
         await emit(uploaded())
+        await until(lambda: len(function.seen) > MAX_TRIES)
+        (reason,) = delivery.status()["groups"][function.group]["waiting"].values()
+        assert reason.startswith("slow: ")
+        answers.set()
         await function.done()
-    (letter,) = await function.letters()
-    assert "TimeoutError" in letter.message
+    assert await function.letters() == []
+
+
+async def test_a_delivery_that_breaks_ends_what_started_it(
+    bootstrap: str, emit: KafkaEmit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(self: Progress, consumer: AIOKafkaConsumer) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Progress, "look", broken)
+    monkeypatch.setattr("infra.adapters.kafka.delivery._LOOK_SECONDS", 0.01)
+
+    async def handle(event: Event) -> None: ...
+
+    delivery = Delivery(
+        bootstrap, [Subscription(f"test-{uuid4().hex}", (TOPIC,), handle)], emit, Belief(bootstrap, KEY, None)
+    )
+    running = delivery.start()
+    with pytest.raises(RuntimeError, match="a bug"):
+        await asyncio.wait_for(asyncio.shield(running), 30)
+    await delivery.stop()
 
 
 async def test_only_the_partition_that_needs_what_is_away_waits(bootstrap: str, emit: KafkaEmit) -> None:
@@ -288,7 +315,7 @@ async def test_health_of_many_idle_groups_is_known_at_one_look(bootstrap: str, e
     for each in groups:
         await begin_here(bootstrap, each.group, (TOPIC,))
     delivery = Delivery(bootstrap, groups, emit, Belief(bootstrap, KEY, "local"))
-    await delivery.start()
+    delivery.start()
     try:
         await delivery.ready()
         await emit(uploaded("one", "file-one"))

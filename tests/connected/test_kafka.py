@@ -164,7 +164,7 @@ async def survive(stack: Stack, bootstrap: str) -> None:
     subscription = Subscription("test", ("file.deleted",), handle)
     delivery = Delivery(bootstrap, [subscription], emit, Belief(bootstrap, KEY, None))
     await begin_here(bootstrap, "test", ["file.deleted"])
-    await delivery.start()
+    delivery.start()
     await delivery.ready()
     acknowledged = [await emit(deleted())]
 

@@ -48,15 +48,15 @@ class Delivery:
         self._bootstrap = bootstrap
         self._desks = {subscription.group: Desk(subscription, emit) for subscription in subscriptions}
         self._believe = believe
-        self._broker: KafkaBroker | None = None
         self._away: str | None = "Kafka has not answered yet"
         self._running: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._started = asyncio.Event()
 
-    async def start(self) -> None:
-        """Begin; returns at once, `ready` waits until the groups have joined."""
+    def start(self) -> asyncio.Task[None]:
+        """Begin; returns what ends at `stop` or with what went wrong; `ready` waits until the groups have joined."""
         self._running = asyncio.create_task(self._run())
+        return self._running
 
     async def ready(self) -> None:
         """Wait until every subscription has joined its group."""
@@ -66,7 +66,7 @@ class Delivery:
         """Let the handlers finish what they have in hand, at most 5 s; what they do not finish stays uncommitted."""
         self._stopping.set()
         if self._running is not None:
-            await self._running
+            await asyncio.wait({self._running})
 
     def status(self) -> dict[str, Any]:
         """Return `status` (ok, waiting, stuck, starting), a word on Kafka itself, and the progress of each group."""
@@ -84,21 +84,21 @@ class Delivery:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            self._broker = broker = self._new_broker()
+            broker = self._new_broker()
             try:
                 async with asyncio.timeout(_START_SECONDS):
                     await broker.start()
+                self._away = None
+                self._started.set()
+                while not await pause_for(self._stopping, _LOOK_SECONDS):
+                    await self._look(broker)
             except (KafkaError, OSError) as error:
                 self._away = f"Kafka at {self._bootstrap} does not answer: {error!r}"
                 log.warning("%s; trying again", self._away)
+            finally:
                 await _stopped(broker)
+            if self._away is not None:
                 await pause_for(self._stopping, _RETRY_SECONDS)
-                continue
-            self._away = None
-            self._started.set()
-            while not await pause_for(self._stopping, _LOOK_SECONDS):
-                await self._look(broker)
-            await _stopped(broker)
 
     def _new_broker(self) -> KafkaBroker:
         broker = KafkaBroker(

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -22,15 +22,20 @@ from infra.adapters.kafka.records import to_record
 MAX_TRIES = 3
 MAX_WAIT_SECONDS = 30.0
 _DEAD_LETTERS = "dead.letter"
+_WEATHER = (UnavailableError, NewerVersionError, TimeoutError)
+"""No fault of the record: it waits. That a server is slow is not one either."""
 _SYSTEM_TENANT = "temper"
 """Owner of dead letters whose record nobody could believe."""
 
 log = logging.getLogger(__name__)
 
 
-def no_failure(event: Event, error: Exception) -> Sequence[Event]:
+OnFailure = Callable[[Event, str], Awaitable[None]]
+"""(event, why) → whoever waits for it has been told; may be repeated."""
+
+
+async def no_failure(event: Event, why: str) -> None:
     """Say nothing beside the dead letter: for functions that nobody waits for."""
-    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,10 @@ class Subscription:
     """A constant: the group's offsets live under this name."""
     topics: tuple[str, ...]
     handle: Callable[[Event], Awaitable[None]]
-    on_failure: Callable[[Event, Exception], Sequence[Event]] = no_failure
-    """(event, bug) → the events that tell whoever waits; with derived ids."""
+    on_failure: OnFailure = no_failure
+    """What is done beside the dead letter of an event whose handler crashed."""
     deadline: float = 60.0
-    """Seconds; what takes longer is work under a lease."""
+    """Seconds; what takes longer is work under a lease, or waits for a server that is slow."""
     optional: bool = False
     """Whether the process is well while this one waits: nobody waits for it."""
 
@@ -89,7 +94,7 @@ class Desk:
         if isinstance(error, PoisonError):
             await self._bury(raw, event, error.code, str(error), tries=1)
             return
-        if isinstance(error, NewerVersionError | UnavailableError):
+        if isinstance(error, _WEATHER):
             raise error
         attempt = self._attempt(place, raw.offset)
         attempt.crashes += 1
@@ -97,18 +102,17 @@ class Desk:
         log.error("%s: try %d of %d crashed", where, attempt.crashes, MAX_TRIES, exc_info=error)
         if attempt.crashes < MAX_TRIES:
             raise error
-        for failure in self._failures(event, error):
-            await self.emit(failure)
+        if event is not None:
+            await self._tell(event, error)
         await self._bury(raw, event, "crashed", f"the function crashed: {_place(error)}", attempt.crashes)
 
-    def _failures(self, event: Event | None, error: Exception) -> Sequence[Event]:
-        if event is None:
-            return ()
+    async def _tell(self, event: Event, error: Exception) -> None:
         try:
-            return self.subscription.on_failure(event, error)
+            await self.subscription.on_failure(event, f"its function crashed ({type(error).__name__})")
+        except _WEATHER:
+            raise
         except Exception:
-            log.exception("%s: its failure event crashed too", self.subscription.group)
-            return ()
+            log.exception("%s: telling of the failure crashed too", self.subscription.group)
 
     async def _bury(self, raw: ConsumerRecord, event: Event | None, code: str, message: str, tries: int) -> None:
         group = self.subscription.group
@@ -127,7 +131,7 @@ class Desk:
         attempt = self._attempt(place, offset)
         attempt.waits += 1
         seconds = min(MAX_WAIT_SECONDS, 0.1 * 2 ** min(attempt.waits, 16)) * random.uniform(0.5, 1.0)
-        reason = _reason(weather)
+        reason = self._reason(weather)
         log.warning(
             "%s: %s/%s waits %.1f s: %s", self.subscription.group, place.topic, place.partition, seconds, reason
         )
@@ -138,6 +142,15 @@ class Desk:
             return  # the partition moved: its next owner gets the record again
         self.progress.waiting[place] = reason
         asyncio.get_running_loop().call_later(seconds, _resume, consumer, place)
+
+    def _reason(self, weather: Exception) -> str:
+        if isinstance(weather, UnavailableError):
+            return f"{weather.dependency}: {weather}"
+        if isinstance(weather, NewerVersionError):
+            return f"newer_version: {weather}. Upgrade this Temper"
+        if isinstance(weather, TimeoutError):
+            return f"slow: it was not done within {self.subscription.deadline:.0f} s, and is tried again"
+        return f"crashed: {_place(weather)}"
 
 
 def dead_letter(
@@ -168,14 +181,6 @@ def _resume(consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
         consumer.resume(place)
     except IllegalStateError:
         return  # the partition moved
-
-
-def _reason(weather: Exception) -> str:
-    if isinstance(weather, UnavailableError):
-        return f"{weather.dependency}: {weather}"
-    if isinstance(weather, NewerVersionError):
-        return f"newer_version: {weather}. Upgrade this Temper"
-    return f"crashed: {_place(weather)}"
 
 
 def _place(error: Exception) -> str:
