@@ -106,6 +106,10 @@ class Documents(Protocol):
         """Return views by a MongoDB filter over view fields."""
         ...
 
+    def each(self, model: str, where: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """Yield views by a MongoDB filter over view fields, for what is too much at once."""
+        ...
+
     async def count(self, model: str, where: Mapping[str, Any]) -> int:
         """Return how many views match a MongoDB filter."""
         ...

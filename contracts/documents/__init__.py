@@ -9,7 +9,7 @@ from contracts.documents.files import FILES
 from contracts.documents.jobs import JOB_CHECKPOINTS, JOB_EVENTS, JOBS
 from contracts.documents.keys import KEYS
 from contracts.documents.models import MODELS
-from contracts.documents.prep import PREP_BASES, PREP_FILES, PREP_JOBS
+from contracts.documents.prep import PREP_JOBS
 from contracts.envelope import Event
 
 READ_MODELS: dict[str, ReadModel] = {
@@ -24,9 +24,7 @@ READ_MODELS: dict[str, ReadModel] = {
         MODELS,
         BENCHMARKS,
         KEYS,
-        PREP_FILES,
         PREP_JOBS,
-        PREP_BASES,
     )
 }
 

@@ -27,6 +27,8 @@ LIFECYCLE = frozenset(
     }
 )
 RANKS = {"job.queued": 1, "job.resume_requested": 1, "job.started": 2, "job.paused": 3}
+RUNS, REQUESTS = 64, 4
+"""The newest that a job shows; who starts and pauses it for ever makes its document no larger."""
 STATUS = {0: "validating_files", 1: "queued", 2: "running", 3: "paused"}
 ENDED = {"job.succeeded": "succeeded", "job.failed": "failed", "job.cancelled": "cancelled"}
 
@@ -81,7 +83,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
                 "from_step": fact["data"]["from_step"],
                 "at": fact["at"],
             }
-            for fact in starts
+            for fact in starts[-RUNS:]
         ],
         "delay": delays[-1]["data"] if delays and not ending else None,
         "requests": requests,
@@ -96,12 +98,17 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOBS = ReadModel(
     name="jobs",
-    version=7,
+    version=8,
     topics=LIFECYCLE,
     births=frozenset({"job.created"}),
     touches=_subject,
     view=view,
     indexes=(("tenant", "-created_at", "-id"), ("status", "created_at"), ("results",)),
+    keep={
+        "job.started": RUNS,
+        **dict.fromkeys(("job.pause_requested", "job.resume_requested", "job.cancel_requested"), REQUESTS),
+    },
+    kinds={"run.tracked": ("tracker", "kind")},
 )
 
 

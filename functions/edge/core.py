@@ -345,8 +345,8 @@ def wants_change(job: View, wanted: Literal["pause", "run"]) -> bool:
 def visible_events(runs: Sequence[View]) -> Filter:
     """Return the filter that hides metrics of steps which a newer run makes again.
 
-    A step said in a run is shown when it is at most the `from_step` of every newer run. `runs` are a job's
-    {epoch, attempt, from_step}; what a run says that is not known here is shown.
+    A step said in a run is shown when it is at most the `from_step` of every newer run. `runs` are a job's newest
+    {epoch, attempt, from_step}; what a run says that is newer than these is shown.
     """
     ordered = sorted(runs, key=lambda run: (run["epoch"], run["attempt"]))
     if len(ordered) < 2:
@@ -361,6 +361,9 @@ def visible_events(runs: Sequence[View]) -> Filter:
     for run in reversed(ordered[:-1]):
         shown.append({"epoch": run["epoch"], "attempt": run["attempt"], "step": {"$lte": limit}})
         limit = min(limit, run["from_step"])
+    oldest = ordered[0]
+    shown.append({"epoch": {"$lt": oldest["epoch"]}, "step": {"$lte": limit}})
+    shown.append({"epoch": oldest["epoch"], "attempt": {"$lt": oldest["attempt"]}, "step": {"$lte": limit}})
     return {"$or": shown}
 
 

@@ -36,7 +36,7 @@ class Ready:
     """Everything is there."""
 
     inputs: dict[str, Any]
-    """created; training and validation (id, blob, rows, has_tools); base (name and its registration)."""
+    """created; training and validation (id, blob, rows, has_tools); base (its registration)."""
 
 
 Decision = Wait | Fail | Ready
@@ -76,7 +76,7 @@ def _file(role: str, name: str, file: View | None, tenant: str, late: bool, wait
         return Wait("waiting_for_file", text)
     if file["deleted"]:
         return Fail("file_deleted", f"{title} {name} was deleted. Upload it again and create a new job.", role)
-    purpose = file["uploaded"]["purpose"]
+    purpose = file["purpose"]
     if purpose != PURPOSE:
         text = f"{title} {name} has the purpose {purpose[:40]!r}; upload it again with the purpose '{PURPOSE}'."
         return Fail("invalid_file_purpose", text, role)
@@ -92,7 +92,8 @@ def _file(role: str, name: str, file: View | None, tenant: str, late: bool, wait
         return Wait()
     if role == "training_file" and validated["rows"] < MIN_ROWS:
         return too_few(validated["rows"])
-    return Ready({"id": name, **{part: validated[part] for part in ("blob", "rows", "has_tools")}})
+    has_tools = validated.get("has_tools", False)  # an assembled data set has none
+    return Ready({"id": name, "blob": validated["blob"], "rows": validated["rows"], "has_tools": has_tools})
 
 
 def too_few(rows: int, within: str = "") -> Fail:
@@ -102,16 +103,15 @@ def too_few(rows: int, within: str = "") -> Fail:
 
 
 def _model(name: str, base: View | None, late: bool, wait_ms: int) -> Decision:
-    registered = base["registered"] if base else None
-    if registered is None:
+    if base is None or base["deleted"]:
         if late:
             text = f"The model `{name}` does not exist or you do not have access to it."
             return Fail("model_not_found", f"{text} The job waited {wait_ms // 1000} s for it.", "model")
         return Wait("waiting_for_model", f"The job waits for the model {name}, at most {wait_ms // 1000} s.")
-    if registered["kind"] != "base":
+    if base["kind"] != "base":
         text = f"The model `{name}` is not a base model; jobs start from base models only."
         return Fail("unsupported_model", text, "model")
-    return Ready({"name": name, **registered})
+    return Ready(dict(base))
 
 
 def failed(job: str, tenant: str, cause: str | None, fail: Fail) -> Event:

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from contracts.controls import Control
-from contracts.documents.models import PUBLIC
-from contracts.documents.prep import base_id
+from contracts.documents.models import model_id
 from contracts.envelope import Event
 from contracts.ports import Bell, Controls, Documents, Emit
 from functions.prepare_job import core
@@ -26,7 +25,7 @@ TOPICS = (
     "dataset.failed",
     "model.registered",
 )
-JOINS = ("prep_jobs", "prep_files", "prep_bases")
+JOINS = ("prep_jobs", "files", "models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +50,10 @@ async def on_prep(event: Event, deps: Deps) -> None:
     if event.type == "job.created":
         await _settle(event.subject, deps, event)
         return
-    if event.type == "model.registered" and event.tenant != PUBLIC:
-        return
-    of_base = event.type == "model.registered"
-    join, key = ("prep_bases", base_id(event.subject)) if of_base else ("prep_files", event.subject)
-    waiting = await deps.documents.get(join, key)
-    for job in waiting["jobs"] if waiting else ():
-        await _settle(job, deps)
+    of_model = event.type == "model.registered"
+    came = model_id(event.tenant, event.subject) if of_model else event.subject
+    async for job in deps.documents.each("prep_jobs", {"needs": came, "waits": True}):
+        await _settle(job["id"], deps)
 
 
 async def reconsider(job: str, deps: Deps) -> None:
@@ -69,10 +65,12 @@ async def _settle(name: str, deps: Deps, born: Event | None = None) -> None:
     """Make the job ready, end it, or let it wait; one that is being prepared or further on is left alone."""
     control = await deps.controls.get(name)
     job = await deps.documents.get("prep_jobs", name)
-    if job is None or (control is not None and (control.ended or control.ready or control.stage != STAGE)):
+    if job is None or not job["waits"]:
         return
-    files = {file: await deps.documents.get("prep_files", file) for file in job["needs"]["files"]}
-    base = await deps.documents.get("prep_bases", base_id(job["needs"]["model"]))
+    if control is not None and (control.ended or control.ready or control.stage != STAGE):
+        return
+    files = {file: await deps.documents.get("files", file) for file in job["files"]}
+    base = await deps.documents.get("models", job["base"])
     # The wait begins when the job is first seen: after an outage its file may lie in a topic that was not read yet.
     seen = control.opened_at if control else deps.now()
     match core.decide({**job, "at": max(job["at"], seen)}, files, base, deps.now(), deps.wait_ms):

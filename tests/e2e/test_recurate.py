@@ -21,7 +21,7 @@ from tests.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
-MODELS = {"files", "archives", "documents", "prep_files", "jobs", "models"}
+MODELS = {"files", "archives", "documents", "jobs", "models"}
 
 
 def validation(user: User, file: str) -> Any:

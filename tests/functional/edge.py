@@ -106,6 +106,10 @@ class DictDocuments:
             found.sort(key=lambda view: view[name] if view[name] is not None else -1, reverse=order < 0)
         return found[:limit] if limit else found
 
+    async def each(self, model: str, where: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        for view in await self.find(model, where):
+            yield view
+
     async def count(self, model: str, where: Mapping[str, Any]) -> int:
         return len(await self.find(model, where))
 

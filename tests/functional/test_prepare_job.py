@@ -15,7 +15,6 @@ from safetensors.numpy import load_file
 
 from contracts.blobs import BlobRef
 from contracts.controls import Claim, Control
-from contracts.documents import READ_MODELS, Stored, fold
 from contracts.envelope import Event, derived_id, make
 from contracts.events.files import FileDeleted, FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import Hyperparameters, JobCreated, JobDelayed, JobFailed, JobQueued
@@ -30,6 +29,7 @@ from infra.adapters.child import ProcessChild
 from infra.adapters.http import MANIFEST_HEADER, HttpProve, Serving
 from infra.adapters.memory import MemoryBlobs
 from infra.models import register
+from tests.functional.edge import DictDocuments
 from tests.unit.prepare_job import tiny
 
 JOB, FILE, VALID = "ftjob-" + "1" * 32, "file-" + "2" * 32, "file-" + "3" * 32
@@ -57,12 +57,11 @@ class World:
     """Joins folded by the real read models, and one control document."""
 
     def __init__(self) -> None:
-        self.stored: dict[tuple[str, str], Stored] = {}
         self.control: Control | None = None
         self.said: list[Event] = []
         self.rung: list[str] = []
         self.now = 0
-        documents = SimpleNamespace(apply=self.apply, get=self.get)
+        documents = DictDocuments()
         controls = SimpleNamespace(open=self.open, get=self.get_control, end=self.end)
         self.deps = Deps(
             documents=documents,
@@ -73,18 +72,6 @@ class World:
             now=lambda: self.now,
             wait_ms=300_000,
         )
-
-    async def apply(self, event: Event, *models: str) -> None:
-        for name in models:
-            model = READ_MODELS[name]
-            for id in model.touches(event) if event.type in model.topics else ():
-                made = fold(model, id, self.stored.get((name, id)), event)
-                if made is not None:
-                    self.stored[name, id] = made
-
-    async def get(self, model: str, id: str) -> dict[str, Any] | None:
-        found = self.stored.get((model, id))
-        return found.view if found else None
 
     async def get_control(self, subject: str) -> Control | None:
         return self.control

@@ -274,7 +274,7 @@ def test_of_two_bodies_under_one_id_the_same_one_is_kept_in_either_order() -> No
     assert view["conflict"] is True
 
 
-SHARED = {"job_events", "prep_files", "prep_bases"}
+SHARED = {"job_events"}
 """Read models whose documents are made of several tenants' facts, or of one event each."""
 
 

@@ -8,7 +8,7 @@ from contracts.envelope import derived_id
 from functions.prepare_job.core import Fail, Ready, Wait, decide, delayed, failed
 
 WAIT = 300_000
-BASE = {"registered": {"kind": "base", "context": 128, "manifest": {"key": "k", "sha256": "s"}}, "jobs": []}
+BASE = {"kind": "base", "context": 128, "manifest": {"key": "k", "sha256": "s"}, "deleted": False}
 
 
 def job(validation: str | None = None) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def job(validation: str | None = None) -> dict[str, Any]:
 def file(rows: int = 20, **more: Any) -> dict[str, Any]:
     return {
         "tenant": "acme",
-        "uploaded": {"purpose": "fine-tune"},
+        "purpose": "fine-tune",
         "archive": False,
         "validated": {"rows": rows, "blob": {"key": "b"}, "has_tools": False},
         "rejected": None,
@@ -29,7 +29,6 @@ def file(rows: int = 20, **more: Any) -> dict[str, Any]:
 
 
 REJECTED = {"code": "missing_role", "message": "Invalid file format. Example 3, message 2 Discriminator …"}
-UNKNOWN = {**file(), "tenant": None, "uploaded": None, "validated": None}
 
 
 def test_a_job_with_all_it_needs_is_ready() -> None:
@@ -37,10 +36,10 @@ def test_a_job_with_all_it_needs_is_ready() -> None:
     assert isinstance(found, Ready)
     assert found.inputs["training"] == {"id": "file-t", "blob": {"key": "b"}, "rows": 20, "has_tools": False}
     assert found.inputs["validation"]["rows"] == 3
-    assert found.inputs["base"] == {"name": "tiny", **BASE["registered"]}  # type: ignore[dict-item]
+    assert found.inputs["base"] == BASE
 
 
-@pytest.mark.parametrize("unknown", [None, UNKNOWN, file(tenant="other")])
+@pytest.mark.parametrize("unknown", [None, file(tenant="other")])
 def test_an_unknown_or_foreign_file_is_waited_for_and_then_not_found(unknown: dict[str, Any] | None) -> None:
     early = decide(job(), {"file-t": unknown}, BASE, 1000 + WAIT - 1, WAIT)
     late = decide(job(), {"file-t": unknown}, BASE, 1000 + WAIT, WAIT)
@@ -52,7 +51,7 @@ def test_an_unknown_or_foreign_file_is_waited_for_and_then_not_found(unknown: di
 
 
 def test_an_unknown_model_is_waited_for_and_then_not_found() -> None:
-    for base in (None, {"registered": None}):
+    for base in (None, {**BASE, "deleted": True}):
         early, late = (decide(job(), {"file-t": file()}, base, now, WAIT) for now in (1000, 1000 + WAIT))
         assert isinstance(early, Wait)
         assert early.code == "waiting_for_model"
@@ -77,7 +76,7 @@ def test_documents_are_waited_for_until_their_data_set_is_whole_and_the_job_says
     ("training", "code"),
     [
         (file(deleted=True), "file_deleted"),
-        (file(uploaded={"purpose": "fine-tune-results"}), "invalid_file_purpose"),
+        (file(purpose="fine-tune-results"), "invalid_file_purpose"),
         (file(rejected=REJECTED, validated=None), "invalid_training_file"),
         (file(7), "invalid_n_examples"),
     ],
@@ -102,7 +101,7 @@ def test_failures_have_openais_wording() -> None:
 
 
 def test_a_tuned_model_is_no_base() -> None:
-    found = decide(job(), {"file-t": file()}, {"registered": {"kind": "adapter"}}, 0, WAIT)
+    found = decide(job(), {"file-t": file()}, {**BASE, "kind": "adapter"}, 0, WAIT)
     assert isinstance(found, Fail)
     assert found.code == "unsupported_model"
 
