@@ -49,6 +49,7 @@ def create_app(deps: EdgeDeps) -> Starlette:
         middleware=[Middleware(Envelope, deps=deps)],
         exception_handlers={HTTPException: on_http_error},
     )
+    app.router.redirect_slashes = False  # clients do not follow a 307 of a POST, and it says nothing
     app.state.deps = deps
     app.state.readiness = health.Readiness(deps)
     return app

@@ -9,12 +9,22 @@ from typing import Any, Literal
 import msgspec
 from starlette.background import BackgroundTask, BackgroundTasks
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from contracts.canonical import compact, sha256
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import Event
-from contracts.ports import Blobs, Complete, Controls, Documents, Emit, Requests, Reservation, Secrets
+from contracts.ports import (
+    BlobNotFoundError,
+    Blobs,
+    Complete,
+    Controls,
+    Documents,
+    Emit,
+    Requests,
+    Reservation,
+    Secrets,
+)
 from functions.edge.core import Window, unknown_after
 from functions.edge.fields import parse_json, parse_object
 from functions.edge.parameters import Parameters, check
@@ -73,6 +83,18 @@ def new_object_id(request: Request, prefix: str) -> str:
 def reply(data: Mapping[str, Any], background: BackgroundTask | None = None) -> Response:
     """Return a JSON answer."""
     return Response(msgspec.json.encode(data), media_type="application/json", background=background)
+
+
+async def streamed(request: Request, key: str, media_type: str, headers: Mapping[str, str]) -> Response:
+    """Return a blob's bytes as they come, none for HEAD; raises BlobNotFoundError."""
+    blobs = deps(request).blobs
+    stat = await blobs.stat(key)
+    if stat is None:
+        raise BlobNotFoundError(key)
+    headers = {**headers, "content-length": str(stat.bytes)}
+    if request.method == "HEAD":
+        return Response(headers=headers, media_type=media_type)
+    return StreamingResponse(blobs.stream(key), headers=headers, media_type=media_type)
 
 
 async def incoming(request: Request) -> AsyncIterator[bytes]:

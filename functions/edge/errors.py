@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -27,8 +25,6 @@ def to_api_error(error: Exception) -> ApiError | None:
             return ApiError("The content is not stored any more.", status=404, code="content_not_found")
         case ClientDisconnect():
             return ApiError("The client went away before the request was complete.", code="client_disconnected")
-        case HTTPException(status_code=404):
-            return ApiError("There is no such path. The API's paths begin with /v1.", status=404, code="unknown_url")
         case HTTPException(status_code=405):
             sentence = "This method is not allowed on this path."
             return ApiError(sentence, status=405, code="method_not_allowed", headers=error.headers)
@@ -43,13 +39,26 @@ def answer(error: ApiError) -> Response:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Hand Starlette's own refusals to the outermost layer, with every method that the path does allow."""
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        error.headers = _allowed(request)
+    """Hand Starlette's own refusals to the outermost layer, with the path that was meant or the methods it allows."""
+    path: str = request.scope["path"]
+    status = error.status_code if isinstance(error, HTTPException) else 0
+    if status == 404 or (status == 405 and path.endswith("/")):
+        raise _no_path(request, path) from error
+    if isinstance(error, HTTPException) and status == 405:
+        methods = {method for route in _fitting(request, path) for method in route.methods or ()}
+        error.headers = {"allow": ", ".join(sorted(methods))}
     raise error
 
 
-def _allowed(request: Request) -> Mapping[str, str]:
+def _no_path(request: Request, path: str) -> ApiError:
+    """Name the path that was meant: without a slash at its end or doubled ones, behind /v1."""
+    plain = "/" + "/".join(part for part in path.split("/") if part)
+    meant = next((each for each in (plain, f"/v1{plain}") if each != path and _fitting(request, each)), None)
+    hint = f"Did you mean {meant[:200]}?" if meant else "The API's paths begin with /v1, as does a client's base URL."
+    return ApiError(f"There is no path {path[:200]}. {hint}", status=404, code="unknown_url")
+
+
+def _fitting(request: Request, path: str) -> list[Route]:
+    scope = {**request.scope, "path": path}
     routes = [route for route in request.app.routes if isinstance(route, Route)]
-    fitting = [route.methods or () for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return {"allow": ", ".join(sorted({method for methods in fitting for method in methods}))}
+    return [route for route in routes if route.matches(scope)[0] is not Match.NONE]

@@ -87,6 +87,7 @@ def create_app(
         exception_handlers=_ERRORS,
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False
     app.state.engine, app.state.models = engine, models
     return app
 

@@ -17,7 +17,7 @@ from contracts.manifest import ManifestRef
 from contracts.ports import RebuildingError, UnavailableError
 from functions.edge.app import ROUTES
 from functions.edge.auth import encode_key
-from tests.functional.edge import BASE, REF, CannedReply, World, raised
+from tests.functional.edge import BASE, REF, ROWS, CannedReply, World, raised
 from tests.functional.test_edge_files import error
 
 CHAT = "/v1/chat/completions"
@@ -91,6 +91,46 @@ async def test_unknown_paths_and_methods_are_answered_in_the_same_shape(world: W
     response = await api.put("/v1/files")
     assert error(response, 405)["code"] == "method_not_allowed"
     assert "GET" in response.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/v1/models/", "/v1/models"),
+        ("/v1/files/a/", "/v1/files/a"),
+        ("//v1//files", "/v1/files"),
+        ("/files", "/v1/files"),
+        ("/chat/completions/", "/v1/chat/completions"),
+        ("/healthz/", "/healthz"),
+        ("/v1/nothing", None),
+    ],
+)
+async def test_a_path_that_is_not_there_names_the_one_that_was_meant(
+    api: httpx.AsyncClient, path: str, meant: str | None
+) -> None:
+    for method in ("GET", "POST", "DELETE", "OPTIONS"):
+        found = error(await api.request(method, f"http://edge{path}"), 404)
+        assert (f"Did you mean {meant}?" in found["message"]) is (meant is not None)
+
+
+async def test_a_slash_at_the_end_of_any_path_is_a_404_that_names_it_without(api: httpx.AsyncClient) -> None:
+    for route in ROUTES:
+        path = route.path.replace("{model:path}", "m").replace("{id}", "i")  # type: ignore[attr-defined]
+        if path == "/":
+            continue
+        found = error(await api.post(f"{path}/"), 404)
+        assert f"Did you mean {path}?" in found["message"]
+
+
+async def test_options_names_the_methods_and_head_has_no_body(world: World, api: httpx.AsyncClient) -> None:
+    options = await api.options("/v1/files/file-1")
+    assert error(options, 405)["code"] == "method_not_allowed"
+    assert options.headers["allow"] == "DELETE, GET, HEAD"
+    form = {"file": ("a.jsonl", ROWS), "purpose": (None, "fine-tune")}
+    id = (await api.post("/v1/files", files=form)).json()["id"]
+    world.blobs.stream = None  # type: ignore[method-assign,assignment]
+    head = await api.head(f"/v1/files/{id}/content")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(len(ROWS)), b"")
 
 
 async def test_every_answer_carries_its_id_and_time(world: World, api: httpx.AsyncClient) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.corpus import RowOrigin, Split
 from contracts.envelope import derived_id, make
 from contracts.events.files import FileDeleted
-from contracts.ports import BlobNotFoundError
 from contracts.wire import dataset, openai
 from functions.edge import core, lines, provenance
 from functions.edge.context import (
@@ -26,6 +25,7 @@ from functions.edge.context import (
     reply,
     reply_reserved,
     reserve,
+    streamed,
     tenant,
 )
 from functions.edge.fields import Fields, check_strings
@@ -130,12 +130,7 @@ def _not_ready(id: str) -> ApiError:
 async def report(request: Request) -> Response:
     """GET /files/{id}/report: coverage per document, page and chunk, what was dropped and why, lengths, samples."""
     key = (await _assembled(request))["report"]["key"]
-    blobs = deps(request).blobs
-    stat = await blobs.stat(key)
-    if stat is None:
-        raise BlobNotFoundError(key)
-    headers = {"content-length": str(stat.bytes)}
-    return StreamingResponse(blobs.stream(key), headers=headers, media_type="application/json")
+    return await streamed(request, key, "application/json", {})
 
 
 async def lineage(request: Request) -> Response:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.blobs import BlobRef
@@ -18,7 +18,7 @@ from contracts.envelope import derived_id, make
 from contracts.erasure import of_jobs
 from contracts.events.files import FileDeleted
 from contracts.formats import HEAD
-from contracts.ports import BlobNotFoundError, UnavailableError
+from contracts.ports import UnavailableError
 from contracts.results import JSONL, PURPOSE
 from contracts.wire import dataset, openai
 from functions.edge import core, provenance
@@ -33,6 +33,7 @@ from functions.edge.context import (
     reply,
     reply_reserved,
     reserve,
+    streamed,
     tenant,
 )
 from functions.edge.multipart import Form, broken
@@ -240,11 +241,7 @@ async def file_content(request: Request) -> Response:
     blobs, key = deps(request).blobs, _key(request, view["source"] or view["id"])
     if view["purpose"] == PURPOSE:
         return _results(request, view, await blobs.get(key))
-    stat = await blobs.stat(key)
-    if stat is None:
-        raise BlobNotFoundError(key)
-    headers = {**_attached(view), "content-length": str(stat.bytes)}
-    return StreamingResponse(blobs.stream(key), headers=headers, media_type="application/octet-stream")
+    return await streamed(request, key, "application/octet-stream", _attached(view))
 
 
 async def _unfinished(request: Request) -> tuple[Mapping[str, Any], bytes] | None:

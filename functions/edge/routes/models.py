@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,7 +25,7 @@ async def list_models(request: Request) -> Response:
 
 async def retrieve_model(request: Request) -> Response:
     """GET /models/{model}."""
-    name = request.path_params["model"]
+    name = _name(request)
     view = await visible_model(request, name)
     if view is None:
         raise no_model(name)
@@ -33,7 +34,7 @@ async def retrieve_model(request: Request) -> Response:
 
 async def delete_model(request: Request) -> Response:
     """DELETE /models/{model}: a tuned model of the tenant's own."""
-    name = request.path_params["model"]
+    name = _name(request)
     view = await owned(request, "models", model_id(tenant(request), name))
     if view is not None and view["deleted"] and is_retry(request):
         return reply(openai.deleted(name, "model"))
@@ -54,6 +55,13 @@ async def delete_model(request: Request) -> Response:
     )
     await publish(request, event)
     return reply(openai.deleted(name, "model"))
+
+
+def _name(request: Request) -> str:
+    name: str = request.path_params["model"]
+    if not name:
+        raise HTTPException(404)
+    return name
 
 
 ROUTES = [
