@@ -9,6 +9,7 @@ import asyncio
 import gc
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for chatty in ("httpx", "aiokafka"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    os.umask(0o077)  # what tenants brought lies in caches and scratch folders
     module, _, name = ROLES[arguments[0]].partition(":")
     gc.disable()  # what is imported stays; looking for cycles in it takes a fifth of a start, and later of each search
     run: Callable[[Settings], Awaitable[None]] = getattr(importlib.import_module(module), name)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from infra.local.errors import UserError
+from infra.local.files import keep_private
 from infra.local.record import read_stack
 from infra.local.roles import PARTS
 from infra.local.stack import UpLog, check_disk, run_stack
@@ -43,6 +44,7 @@ def up(detach: bool, only: str, free_ports: bool) -> None:
       TEMPER_INFERENCE_URL=http://host:port
     """
     settings = AskedSettings()
+    keep_private(settings.home.absolute())
     parts = [part.strip() for part in only.split(",") if part.strip()]
     if detach:
         up_detached(settings.home.absolute(), parts, free_ports)

@@ -9,6 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from infra.local.errors import UserError
+
+
+def keep_private(home: Path) -> None:
+    """Make a home that only its owner can read, whatever it was before, and so all that this process starts makes."""
+    os.umask(0o077)
+    home.mkdir(parents=True, exist_ok=True)
+    try:
+        for path in (home, *home.iterdir()):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode & 0o700)
+    except PermissionError as error:
+        raise UserError(
+            f"{home} holds what another user owns. Give it to this one (chown), or set TEMPER_HOME."
+        ) from error
+
 
 def write_private(path: Path, text: str) -> None:
     """Replace a file atomically; only its owner can read it (0600)."""

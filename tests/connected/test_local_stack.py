@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,23 @@ def temper(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 
 
+def readable_by_others(home: Path) -> list[Path]:
+    """What the group or everybody may look at; files come and go meanwhile."""
+    found = []
+    for path in (home, *home.rglob("*")):
+        with suppress(FileNotFoundError):
+            if path.lstat().st_mode & 0o077:
+                found.append(path)
+    return found
+
+
 def test_after_kill_9_nothing_is_left_and_the_next_start_has_the_same_ports_and_data(tmp_path: Path) -> None:
+    (tmp_path / "kafka").mkdir()
+    for path in (tmp_path, tmp_path / "kafka"):  # as an earlier version left them
+        path.chmod(0o755)
     with running_stack(tmp_path, "--only", "kafka,mongo,minio") as first:
         write(first, 1)
+        assert readable_by_others(tmp_path) == []
         before = read_stack(tmp_path)
         assert before is not None
         assert temper(tmp_path, "status").returncode == 0
