@@ -307,8 +307,8 @@ class Reply(Protocol):
 class Complete(Protocol):
     """The serving process, spoken to in OpenAI's own shapes."""
 
-    async def __call__(self, path: str, body: bytes, manifest: ManifestRef, request_id: str) -> Reply:
-        """POST `body` to serving; raises UnavailableError."""
+    async def __call__(self, path: str, body: bytes, manifest: ManifestRef, request_id: str, tenant: str) -> Reply:
+        """POST `body` to serving, where tenants take turns; raises UnavailableError."""
         ...
 
 

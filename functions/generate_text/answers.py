@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -20,14 +21,17 @@ from functions.generate_text.core import (
     CompletionRequest,
     Options,
     RequestError,
+    check_size,
     check_token_ids,
     max_new_tokens,
 )
-from functions.generate_text.engine import Engine, EngineError, Generation, Sampling
+from functions.generate_text.engine import Engine, Generation, OverloadedError, Sampling
+from functions.generate_text.generation import failure
 from functions.generate_text.models import Model, Models
 from functions.generate_text.shapes import Head, Piece
 from functions.generate_text.text import Answer
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -105,7 +109,7 @@ async def chat(engine: Engine, models: Models, ref: ManifestRef, wanted: ChatReq
         ids = await asyncio.to_thread(model.render, wanted.messages, wanted.tools)
         room = max_new_tokens(len(ids), options.max_tokens, model.context, "messages")
         _check_bias(engine, model, options)
-        choices = _start(engine, model, options, [ids], room, lead=model.lead)
+        choices = _start(engine, model, options, [ids], room, _tenant(request), lead=model.lead)
         head = _head("chatcmpl-", options, model)
         if options.stream:
             return EventStream(_chat_events(head, options, choices), choices, stack.pop_all())
@@ -124,7 +128,7 @@ async def completions(
         for ids in prompts:
             max_new_tokens(len(ids), options.max_tokens, model.context, "prompt")
         _check_bias(engine, model, options)
-        choices = _start(engine, model, options, prompts, options.max_tokens or 0, echo=wanted.echo)
+        choices = _start(engine, model, options, prompts, options.max_tokens or 0, _tenant(request), echo=wanted.echo)
         if wanted.echo:
             for choice in choices:
                 prompt = wanted.prompts[choice.index // options.n]
@@ -142,14 +146,18 @@ def _start(
     options: Options,
     prompts: Sequence[list[int]],
     room: int,
+    tenant: str,
     lead: str = "",
     echo: bool = False,
 ) -> list[Choice]:
     """Queue every choice of every prompt; all or none."""
+    limits, count = engine.limits, len(prompts) * options.n
+    most = max(limits.request_tokens, model.context)
+    check_size(sum(map(len, prompts)), count, room, limits.queue, most, "n" if options.n > 1 else "prompt")
     seed = options.seed if options.seed is not None else secrets.token_hex(8)
     choices: list[Choice] = []
     try:
-        for index in range(len(prompts) * options.n):
+        for index in range(count):
             sampling = Sampling(
                 max_tokens=room,
                 temperature=options.temperature,
@@ -164,12 +172,18 @@ def _start(
             )
             # Without a stream or a stop sequence nobody looks before the end, and not telling saves a tenth of a step.
             watch = options.stream or bool(options.stop)
-            generation = engine.submit(model.base, model.adapter, prompts[index // options.n], sampling, stream=watch)
+            ids = prompts[index // options.n]
+            generation = engine.submit(model.base, model.adapter, ids, sampling, stream=watch, tenant=tenant)
             choices.append(Choice(index, generation, Answer(model.decode, options.stop, lead), model, options.logprobs))
     except BaseException:
         _cancel(choices)
         raise
     return choices
+
+
+def _tenant(request: Request) -> str:
+    """Whose request it is: the edge says so."""
+    return request.headers.get("x-temper-tenant", "")
 
 
 def _prompt_ids(engine: Engine, model: Model, wanted: CompletionRequest) -> list[list[int]]:
@@ -244,7 +258,7 @@ async def _merged(choices: Sequence[Choice]) -> AsyncIterator[tuple[Choice, str,
             async for text, pieces in choice.told():
                 await queue.put((choice, text, pieces, False))
             await queue.put((choice, "", [], True))
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001  it is raised where the queue is read, which would wait for ever
             await queue.put(error)
 
     tasks = [asyncio.create_task(pump(choice)) for choice in choices]
@@ -279,8 +293,8 @@ async def _chat_events(head: Head, options: Options, choices: Sequence[Choice]) 
             prompts = [choices[0].generation.prompt]
             yield _event(shapes.usage_chunk(head, "chat.completion.chunk", _usage(choices, prompts)))
         yield b"data: [DONE]\n\n"
-    except EngineError as error:
-        yield _event(RequestError(str(error), status=500).body())
+    except Exception as error:  # noqa: BLE001  the head is sent: only the stream itself can say it
+        yield _broken(error)
 
 
 async def _completion_events(
@@ -311,8 +325,16 @@ async def _completion_events(
         if options.include_usage:
             yield _event(shapes.usage_chunk(head, "text_completion", _usage(choices, prompts)))
         yield b"data: [DONE]\n\n"
-    except EngineError as error:
-        yield _event(RequestError(str(error), status=500).body())
+    except Exception as error:  # noqa: BLE001  the head is sent: only the stream itself can say it
+        yield _broken(error)
+
+
+def _broken(error: Exception) -> bytes:
+    """The event that ends a stream which cannot go on."""
+    log.error("a streamed answer broke off: %r", error)
+    told = failure(error)
+    code = "overloaded" if isinstance(told, OverloadedError) else "generation_failed"
+    return _event(RequestError(f"{told}.", code=code, status=503 if code == "overloaded" else 500).body())
 
 
 def _event(data: dict[str, Any]) -> bytes:

@@ -157,7 +157,7 @@ async def _on_http(_request: Request, error: Exception) -> Response:
 
 
 async def _on_engine(_request: Request, error: Exception) -> Response:
-    return _error(RequestError(f"{error}.", status=500))
+    return _error(RequestError(f"{error}.", code="generation_failed", status=500))
 
 
 async def _on_gone(_request: Request, _error_: Exception) -> Response:

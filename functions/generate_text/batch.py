@@ -5,7 +5,7 @@ with its company; where that could change the chosen token, the choice is made o
 """
 
 import logging
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from functions.generate_text.generation import Generation, Token, wake
+from functions.generate_text.generation import Generation, Token, failure, wake
 from functions.generate_text.kv_cache import BatchCache
 from functions.generate_text.lora import LoraMixer
 from functions.generate_text.sampling import choose
+from functions.generate_text.waiting import Waiting
 
 log = logging.getLogger(__name__)
 # Error of a logit, relative to the row's largest, that a batch can cause (tests/functional measure it).
@@ -34,7 +35,9 @@ class Limits:
     prefill_tokens: int = 4096
     """Padded prompt tokens per prefill, so that running rows do not wait long."""
     queue: int = 2048
-    """Requests that wait; one more is refused with OverloadedError."""
+    """Choices of a tenant that wait; one more is refused with OverloadedError."""
+    request_tokens: int = 2**18
+    """Tokens of a request's prompts and answers together; a single choice may always fill its model's context."""
 
 
 @dataclass
@@ -49,6 +52,8 @@ class Statistics:
     prefills: int = 0
     tokens: int = 0
     cancelled: int = 0
+    put_back: int = 0
+    """Rows that made room for another tenant and were prefilled again."""
     decided_alone: int = 0
     """Choices too close to call in the batch, made on the row's own logits."""
 
@@ -61,10 +66,10 @@ class Base:
         self.limits = limits
         self.device, self.dtype = model.device, model.dtype
         self.mixer = LoraMixer(model)
-        self.waiting: deque[Generation] = deque()
+        self.waiting = Waiting(limits.queue)
         self.running: list[Generation] = []
-        self.joining = 0
-        """Rows in their prefill, neither waiting nor running yet."""
+        self.joining: list[Generation] = []
+        """Those in their prefill, neither waiting nor running yet."""
         self.cache = BatchCache()
         self.noise = _NOISE.get(self.dtype, 0.0)
 
@@ -76,53 +81,78 @@ class Base:
     def step(self, statistics: Statistics) -> None:
         """One round: cancelled rows leave, waiting ones join, every running row gets one token."""
         self._leave([row for row, g in enumerate(self.running) if g.cancelled], statistics)
-        group = self._admit(statistics)
-        if group:
-            self._prefill(group, statistics)
-            self.joining = 0
+        statistics.cancelled += self.waiting.drop_cancelled()
+        self._admit(statistics)
+        if self.joining:
+            self._prefill(self.joining, statistics)
+            self.joining = []
         if self.running:
             self._decode(statistics)
 
-    def fail(self, error: Exception) -> None:
-        """End everything that runs, after a step that failed; what waits is tried again with an empty batch."""
-        for generation in self.running:
-            generation.fail(error)
-        self.running, self.cache = [], BatchCache()
+    def fail(self, error: BaseException) -> None:
+        """End everything that runs or joins, after a step that failed; what waits is tried with an empty batch."""
+        told = failure(error)
+        for generation in (*self.running, *self.joining):
+            generation.fail(told)
+        self.running, self.joining, self.cache = [], [], BatchCache()
 
-    def _admit(self, statistics: Statistics) -> list[Generation]:
-        """The waiting generations that fit now, in order of arrival."""
-        group: list[Generation] = []
-        widest = max((len(g.prompt) + g.sampling.max_tokens for g in self.running), default=0)
-        longest = 0
-        while self.waiting and len(self.running) + len(group) < self.limits.rows:
-            g = self.waiting[0]
-            if g.cancelled:
-                self.waiting.popleft()
-                statistics.cancelled += 1
-                continue
-            widest = max(widest, len(g.prompt) + g.sampling.max_tokens)
-            longest = max(longest, len(g.prompt))
-            rows = len(self.running) + len(group) + 1
-            if rows > 1 and rows * widest > self.limits.kv_tokens:
-                break
-            # A prompt whose logprobs are wanted needs logits at every position: it is prefilled alone.
-            alone = g.sampling.prompt_logprobs or (group and group[0].sampling.prompt_logprobs)
-            if group and (alone or (len(group) + 1) * longest > self.limits.prefill_tokens):
-                break
-            self.joining += 1
-            group.append(self.waiting.popleft())
-        return group
+    def close(self, error: BaseException) -> None:
+        """End everything, what waits included."""
+        self.joining += self.waiting.drain()
+        self.fail(error)
+
+    def _admit(self, statistics: Statistics) -> None:
+        """Let those join that fit now, in the order of their turns; who has too many rows makes room."""
+        rows = Counter(g.tenant for g in self.running)
+        while (g := self.waiting.next(rows)) is not None and self._prefills(g) and self._make_room(g, rows, statistics):
+            self.waiting.take(g)
+            self.joining.append(g)
+            rows[g.tenant] += 1
+
+    def _prefills(self, g: Generation) -> bool:
+        """Whether it may be prefilled together with those that join already."""
+        if not self.joining:
+            return True
+        longest = max(each.length for each in (*self.joining, g))
+        alone = g.whole or self.joining[0].whole
+        return not alone and (len(self.joining) + 1) * longest <= self.limits.prefill_tokens
+
+    def _make_room(self, g: Generation, rows: Counter[str], statistics: Statistics) -> bool:
+        """Whether it fits into the batch, perhaps after rows of a tenant with more than one more than its own left.
+
+        The row with the fewest tokens waits again, first of its tenant, and is prefilled with what it had.
+        """
+        while not self._fits(g):
+            having = max(rows[each.tenant] for each in self.running) if self.running else 0
+            if having <= rows[g.tenant] + 1:
+                return False
+            many = [row for row, each in enumerate(self.running) if rows[each.tenant] == having]
+            row = min(many, key=lambda row: len(self.running[row].tokens))
+            loser = self.running[row]
+            self._leave([row], statistics)
+            self.waiting.put_back(loser)
+            rows[loser.tenant] -= 1
+            statistics.put_back += 1
+        return True
+
+    def _fits(self, g: Generation) -> bool:
+        together = (*self.running, *self.joining, g)
+        columns = max(each.reserved for each in together)
+        return len(together) <= self.limits.rows and (
+            len(together) == 1 or len(together) * columns <= self.limits.kv_tokens
+        )
 
     def _prefill(self, group: list[Generation], statistics: Statistics) -> None:
-        lengths = [len(g.prompt) for g in group]
+        lengths = [g.length for g in group]
         width = max(lengths)
-        ids = torch.tensor([[0] * (width - n) + g.prompt for g, n in zip(group, lengths, strict=True)])
+        ids = torch.tensor([[0] * (width - g.length) + g.ids for g in group])
         mask = torch.arange(width) >= width - torch.tensor(lengths)[:, None]
         cache = DynamicCache()
         self.mixer.route([g.adapter for g in group])
         try:
-            logits = self.forward(ids, mask, cache, keep=0 if group[0].sampling.prompt_logprobs else 1)
-            if group[0].sampling.prompt_logprobs:
+            whole = group[0].whole
+            logits = self.forward(ids, mask, cache, keep=0 if whole else 1)
+            if whole:
                 group[0].prompt_logprobs = _prompt_logprobs(logits[0], group[0])
             statistics.prefills += 1
             for g in group:
@@ -135,7 +165,7 @@ class Base:
         except Exception as error:
             log.exception("a prefill of %d requests failed", len(group))
             for g in group:
-                g.fail(error)
+                g.fail(failure(error))
             return
         staying = [row for row, g in enumerate(group) if g.finish is None]
         if staying:
@@ -191,7 +221,7 @@ class Base:
     def _alone(self, g: Generation) -> Tensor:
         """The row's next logits [1, vocabulary] from one forward over all its tokens: the same in any company."""
         self.mixer.route([g.adapter])
-        ids = torch.tensor([g.prompt + [t.id for t in g.tokens]])
+        ids = torch.tensor([g.ids])
         return self.forward(ids, torch.ones_like(ids), None)[:, -1]
 
     def _leave(self, holes: list[int], statistics: Statistics) -> None:

@@ -222,6 +222,19 @@ def max_new_tokens(prompt: int, wanted: int | None, context: int, param: str) ->
     )
 
 
+def check_size(prompts: int, choices: int, room: int, most_choices: int, most_tokens: int, param: str) -> None:
+    """RequestError when one request asks for more than its share: `prompts` tokens and `choices` of up to `room`."""
+    tokens = prompts + choices * room
+    if choices <= most_choices and tokens <= most_tokens:
+        return
+    raise RequestError(
+        f"One request may have {most_choices} choices and {most_tokens} tokens, but this asks for {choices} choices "
+        f"and {tokens} tokens: {prompts} in prompts and {room} in each choice. Lower 'n' or 'max_tokens', or split it.",
+        param=param,
+        code="request_too_large",
+    )
+
+
 def check_token_ids(ids: Sequence[int], vocabulary: int, param: str) -> None:
     """RequestError when a token id is outside the model's vocabulary."""
     for token in ids:

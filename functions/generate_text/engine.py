@@ -61,7 +61,7 @@ class Engine:
             raise EngineError(f"models with layers of type {', '.join(sorted(odd))} are not served")
         base = Base(model.to(self.device).eval().requires_grad_(False), self.limits)
         with self._changed:
-            self._bases[name] = base
+            base = self._bases.setdefault(name, base)  # one that is there already may be running
         return base.bytes
 
     def load_adapter(self, name: str, base: str, folder: Path) -> int:
@@ -80,22 +80,30 @@ class Engine:
             self._adapters.pop(name, None)
 
     def submit(
-        self, base: str, adapter: str | None, prompt: Sequence[int], sampling: Sampling, *, stream: bool = True
+        self,
+        base: str,
+        adapter: str | None,
+        prompt: Sequence[int],
+        sampling: Sampling,
+        *,
+        stream: bool = True,
+        tenant: str = "",
     ) -> Generation:
-        """Queue one choice (inside a running event loop); without `stream` its tokens are told at the end only."""
+        """Queue one choice (inside a running event loop); without `stream` its tokens are told at the end only.
+
+        Tenants take turns.
+        """
         if not prompt:
             raise EngineError("a prompt needs at least one token")
         if not 0 <= min(prompt) <= max(prompt) < self.vocabulary(base):
             raise EngineError("a prompt's token is not in the model's vocabulary")
         with self._changed:
             if self._closing:
-                raise EngineError("the engine was closed")
+                raise _closed()
             owner = self._bases[base]
             used = self._adapters[adapter][1] if adapter is not None else None
-            if len(owner.waiting) >= self.limits.queue:
-                raise OverloadedError(f"{len(owner.waiting)} requests are waiting; try again in a few seconds")
-            generation = Generation(prompt, used, sampling, stream)
-            owner.waiting.append(generation)
+            generation = Generation(prompt, used, sampling, stream, tenant)
+            owner.waiting.add(generation)
             self._changed.notify()
         return generation
 
@@ -133,12 +141,13 @@ class Engine:
                 "bases": len(self._bases),
                 "adapters": len(self._adapters),
                 "queue": sum(len(b.waiting) for b in bases),
-                "running": sum(len(b.running) + b.joining for b in bases),
+                "running": sum(len(b.running) + len(b.joining) for b in bases),
                 "steps": s.steps,
                 "tokens": s.tokens,
                 "prefills": s.prefills,
                 "mixed_steps": s.mixed_steps,
                 "cancelled": s.cancelled,
+                "put_back": s.put_back,
                 "decided_alone": s.decided_alone,
                 "largest_batch": max(s.rows.copy(), default=0),
                 "batch_sizes": {str(size): count for size, count in sorted(s.rows.copy().items())},
@@ -148,6 +157,8 @@ class Engine:
         """Run `work` on the engine's thread between two steps, and wait for its result."""
         future: Future[T] = Future()
         with self._changed:
+            if self._closing:
+                raise _closed()
             self._calls.append((work, future))
             self._changed.notify()
         return future.result()
@@ -155,35 +166,48 @@ class Engine:
     def _run(self) -> None:
         if self._threads:
             torch.set_num_threads(self._threads)
-        with torch.inference_mode():
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closing or self._calls or self._busy())
-                    calls = list(self._calls)
-                    self._calls.clear()
-                    busy = self._busy()
-                    if self._closing:
-                        break
-                for work, future in calls:
-                    try:
-                        future.set_result(work())
-                    except Exception as error:  # noqa: BLE001  it is raised where the result is waited for
-                        future.set_exception(error)
-                for base in busy:
-                    try:
-                        base.step(self.statistics)
-                    except Exception as error:
-                        log.exception("a generation step failed; its %d requests end", len(base.running))
-                        base.fail(error)
-        closed = EngineError("the engine was closed")
-        for base in self._bases.values():
-            base.running += base.waiting
-            base.fail(closed)
-        for _, future in calls:
-            future.set_exception(closed)
+        try:
+            with torch.inference_mode():
+                while self._round():
+                    pass
+        finally:  # whatever ended it, nobody may wait for ever
+            with self._changed:
+                self._closing = True
+                calls, bases = list(self._calls), list(self._bases.values())
+            for base in bases:
+                base.close(_closed())
+            for _, future in calls:
+                future.set_exception(_closed())
+
+    def _round(self) -> bool:
+        """Do what was called for, then one step of every base that has something to do; False once it was closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or self._calls or self._busy())
+            busy = self._busy()
+            if self._closing:
+                return False
+        while self._calls:
+            work, future = self._calls.popleft()
+            try:
+                future.set_result(work())
+            except BaseException as error:  # it is raised where the result is waited for
+                future.set_exception(error)
+                if not isinstance(error, Exception):
+                    raise
+        for base in busy:
+            try:
+                base.step(self.statistics)
+            except Exception as error:
+                log.exception("a generation step failed; its %d requests end", len(base.running) + len(base.joining))
+                base.fail(error)
+        return True
 
     def _busy(self) -> list[Base]:
         return [base for base in self._bases.values() if base.waiting or base.running]
+
+
+def _closed() -> EngineError:
+    return EngineError("the engine was closed")
 
 
 def pick_device(name: str) -> str:

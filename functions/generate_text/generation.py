@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from functions.generate_text.lora import Adapter
 from functions.generate_text.sampling import Chooser, Sampling
 
@@ -14,7 +16,17 @@ class EngineError(RuntimeError):
 
 
 class OverloadedError(EngineError):
-    """The queue is full; the same request may succeed later."""
+    """The queue is full or memory ran out; the same request may succeed later."""
+
+
+def failure(error: BaseException) -> EngineError:
+    """What those are told whose work `error` ended: its own words are for the log."""
+    if isinstance(error, EngineError):
+        return error
+    # the CPU's allocator has no error class of its own
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return OverloadedError("memory ran out while generating; try again in a few seconds")
+    return EngineError("generating failed for a reason of the server's own")
 
 
 @dataclass(frozen=True)
@@ -29,8 +41,11 @@ class Token:
 class Generation:
     """One running choice: an async iterator of the lists of tokens that became ready since the last look."""
 
-    def __init__(self, prompt: Sequence[int], adapter: Adapter | None, sampling: Sampling, stream: bool) -> None:
+    def __init__(
+        self, prompt: Sequence[int], adapter: Adapter | None, sampling: Sampling, stream: bool, tenant: str = ""
+    ) -> None:
         self.prompt = list(prompt)
+        self.tenant = tenant
         self.adapter = adapter
         self.sampling = sampling
         self.chooser = Chooser(sampling)
@@ -41,9 +56,24 @@ class Generation:
         self.finish: Literal["stop", "length"] | None = None
         self.cancelled = False
         self._stream = stream
-        self._error: Exception | None = None
+        self._error: EngineError | None = None
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
+
+    @property
+    def ids(self) -> list[int]:
+        """Tokens of prompt and answer: what a prefill reads, the first or after a wait in between."""
+        return self.prompt + [token.id for token in self.tokens]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the logprobs of the prompt are still to be computed, which needs logits at every position."""
+        return self.sampling.prompt_logprobs and not self.prompt_logprobs
+
+    @property
+    def reserved(self) -> int:
+        """Columns of the key-value buffer that it may come to need."""
+        return len(self.prompt) + self.sampling.max_tokens
 
     @property
     def length(self) -> int:
@@ -62,7 +92,7 @@ class Generation:
             self._ready.clear()
             done = self.finish is not None
             if self._error is not None:
-                raise EngineError(f"generating failed: {self._error}") from self._error
+                raise self._error
             if len(self.tokens) > seen:
                 fresh = self.tokens[seen:]
                 seen += len(fresh)
@@ -86,10 +116,11 @@ class Generation:
             self.finish = "length"
         return self._stream or self.finish is not None
 
-    def fail(self, error: Exception) -> None:
-        """End with an error (engine thread)."""
-        self._error = error
-        wake([self])
+    def fail(self, error: "EngineError") -> None:
+        """End with an error, unless it has ended (engine thread)."""
+        if self.finish is None:
+            self._error = error
+            wake([self])
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:

@@ -11,7 +11,7 @@ import httpx
 from contracts.manifest import ManifestRef
 from contracts.ports import Proof, ProofFailedError, UnavailableError
 
-MANIFEST_HEADER = "x-temper-manifest"
+MANIFEST_HEADER, TENANT_HEADER = "x-temper-manifest", "x-temper-tenant"
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 _TIMEOUT = httpx.Timeout(connect=2.0, write=10.0, pool=10.0, read=300.0)  # a first token may wait for a model to load
 _LATER = frozenset({408, 425, 429})
@@ -65,12 +65,13 @@ class HttpComplete:
     def __init__(self, serving: Serving) -> None:
         self._client = serving.client
 
-    async def __call__(self, path: str, body: bytes, manifest: ManifestRef, request_id: str) -> HttpReply:
+    async def __call__(self, path: str, body: bytes, manifest: ManifestRef, request_id: str, tenant: str) -> HttpReply:
         """POST `body` with the manifest's name and hash; return once the head of the answer is here."""
         headers = {
             "content-type": "application/json",
             MANIFEST_HEADER: f"{manifest.key}#{manifest.sha256}",
             "x-request-id": request_id,
+            TENANT_HEADER: tenant,
             "accept-encoding": "identity",
         }
         request = self._client.build_request("POST", path, content=body, headers=headers)

@@ -215,8 +215,8 @@ class World:
             raise self.kafka_down
         return await self.emit(event)
 
-    async def _complete(self, path: str, body: bytes, manifest: ManifestRef, request_id: str) -> Any:
-        return await self.complete(path, body, manifest, request_id)
+    async def _complete(self, path: str, body: bytes, manifest: ManifestRef, request_id: str, tenant: str) -> Any:
+        return await self.complete(path, body, manifest, request_id, tenant)
 
     async def say(self, data: Payload, subject: str, tenant: str, **extra: Any) -> Event:
         """Publish an event as somebody else would."""

@@ -216,14 +216,16 @@ class Serving:
         self.chunks = chunks
         self.status = status
         self.media_type = media_type
-        self.asked: list[tuple[str, bytes, ManifestRef, str]] = []
+        self.asked: list[tuple[str, bytes, ManifestRef, str, str]] = []
         self.reply: CannedReply | None = None
         self.go_on = asyncio.Event()
         self.breaks = False
         self.cancelled = False
 
-    async def __call__(self, path: str, body: bytes, manifest: ManifestRef, request_id: str) -> CannedReply:
-        self.asked.append((path, body, manifest, request_id))
+    async def __call__(
+        self, path: str, body: bytes, manifest: ManifestRef, request_id: str, tenant: str
+    ) -> CannedReply:
+        self.asked.append((path, body, manifest, request_id, tenant))
         headers = {"content-type": self.media_type, "x-internal": "no"}
         self.reply = CannedReply(self.status, headers, self._chunks())
         return self.reply
@@ -247,7 +249,7 @@ async def test_names_resolve_at_the_edge_and_bytes_pass_through(world: World, ap
     body = b'{ "model":"' + BASE.encode() + b'",  "messages": [] }'
     response = await api.post(CHAT, content=body)
     assert response.content == b'{"odd" :  1}'
-    assert serving.asked == [(CHAT, body, REF, response.headers["x-request-id"])]
+    assert serving.asked == [(CHAT, body, REF, response.headers["x-request-id"], "local")]
     assert "x-internal" not in response.headers
     await api.post("/v1/completions", content=body)
     assert serving.asked[1][0] == "/v1/completions"

@@ -23,7 +23,7 @@ CALLS = Path(__file__).parents[1] / "e2e" / "clients" / "calls.py"
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
-async def answers(path: str, body: bytes, manifest: ManifestRef, request_id: str) -> CannedReply:
+async def answers(path: str, body: bytes, manifest: ManifestRef, request_id: str, tenant: str) -> CannedReply:
     """A serving process that always says the same."""
     asked = json.loads(body)
     chat = "chat" in path

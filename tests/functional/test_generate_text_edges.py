@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
@@ -12,11 +14,14 @@ from hypothesis import strategies as st
 
 from contracts.manifest import ManifestRef
 from functions.generate_text.app import create_app
+from functions.generate_text.engine import Limits
+from functions.generate_text.text import Answer
 from infra.adapters.memory import MemoryBlobs
 from tests.functional.test_generate_text import USER, served
-from tests.unit.generate_text.tiny import build_base, store
+from tests.unit.generate_text.tiny import CONTEXT, build_base, store
 
 VOCABULARY = 300
+LIMITS = Limits(rows=8, queue=256, request_tokens=1024)
 HUGE = 10**399
 GOOD: dict[str, list[Any]] = {
     "temperature": [0, 1e-9, 1, 2],
@@ -56,10 +61,13 @@ class Server(NamedTuple):
     http: httpx.Client
     ref: ManifestRef
 
-    def chat(self, body: dict[str, Any] | bytes) -> httpx.Response:
-        headers = {"x-temper-manifest": f"{self.ref.key}#{self.ref.sha256}"}
+    def post(self, path: str, body: bytes, tenant: str = "") -> httpx.Response:
+        headers = {"x-temper-manifest": f"{self.ref.key}#{self.ref.sha256}", "x-temper-tenant": tenant}
+        return self.http.post(path, content=body, headers=headers, timeout=60)
+
+    def chat(self, body: dict[str, Any] | bytes, tenant: str = "") -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps({"model": "m", "messages": USER, **body}).encode()
-        return self.http.post("/v1/chat/completions", content=content, headers=headers, timeout=60)
+        return self.post("/v1/chat/completions", content, tenant)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +75,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("edges")
     blobs = MemoryBlobs()
     ref = asyncio.run(store(blobs, "local/base", build_base(root / "base")))
-    with served(create_app(blobs, root / "cache", "cpu", threads=1)) as url, httpx.Client(base_url=url) as http:
+    with (
+        served(create_app(blobs, root / "cache", "cpu", threads=1, limits=LIMITS)) as url,
+        httpx.Client(base_url=url) as http,
+    ):
         yield Server(http, ref)
 
 
@@ -112,6 +123,70 @@ def test_alternatives_may_be_none_or_twenty(server: Server, top: int) -> None:
     reply = server.chat({"max_tokens": 2, "logprobs": True, "top_logprobs": top, "temperature": 0})
     told(reply)
     assert {len(token["top_logprobs"]) for token in reply.json()["choices"][0]["logprobs"]["content"]} == {top}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param"),
+    [
+        ("/v1/chat/completions", {"messages": USER, "n": 128}, "n"),  # of up to the rest of the context each
+        ("/v1/chat/completions", {"messages": USER, "n": 128, "max_tokens": 8}, "n"),
+        ("/v1/completions", {"prompt": ["a"] * 257, "max_tokens": 1}, "prompt"),
+        ("/v1/completions", {"prompt": ["a"] * 3, "n": 128, "max_tokens": 1}, "n"),
+        ("/v1/completions", {"prompt": ["a"] * 256, "max_tokens": 4}, "prompt"),
+    ],
+)
+def test_one_request_may_not_ask_for_more_than_its_share(
+    server: Server, path: str, body: dict[str, Any], param: str
+) -> None:
+    reply = server.post(path, json.dumps({"model": "m", **body}).encode())
+    assert reply.status_code == 400, reply.text[:500]
+    error = reply.json()["error"]
+    assert (error["param"], error["code"]) == (param, "request_too_large")
+    assert "256 choices and 1024 tokens" in error["message"]
+
+
+def test_a_choice_may_fill_its_context_and_a_request_its_share(server: Server) -> None:
+    assert server.chat({"max_tokens": CONTEXT - 40}).status_code == 200
+    body = {"model": "m", "prompt": [[7]] * 2, "n": 128, "max_tokens": 3}
+    assert len(server.post("/v1/completions", json.dumps(body).encode()).json()["choices"]) == 256
+
+
+def test_a_tenant_with_a_full_queue_is_told_so_and_another_is_served(tmp_path: Path) -> None:
+    blobs = MemoryBlobs()
+    ref = asyncio.run(store(blobs, "local/base", build_base(tmp_path / "base")))
+    app = create_app(blobs, tmp_path / "cache", "cpu", threads=1, limits=Limits(rows=1, queue=2))
+    ask = {"model": "m", "messages": USER, "max_tokens": 400, "logit_bias": {"1": -100}}
+    with served(app) as url, httpx.Client(base_url=url) as http, ThreadPoolExecutor(3) as pool:
+        server = Server(http, ref)
+        flood = [pool.submit(server.chat, {**ask, "n": 1}, "a")]
+        while not app.state.engine.state()["running"]:
+            assert not flood[0].done()
+        flood.append(pool.submit(server.chat, {**ask, "n": 2}, "a"))
+        while app.state.engine.state()["queue"] < 2:
+            assert not flood[1].done()
+        refused = server.chat(ask, "a")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "overloaded")
+        assert refused.headers["retry-after"]
+        assert server.chat({**ask, "max_tokens": 2}, "b").status_code == 200
+        assert not flood[1].done() or not flood[0].done()
+        assert [each.result().status_code for each in flood] == [200, 200]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])
+def test_a_stream_that_cannot_go_on_says_so(server: Server, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    def broken(*_: object) -> str:
+        raise ValueError("/a/path")
+
+    monkeypatch.setattr(Answer, "add", broken)
+    asked = {"model": "m", "messages": USER, "prompt": "a", "max_tokens": 4, "stream": True}
+    reply = server.post(path, json.dumps(asked).encode())
+    error = json.loads(reply.text.strip().split("data: ")[-1])["error"]
+    assert error == {
+        "message": "generating failed for a reason of the server's own.",
+        "type": "server_error",
+        "param": None,
+        "code": "generation_failed",
+    }
 
 
 def nested(levels: int) -> str:

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from contracts.manifest import ManifestRef
 from contracts.ports import Reply, UnavailableError
 from contracts.wire import openai
-from functions.edge.context import deps, read_completion, request_id, visible_model
+from functions.edge.context import deps, read_completion, request_id, tenant, visible_model
 from functions.edge.fields import Fields
 from functions.edge.parameters import CHAT, COMPLETION, Parameters
 from functions.edge.refusals import no_model
@@ -43,8 +43,8 @@ async def _complete(request: Request, path: str, known: Parameters) -> Response:
     if view is None:
         raise no_model(name)
     manifest = ManifestRef.model_validate(view["manifest"])
-    complete, id = deps(request).complete, request_id(request)
-    return Relay(lambda: complete(path, body, manifest, id))
+    complete, id, owner = deps(request).complete, request_id(request), tenant(request)
+    return Relay(lambda: complete(path, body, manifest, id, owner))
 
 
 class Relay(Response):

@@ -69,18 +69,18 @@ async def test_an_answer_is_passed_on_as_it_is(server: Server, serving: Serving)
     server.answer = Response(
         b'{ "choices" : [] }', status_code=429, headers={"retry-after": "3", "content-type": "application/json"}
     )
-    reply = await HttpComplete(serving)("/v1/chat/completions", b'{"model":"m"}', MODEL, "req-1")
+    reply = await HttpComplete(serving)("/v1/chat/completions", b'{"model":"m"}', MODEL, "req-1", "acme")
     assert (reply.status, reply.headers["retry-after"], reply.headers["content-type"]) == (429, "3", "application/json")
     assert b"".join([chunk async for chunk in reply.chunks()]) == b'{ "choices" : [] }'
     await reply.close()
     ((path, headers, body),) = server.requests
     assert (path, body) == ("/v1/chat/completions", {"model": "m"})
     assert headers["x-temper-manifest"] == f"{MODEL.key}#{MODEL.sha256}"
-    assert headers["x-request-id"] == "req-1"
+    assert (headers["x-request-id"], headers["x-temper-tenant"]) == ("req-1", "acme")
 
 
 async def test_a_stream_comes_in_pieces_and_ends_when_it_is_closed(server: Server, serving: Serving) -> None:
-    reply = await HttpComplete(serving)("/v1/chat/completions", b"{}", MODEL, "req-1")
+    reply = await HttpComplete(serving)("/v1/chat/completions", b"{}", MODEL, "req-1", "acme")
     chunks = reply.chunks()
     assert await anext(chunks) == b"data: {}\n\n"
     assert not server.closed.is_set()
@@ -91,7 +91,7 @@ async def test_a_stream_comes_in_pieces_and_ends_when_it_is_closed(server: Serve
 
 async def test_a_cancelled_reader_stops_the_work(server: Server, serving: Serving) -> None:
     async def read() -> None:
-        reply = await HttpComplete(serving)("/v1/chat/completions", b"{}", MODEL, "req-1")
+        reply = await HttpComplete(serving)("/v1/chat/completions", b"{}", MODEL, "req-1", "acme")
         async for _ in reply.chunks():
             pass
 
@@ -110,7 +110,7 @@ async def test_serving_that_breaks_off_is_weather(server: Server, serving: Servi
         yield b"half"
 
     server.answer = StreamingResponse(half(), headers={"content-length": "100"})
-    reply = await HttpComplete(serving)("/v1/completions", b"{}", MODEL, "req-1")
+    reply = await HttpComplete(serving)("/v1/completions", b"{}", MODEL, "req-1", "acme")
     with pytest.raises(UnavailableError, match="serving"):
         async for _ in reply.chunks():
             pass
@@ -120,7 +120,7 @@ async def test_serving_that_breaks_off_is_weather(server: Server, serving: Servi
 async def test_serving_that_is_away_is_weather() -> None:
     serving = Serving(f"http://{LOOPBACK}:{Ports({}, usual=False).choose('nobody', 0)}")
     for call in (
-        HttpComplete(serving)("/v1/completions", b"{}", MODEL, "req-1"),
+        HttpComplete(serving)("/v1/completions", b"{}", MODEL, "req-1", "acme"),
         HttpProve(serving)(MODEL, [], None, []),
         serving.ping(),
     ):

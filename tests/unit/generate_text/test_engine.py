@@ -11,7 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from functions.generate_text import batch
 from functions.generate_text.engine import AdapterError, Engine, EngineError, Limits, OverloadedError, Sampling
+from functions.generate_text.kv_cache import BatchCache
 from tests.unit.generate_text.tiny import build_adapter, build_base, plain
 
 GREEDY = Sampling(max_tokens=24, temperature=0.0)
@@ -304,19 +306,68 @@ async def test_infinite_weights_are_found(engine: Engine, folders: dict[str, Pat
         engine.unload("broken")
 
 
-async def test_a_failing_step_ends_its_requests_and_the_loop_goes_on(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError("no memory left"), OverloadedError),
+        (torch.OutOfMemoryError("no memory left"), OverloadedError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), OverloadedError),
+        (ValueError("/a/path"), EngineError),
+    ],
+)
+@pytest.mark.parametrize("where", ["forward", "join", "take", "prepare", "leave"])
+async def test_an_error_anywhere_ends_the_requests_concerned_and_the_loop_goes_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception, told: type[Exception]
 ) -> None:
-    base = engine._bases["base"]
-
     def broken(*_: object, **__: object) -> None:
-        raise MemoryError("no memory left")
+        raise error
 
+    place = {
+        "forward": (batch.Base, "forward"),
+        "join": (BatchCache, "join"),
+        "take": (batch, "choose"),
+        "prepare": (BatchCache, "prepare"),
+        "leave": (BatchCache, "leave"),
+    }[where]
     with monkeypatch.context() as patch:
-        patch.setattr(base, "forward", broken)
-        with pytest.raises(EngineError, match="no memory left"):
-            await answer(engine, None, [7], GREEDY)
+        patch.setattr(*place, broken)
+        async with asyncio.timeout(20):
+            ended = await asyncio.gather(
+                *(answer(engine, None, [7], replace(GREEDY, max_tokens=n)) for n in (3, 5, 5)), return_exceptions=True
+            )
+    failures = [each for each in ended if not isinstance(each, list)]
+    assert failures
+    assert {type(each) for each in failures} == {told}
+    assert not any(part in str(each) for each in failures for part in ("path", "tried", "left"))
     assert len(await answer(engine, None, [7], GREEDY)) == 24
+    assert engine.state()["running"] == 0
+
+
+class _EndError(BaseException):
+    """What no loop catches."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_loop_that_dies_leaves_nobody_waiting(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object, **__: object) -> None:
+        raise _EndError
+
+    with running(folders, Limits(rows=1)) as engine:
+        runs = engine.submit("base", None, [7], Sampling(max_tokens=400, temperature=0.0))
+        waits = engine.submit("base", None, [7], GREEDY)
+        await until(lambda: engine.state()["running"] == 1)
+        monkeypatch.setattr(batch.Base, "step", dies)
+        async with asyncio.timeout(20):
+            for generation in (runs, waits):
+                with pytest.raises(EngineError, match="closed"):
+                    await generation.all()
+            with pytest.raises(EngineError, match="closed"):
+                await asyncio.to_thread(engine.logits, "base", None, [7])
+        with pytest.raises(EngineError, match="closed"):
+            engine.submit("base", None, [7], GREEDY)
+        assert engine.state()["alive"] is False
 
 
 async def test_closing_ends_what_runs(folders: dict[str, Path]) -> None:

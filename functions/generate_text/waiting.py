@@ -1,0 +1,61 @@
+"""Generations that wait for a place in the batch, by tenant: nobody's flood stands before another's request."""
+
+import threading
+from collections import Counter, deque
+
+from functions.generate_text.generation import Generation, OverloadedError
+
+
+class Waiting:
+    """A queue for each tenant. Whoever has the fewest rows is next; among equals, whoever was served longest ago."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._queues: dict[str, deque[Generation]] = {}
+        """In the order of turns: the tenant that was served last is the last one."""
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        with self._lock:
+            return sum(map(len, self._queues.values()))
+
+    def add(self, generation: Generation) -> None:
+        """Queue a new one; OverloadedError where its tenant has too many that wait."""
+        with self._lock:
+            queue = self._queues.setdefault(generation.tenant, deque())
+            if len(queue) >= self._most:
+                raise OverloadedError(f"{len(queue)} of your requests are waiting; try again in a few seconds")
+            queue.append(generation)
+
+    def put_back(self, generation: Generation) -> None:
+        """Let one that had to leave the batch wait again, before what its tenant asked later."""
+        with self._lock:
+            self._queues.setdefault(generation.tenant, deque()).appendleft(generation)
+
+    def next(self, rows: Counter[str]) -> Generation | None:
+        """The one whose turn it is when each tenant has that many rows; it stays in the queue."""
+        with self._lock:
+            tenant = min(self._queues, key=rows.__getitem__, default=None)
+            return None if tenant is None else self._queues[tenant][0]
+
+    def take(self, generation: Generation) -> None:
+        """Remove the one that `next` returned; its tenant's turn is over."""
+        with self._lock:
+            queue = self._queues.pop(generation.tenant)
+            queue.popleft()
+            if queue:
+                self._queues[generation.tenant] = queue
+
+    def drop_cancelled(self) -> int:
+        """Forget those that nobody waits for any more; returns how many."""
+        with self._lock:
+            before = sum(map(len, self._queues.values()))
+            left = {tenant: deque(g for g in queue if not g.cancelled) for tenant, queue in self._queues.items()}
+            self._queues = {tenant: queue for tenant, queue in left.items() if queue}
+            return before - sum(map(len, self._queues.values()))
+
+    def drain(self) -> list[Generation]:
+        """Remove and return all."""
+        with self._lock:
+            queues, self._queues = self._queues, {}
+            return [generation for queue in queues.values() for generation in queue]
