@@ -221,6 +221,10 @@ class Lease(Protocol):
         ...
 
 
+class ChildFailedError(RuntimeError):
+    """A child ended badly; the message is for everybody."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChildResult:
     """How a short-lived child ended."""
@@ -230,6 +234,12 @@ class ChildResult:
     stdout: bytes
     stderr: str
     """The last kilobytes."""
+
+    def failed(self, doing: str) -> ChildFailedError:
+        """Return what to raise where it ended badly; its words may quote content and paths: only the log has them."""
+        error = ChildFailedError(f"{doing} ended with status {self.code}")
+        error.add_note(self.stderr[-2000:])
+        return error
 
 
 class Child(Protocol):

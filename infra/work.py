@@ -10,8 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.controls import GIVE_UP_SECONDS, HEARTBEAT_SECONDS, MAX_ATTEMPTS, Checkpoint, Claim, Control
-from contracts.envelope import Event
-from contracts.ports import AbandonedError, Controls, Documents, Emit, Lease, LostLeaseError, UnavailableError
+from contracts.envelope import Event, UnsayableError
+from contracts.ports import (
+    AbandonedError,
+    ChildFailedError,
+    Controls,
+    Documents,
+    Emit,
+    Lease,
+    LostLeaseError,
+    UnavailableError,
+)
 
 log = logging.getLogger("temper.work")
 
@@ -192,12 +201,15 @@ class Runner:
             await self._abandon(claim)
         except LostLeaseError:
             log.warning("%s: somebody else goes on with it", claim.subject)
+        except UnsayableError as error:
+            log.exception("%s: its result cannot be said, which another attempt would not change", claim.subject)
+            await self._refuse(claim, str(error))
         except UnavailableError as error:
             log.warning("%s: waits: %s", claim.subject, error)
             await self._release(claim, _growing(2.0, control.waits), str(error), forgive=True)
         except Exception as error:
             log.exception("%s: attempt %d failed", claim.subject, control.attempts)
-            await self._release(claim, _growing(0.5, control.attempts), f"{type(error).__name__}: {error}")
+            await self._release(claim, _growing(0.5, control.attempts), _words(error))
         finally:
             for task in (work, beat):
                 task.cancel()
@@ -216,6 +228,13 @@ class Runner:
             await self._conclude(lease.claim, work.result())
         except (LostLeaseError, UnavailableError) as error:
             log.info("%s: whoever comes next ends it: %s", lease.claim.subject, error)
+
+    async def _refuse(self, claim: Claim, why: str) -> None:
+        try:
+            await self._conclude(claim, self._stage.exhausted(claim, why))
+        except (LostLeaseError, UnavailableError, UnsayableError) as error:
+            log.warning("%s: could not be ended: %s", claim.subject, error)
+            await self._release(claim, _growing(0.5, claim.control.attempts), why)
 
     async def _abandon(self, claim: Claim) -> None:
         try:
@@ -257,6 +276,11 @@ def _heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _words(error: Exception) -> str:
+    """Say what happened to whoever waits: an error's own words may quote content, and paths of this machine."""
+    return str(error) if isinstance(error, ChildFailedError) else f"an unexpected {type(error).__name__}"
 
 
 async def _start(work: Work, lease: Lease) -> Sequence[Event]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
-from contracts.envelope import Event, PoisonError
+from contracts.envelope import Event, PoisonError, sayable
 from contracts.ports import LostLeaseError
 
 
@@ -100,6 +100,8 @@ class MemoryControls:
     async def advance(self, claim: Claim, stage: str, inputs: Mapping[str, Any], events: Sequence[Event]) -> None:
         if events and set(events) <= set(self.controls[claim.subject].events):
             return
+        for event in events:
+            sayable(event)
         control = self._freed(self._held(claim))
         said = (*control.events, *events)
         self._set(control, stage=stage, inputs=dict(inputs), recorded={}, attempts=0, waits=0, events=said)
@@ -114,6 +116,8 @@ class MemoryControls:
         return replace(control, epoch=self._requests[subject, request])
 
     async def end(self, subject: str, events: Sequence[Event], claim: Claim | None = None) -> Control:
+        for event in events:
+            sayable(event)
         control = self.controls.get(subject)
         if control is not None and not control.ended and (claim is None or self._held(claim)):
             control = self._set(self._freed(control), ended=True, events=(*control.events, *events))

@@ -80,7 +80,7 @@ async def _dataset(
         message = "The archive's data set could not be made within the limits of memory and time. Split the archive."
         return DatasetFailed(code="too_large", message=message)
     if result.code:
-        raise RuntimeError(f"assembling {control.subject} ended with status {result.code}: {result.stderr[-2000:]}")
+        raise result.failed(f"assembling {control.subject}")
     found = json.loads(result.stdout)
     if not found.pop("ok"):
         return DatasetFailed(**found)
@@ -147,5 +147,5 @@ async def _fetch(blobs: Blobs, blob: BlobRef, path: Path, gate: asyncio.Semaphor
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the failure of a data set that could not be made in several attempts."""
-    message = f"The data set could not be made, for a reason of the platform's own: {why[:500]}. Upload it again."
+    message = f"The data set could not be made, for a reason of the platform's own: {why}. Upload it again."
     return [_event(claim.control, DatasetFailed(code="assembly_failed", message=message))]

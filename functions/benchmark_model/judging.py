@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from contracts.ports import Child, Generate, RefusedError, Running
+from contracts.ports import Child, ChildResult, Generate, RefusedError, Running
 from contracts.replies import Patience, Replies, UnansweredError
 
 JUDGE = "functions.benchmark_model.judge"
@@ -47,7 +47,7 @@ def requests(model: str, asked: Mapping[str, Any]) -> list[dict[str, Any]]:
 async def judged(child: Child, items: Path, replies: Replies, model: str, in_flight: int, scored: Scored) -> None:
     """Have every line of `items` judged, telling `scored` of each as it comes.
 
-    Raises AwayError when the endpoint answers nobody, and RuntimeError when the judging process ends badly.
+    Raises AwayError when the endpoint answers nobody, and ChildFailedError when the judging process ends badly.
     """
     spec = items.with_name("judge.json")
     spec.write_text(json.dumps({"items": str(items), "in_flight": in_flight}), encoding="utf-8")
@@ -80,7 +80,7 @@ async def judged(child: Child, items: Path, replies: Replies, model: str, in_fli
     if broken:
         raise broken[0]
     if code:
-        raise RuntimeError(f"{JUDGE} ended with status {code}: {running.stderr()[-2000:]}")
+        raise ChildResult(code, b"", running.stderr()).failed(JUDGE)
 
 
 async def _reply(running: Running, replies: Replies, model: str, asked: Mapping[str, Any]) -> None:

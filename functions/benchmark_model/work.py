@@ -301,7 +301,7 @@ async def _harnessed(bench: Bench, harness: Harness) -> Path:
         said = [json.loads(line) for line in result.stdout.splitlines()[-1:]]
         if said and "error" in said[0]:
             raise UnusableError("invalid_bundle", said[0]["error"])
-        raise RuntimeError(f"{HARNESS} ended with status {result.code}: {result.stderr[-2000:]}")
+        raise result.failed(HARNESS)
     await asyncio.to_thread(shutil.copyfile, folder / _PUBLIC, kept)
     await bench.blobs.store(key, kept, _MEDIA["json"])
     await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
@@ -371,7 +371,7 @@ async def _run(bench: Bench, module: str, spec: Mapping[str, Any]) -> str:
     if result.code < 0 or result.code == _TOO_LARGE:
         raise UnusableError("too_large", "The benchmark does not fit the limits of memory and time. Ask fewer items.")
     if result.code:
-        raise RuntimeError(f"{module} ended with status {result.code}: {result.stderr[-2000:]}")
+        raise result.failed(module)
     return result.stdout.decode()
 
 
@@ -386,6 +386,6 @@ async def _fetched(bench: Bench, blob: Mapping[str, Any], name: str) -> Path:
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the ending of a benchmark that failed too often."""
-    text = f"The benchmark could not be made, for a reason of the platform's own: {why[:500]}. Request it again."
+    text = f"The benchmark could not be made, for a reason of the platform's own: {why}. Request it again."
     fail = BenchmarkFailed(code="benchmark_failed", message=text)
     return [core.failed(claim.subject, claim.control.tenant, None, fail)]

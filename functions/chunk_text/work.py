@@ -42,7 +42,7 @@ async def work(
             message = "The document could not be cut into chunks within the limits of memory and time. Split it."
             return [_rejected(control, "document_too_complex", message)]
         if result.code:
-            raise RuntimeError(f"cutting {document} ended with status {result.code}: {result.stderr[-2000:]}")
+            raise result.failed(f"cutting {document}")
         found = json.loads(result.stdout)
         if not found["chunks"]:
             message = "The document has no text to learn from. If it is scanned, run text recognition on it first."
@@ -58,9 +58,7 @@ async def work(
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the verdict on a document whose chunking failed too often."""
-    message = (
-        f"The document could not be cut into chunks, for a reason of the platform's own: {why[:500]}. Upload it again."
-    )
+    message = f"The document could not be cut into chunks, for a reason of the platform's own: {why}. Upload it again."
     return [_rejected(claim.control, "chunking_failed", message)]
 
 

@@ -73,7 +73,7 @@ async def _read(control: Control, blobs: Blobs, child: Child, folder: Path, ocr:
         message = "The document could not be read within the limits of memory and time. Split it, or save it again."
         raise RefusedError("document_too_complex", message)
     if result.code:
-        raise RuntimeError(f"reading {document} ended with status {result.code}: {result.stderr[-2000:]}")
+        raise result.failed(f"reading {document}")
     found: Mapping[str, Any] = json.loads(result.stdout)
     if not found["ok"]:
         raise RefusedError(found["code"], found["message"], found["page"])

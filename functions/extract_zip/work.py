@@ -73,7 +73,7 @@ async def _outcome(
         message = "The archive could not be unpacked within the limits of memory and time. Split it."
         return FileRejected(code="archive_too_complex", message=message, param="file")
     if result.code:
-        raise RuntimeError(f"unpacking {archive} ended with status {result.code}: {result.stderr[-2000:]}")
+        raise result.failed(f"unpacking {archive}")
     verdict = json.loads(result.stdout)
     if not verdict["ok"]:
         return FileRejected(code=verdict["code"], message=verdict["message"], param="file")
@@ -123,5 +123,5 @@ async def _fetch(blobs: Blobs, blob: BlobRef, path: Path) -> FileRejected | None
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the verdict on an archive whose unpacking failed too often."""
-    message = f"The archive could not be unpacked, for a reason of the platform's own: {why[:500]}. Upload it again."
+    message = f"The archive could not be unpacked, for a reason of the platform's own: {why}. Upload it again."
     return [_event(claim.control, FileRejected(code="extraction_failed", message=message, param="file"))]

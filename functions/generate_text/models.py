@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import logging
 import shutil
 import uuid
 from collections import OrderedDict
@@ -24,6 +25,8 @@ from contracts.wire.chat import refusal
 from functions.generate_text.core import RequestError
 from functions.generate_text.engine import AdapterError, Engine, EngineError
 from functions.generate_text.shapes import Piece
+
+log = logging.getLogger("temper.serving")
 
 
 class ModelError(Exception):
@@ -221,7 +224,7 @@ class Models:
         try:
             model.size = await asyncio.to_thread(self._engine.load_base, ref.sha256, folder)
         except (OSError, ValueError, EngineError) as error:
-            raise ModelError("weights_mismatch", f"the model of {ref.key} does not load: {error}") from error
+            raise _unloaded(f"the model of {ref.key}", error) from error
         return model
 
     async def _load_adapter(self, ref: ManifestRef, manifest: Manifest, parent: Model) -> Model:
@@ -233,7 +236,7 @@ class Models:
         try:
             model.size = await asyncio.to_thread(self._engine.load_adapter, ref.sha256, parent.base, folder)
         except (OSError, AdapterError) as error:
-            raise ModelError("weights_mismatch", f"the adapter of {ref.key} does not load: {error}") from error
+            raise _unloaded(f"the adapter of {ref.key}", error) from error
         return model
 
     async def _manifest(self, ref: ManifestRef) -> Manifest:
@@ -243,7 +246,7 @@ class Models:
         try:
             return Manifest.model_validate_json(data)
         except ValidationError as error:
-            raise ModelError("manifest_mismatch", f"{ref.key} is not a manifest: {error}") from error
+            raise ModelError("manifest_mismatch", f"{ref.key} is not a manifest") from error
 
     async def _files(self, ref: ManifestRef, manifest: Manifest) -> Path:
         """The model's verified files in the cache, fetched unless they are there already."""
@@ -280,6 +283,13 @@ class Models:
             raise ModelError("weights_mismatch", f"{file.path}: the fetched bytes do not have their hash")
 
 
+def _unloaded(what: str, error: Exception) -> ModelError:
+    """Return the verdict on what a library does not load; the log has its words, which name folders."""
+    log.warning("%s does not load: %s", what, error)
+    why = error if isinstance(error, EngineError | AdapterError) else type(error).__name__
+    return ModelError("weights_mismatch", f"{what} does not load: {why}")
+
+
 def _check_path(file: ManifestFile) -> None:
     path = PurePosixPath(file.path)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in file.path:
@@ -308,7 +318,7 @@ def _tokenizer(folder: Path) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise ModelError("weights_mismatch", f"the tokenizer does not load: {error}") from error
+        raise _unloaded("the tokenizer", error) from error
 
 
 def _stop_ids(folder: Path, tokenizer: Any) -> frozenset[int]:

@@ -44,7 +44,7 @@ async def work(
             message = "The documents could not be compared within the limits of memory and time. Split the archive."
             return [_failed(control, "corpus_too_complex", message)]
         if result.code:
-            raise RuntimeError(f"planning {archive} ended with status {result.code}: {result.stderr[-2000:]}")
+            raise result.failed(f"planning {archive}")
         found = json.loads(result.stdout)
         if found["chunks"] == found["held_out"]:
             message = (
@@ -60,7 +60,7 @@ async def work(
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the verdict on an archive whose planning failed too often."""
-    message = f"The archive could not be planned, for a reason of the platform's own: {why[:500]}. Upload it again."
+    message = f"The archive could not be planned, for a reason of the platform's own: {why}. Upload it again."
     return [_failed(claim.control, "planning_failed", message)]
 
 

@@ -96,7 +96,7 @@ async def _tokenise(child: Child, folder: Path, spec: dict[str, Any]) -> dict[st
     path.write_text(json.dumps(spec))
     result = await child.run(TOKENISE, path, seconds=SECONDS)
     if result.code:
-        raise RuntimeError(f"tokenising ended with status {result.code}: {result.stderr[-2000:]}")
+        raise result.failed("tokenising")
     found: dict[str, Any] = json.loads((folder / "found.json").read_text())
     return found
 
@@ -145,6 +145,6 @@ async def fetch_base(blobs: Blobs, ref: ManifestRef, name: str, cache: Path, scr
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the ending of a job whose preparation failed too often."""
-    text = f"The job could not be prepared, for a reason of the platform's own: {why[:500]}. Create it again."
+    text = f"The job could not be prepared, for a reason of the platform's own: {why}. Create it again."
     fail = Fail("preparation_failed", text)
     return [failed(claim.subject, claim.control.tenant, None, fail)]

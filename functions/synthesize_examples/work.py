@@ -216,5 +216,5 @@ async def _each(items: Iterable[Item], do: Callable[[Item], Awaitable[Result]], 
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the ending of a document of which rows could not be made, for too many failures of the platform's own."""
-    message = f"No rows could be made, for a reason of the platform's own: {why[:500]}. Create the data set again."
+    message = f"No rows could be made, for a reason of the platform's own: {why}. Create the data set again."
     return [_failed(claim.control, "synthesis_failed", message)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from contracts.ports import Child, RefusedError, UnavailableError
 from contracts.tracking import Tracked
 
+log = logging.getLogger("temper.wandb")
 WANDB_RUN = "functions.track_runs.wandb_run"
 
 
@@ -30,11 +32,12 @@ async def tell(child: Child, folder: Path, spec: Mapping[str, Any], lines: Seque
             await running.say(key)
             said = [line async for line in running.lines()]
         finally:
-            await running.stop()
+            code = await running.stop()
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     if not said:
-        raise UnavailableError("wandb", f"its client ended without a word: {running.stderr()[-500:]}")
+        log.warning("the client of Weights & Biases said: %s", running.stderr()[-2000:])
+        raise UnavailableError("wandb", f"its client ended with status {code} and without a word")
     if "error" in said[-1]:
         sentence = f"Weights & Biases was not told: {said[-1]['error']}"
         raise UnavailableError("wandb", sentence) if said[-1]["again"] else RefusedError(400, sentence)

@@ -20,8 +20,12 @@ def read_plan(arguments: list[str]) -> Plan:
         raise RecipeError("invalid_plan", "Name one plan: python -m functions.train_model.recipe plan.json.")
     try:
         return Plan.model_validate_json(Path(arguments[1]).read_bytes())
-    except (OSError, ValidationError) as error:
-        raise RecipeError("invalid_plan", f"The plan {arguments[1]} cannot be used: {error}.") from error
+    except OSError as error:
+        raise RecipeError("invalid_plan", f"The plan cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise RecipeError("invalid_plan", f"The plan cannot be used: {where}: {first['msg']}.") from error
 
 
 def prepare_environment(plan: Plan) -> None:

@@ -323,7 +323,8 @@ def describe_failure(error: Exception) -> dict[str, str]:
         return {"type": "failed", "code": error.code, "message": str(error)}
     if isinstance(error, RuntimeError) and ran_out_of_memory(error):
         return {"type": "crashed", "message": "memory ran out in the middle of the run"}
-    return {"type": "crashed", "message": f"{type(error).__name__}: {error}"}
+    # its words may quote rows and paths
+    return {"type": "crashed", "message": f"training met an unexpected {type(error).__name__}"}
 
 
 def main(plan: Plan, emit: Emit) -> int:

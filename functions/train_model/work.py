@@ -24,6 +24,7 @@ from contracts.ports import (
     BlobNotFoundError,
     Blobs,
     Child,
+    ChildFailedError,
     Documents,
     Emit,
     Lease,
@@ -42,7 +43,7 @@ FLUSH_SECONDS = 1.0
 Result = TypeVar("Result")
 
 
-class ChildDiedError(Exception):
+class ChildDiedError(ChildFailedError):
     """The training process ended before its time; the next attempt goes on from the newest checkpoint."""
 
 

@@ -76,7 +76,7 @@ async def _verdict(
         message = "The file could not be read within the limits of memory and time. Split it, or make its rows simpler."
         return FileRejected(code="file_too_complex", message=message, param="file")
     if result.code:
-        raise RuntimeError(f"checking {file} ended with status {result.code}: {result.stderr[-2000:]}")
+        raise result.failed(f"checking {file}")
     found = json.loads(result.stdout)
     prefix = f"{tenant}/{file}"
     if found["ok"]:
@@ -122,6 +122,6 @@ async def _fetch(blobs: Blobs, blob: BlobRef, path: Path) -> FileRejected | None
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the verdict on a file whose validation failed too often."""
-    message = f"The file could not be checked, for a reason of the platform's own: {why[:500]}. Upload it again."
+    message = f"The file could not be checked, for a reason of the platform's own: {why}. Upload it again."
     verdict = FileRejected(code="validation_failed", message=message, param="file")
     return [_event(claim.control, verdict)]

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from contracts.controls import Checkpoint, Claim
-from contracts.envelope import Event, PoisonError, derived_id, make
+from contracts.envelope import Event, PoisonError, UnsayableError, derived_id, make
 from contracts.events.jobs import JobCancelled, JobFailed
 from contracts.manifest import ManifestRef
 from contracts.ports import Controls, LostLeaseError
@@ -99,6 +99,19 @@ class ControlsSuite:
         with pytest.raises(LostLeaseError):
             await controls.heartbeat(claim)
         assert await controls.claim("train", "h") is None
+
+    async def test_what_cannot_be_said_is_not_recorded(self, controls: Controls) -> None:
+        await controls.open(JOB, "local", "train", {})
+        claim = await claimed(controls)
+        huge = JobFailed.model_construct(code="c", message="x" * 2**18, param=None)
+        event = make(huge, subject=JOB, tenant="local", id="1")
+        with pytest.raises(UnsayableError):
+            await controls.end(JOB, [event], claim)
+        with pytest.raises(UnsayableError):
+            await controls.advance(claim, "next", {}, [event])
+        found = await controls.get(JOB)
+        assert found is not None
+        assert (found.ended, found.stage, found.events) == (False, "train", ())
 
     async def test_a_holder_without_its_lease_cannot_end_the_thing(self, controls: Controls) -> None:
         await controls.open(JOB, "local", "train", {})

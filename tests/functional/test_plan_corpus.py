@@ -11,7 +11,7 @@ from contracts.controls import Claim, Control
 from contracts.corpus import Chunk, Chunks, CorpusPlan, Span, document_id
 from contracts.envelope import Event, derived_id
 from contracts.events.corpus import CorpusPlanned, DatasetFailed
-from contracts.ports import BlobNotFoundError, ChildResult
+from contracts.ports import BlobNotFoundError, ChildFailedError, ChildResult
 from functions.plan_corpus import work as planning
 from infra.adapters.child import ProcessChild
 from infra.adapters.memory import MemoryBlobs
@@ -155,8 +155,9 @@ async def test_a_child_that_is_killed_is_a_verdict_and_one_that_breaks_is_none(t
     found = (await make_plan(blobs, held, tmp_path, child=killed)).data
     assert isinstance(found, DatasetFailed)
     assert found.code == "corpus_too_complex"
-    with pytest.raises(RuntimeError, match="ended with status 1: a reason"):
+    with pytest.raises(ChildFailedError) as raised:
         await make_plan(blobs, held, tmp_path, child=SimpleNamespace(run=lambda *_, **__: ended(1)))
+    assert str(raised.value) == f"planning {ARCHIVE} ended with status 1"
     assert not list(tmp_path.iterdir())
 
 

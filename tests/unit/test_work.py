@@ -11,7 +11,7 @@ import pytest
 from contracts.controls import MAX_ATTEMPTS, Claim, Control
 from contracts.envelope import Event, derived_id, make
 from contracts.events.jobs import JobCancelled, JobFailed
-from contracts.ports import Lease, UnavailableError
+from contracts.ports import ChildResult, Lease, UnavailableError
 from infra.adapters.memory import MemoryEmit
 from infra.work import Bells, Runner, Stage, Work
 from tests.controls import MemoryControls
@@ -169,7 +169,49 @@ async def test_the_reason_of_the_last_attempt_is_known_to_whoever_gives_up(desk:
         await desk.attempt(crash)
         await desk.waited()
     control = await desk.attempt(crash)  # each attempt is made by a runner of its own
-    assert [event.data.message for event in control.events] == ["RuntimeError: the disk is full"]  # type: ignore[attr-defined]
+    assert said(control) == "an unexpected RuntimeError"
+
+
+def said(control: Control) -> str:
+    """Return what the job failed with."""
+    (event,) = control.events
+    assert isinstance(event.data, JobFailed)
+    return event.data.message
+
+
+async def test_what_a_child_wrote_last_is_in_the_log_and_in_no_event(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    last_words = 'Traceback (most recent call last):\n  File "/home/somebody/recipe.py", line 1\nMemoryError: rows'
+
+    async def crash(_lease: Lease) -> list[Event]:
+        raise ChildResult(code=1, stdout=b"", stderr=last_words).failed("tokenising")
+
+    for _ in range(MAX_ATTEMPTS):
+        assert (await desk.attempt(crash)).why == "tokenising ended with status 1"
+        await desk.waited()
+    assert said(await desk.attempt(crash)) == "tokenising ended with status 1"
+    assert "/home/somebody/recipe.py" in caplog.text
+
+
+async def test_work_whose_result_cannot_be_said_ends_in_its_failure_at_once(desk: Desk) -> None:
+    async def huge(lease: Lease) -> list[Event]:
+        data = JobFailed.model_construct(code="c", message="x" * 300_000, param=None)
+        return [make(data, subject=lease.claim.subject, tenant="local", id="1")]
+
+    control = await desk.attempt(huge)
+    assert (control.ended, control.attempts) == (True, 1)
+    assert "belongs in blobs" in said(control)
+    assert [event.type for event in desk.emit.events] == ["job.failed"]
+
+
+async def test_work_that_says_on_its_way_what_cannot_be_said_ends_too(desk: Desk) -> None:
+    async def half(lease: Lease) -> list[Event]:
+        data = JobFailed.model_construct(code="c", message="\ud800", param=None)
+        await desk.emit(make(data, subject=lease.claim.subject, tenant="local", id="1"))
+        return []
+
+    assert "cannot be said" in said(await desk.attempt(half))
 
 
 async def stopped(desk: Desk, work: Work, begun: asyncio.Event, **more: Any) -> Control:

@@ -324,7 +324,8 @@ def test_memory_that_runs_out_in_the_middle_is_told_from_a_bug() -> None:
         torch.empty(2**60)
     out_of_memory = {"type": "crashed", "message": "memory ran out in the middle of the run"}
     assert describe_failure(refused.value) == out_of_memory
-    assert describe_failure(KeyError("x")) == {"type": "crashed", "message": "KeyError: 'x'"}
+    lost = OSError(2, "No such file", "/home/somebody/weights")
+    assert describe_failure(lost) == {"type": "crashed", "message": "training met an unexpected FileNotFoundError"}
     final = {"type": "failed", "code": "nan_loss", "message": "m"}
     assert describe_failure(RecipeError("nan_loss", "m")) == final
 
