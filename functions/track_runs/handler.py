@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.canonical import compact
 from contracts.documents.facts import View
-from contracts.envelope import Event
+from contracts.envelope import Event, PoisonError
 from contracts.erasure import asked_by, of_benchmarks, of_jobs
 from contracts.events.benchmarks import BenchmarkCompleted
 from contracts.events.jobs import JobProgressed, JobSucceeded
@@ -19,6 +19,7 @@ from contracts.ports import (
     Child,
     Documents,
     Emit,
+    RefusedError,
     Secrets,
     Track,
     UnavailableError,
@@ -78,10 +79,20 @@ class WandbDeps:
 async def on_wandb(event: Event, deps: WandbDeps) -> None:
     """Tell Weights & Biases of a job that has ended, where it asked for it; its key is forgotten then."""
     job = await _job(event.subject, deps.documents)
-    spec = core.wandb(job, event.type == "job.succeeded")
-    if spec is None:
+    if not job["created"].get("integrations"):
         return
-    tenant, own = job["tenant"], wandb_secret(job["id"])
+    spec, own = core.wandb(job, event.type == "job.succeeded"), wandb_secret(job["id"])
+    try:
+        if spec is not None:
+            await _tell(event, job, spec, own, deps)
+    except RefusedError as error:  # no second try: without the job's own key it would be made with the tenant's
+        await deps.secrets.drop(job["tenant"], own)
+        raise PoisonError("wandb_refused", str(error)) from error
+    await deps.secrets.drop(job["tenant"], own)
+
+
+async def _tell(event: Event, job: View, spec: Mapping[str, Any], own: str, deps: WandbDeps) -> None:
+    tenant = job["tenant"]
     key = await deps.secrets.get(tenant, own) or await deps.secrets.get(tenant, WANDB)
     where = {"job": job["id"], "tenant": tenant, "type": "metrics"}
     steps = await deps.documents.find("job_events", where, [("sort", 1)])
@@ -91,7 +102,6 @@ async def on_wandb(event: Event, deps: WandbDeps) -> None:
     run = await tell(deps.child, folder, {**spec, **deps.where}, lines, key or "")
     said = core.tracked(job, "training", f"{job['id']}/training", "wandb", run, event.id)
     await deps.documents.apply(await deps.emit(said))
-    await deps.secrets.drop(tenant, own)
 
 
 async def _on_ending(event: Event, job: View, run: str, deps: Deps) -> None:

@@ -78,6 +78,7 @@ ROLES = {
                 "judge_key",
                 "judge_seconds",
                 "bundle",
+                "tracking",
                 "mlflow_url",
                 "wandb",
             ),

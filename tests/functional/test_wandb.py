@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from contracts.envelope import PoisonError
+from contracts.events import Payload
+from contracts.events.jobs import Integration, JobCancelled, JobCreated, JobFailed, JobQueued, Wandb
+from contracts.ports import UnavailableError
+from contracts.tracking import WANDB, wandb_secret
+from functions.track_runs.handler import WandbDeps, on_wandb
 from infra.adapters.child import ProcessChild
+from tests.functional.edge import BASE, World, plan
 
 CANARY = "c0ffee" * 6 + "beef"
+JOB = "ftjob-1"
 
 
 async def told(tmp_path: Path, mode: str, **more: Any) -> dict[str, Any]:
@@ -44,3 +56,73 @@ async def test_what_the_client_cannot_do_is_one_sentence_without_the_key(tmp_pat
     said = await told(tmp_path, "offline", tags=["x" * 65])
     assert not said["again"]
     assert CANARY not in said["error"]
+
+
+class Client:
+    """The Child port: Weights & Biases' client that answers so."""
+
+    def __init__(self, said: dict[str, Any]) -> None:
+        self.said, self.keys = said, list[str]()
+
+    def start(self, _module: str, _argument: Path) -> Client:
+        return self
+
+    async def say(self, line: str) -> None:
+        self.keys.append(line)
+
+    async def lines(self) -> AsyncIterator[dict[str, Any]]:
+        yield self.said
+
+    async def stop(self) -> int:
+        return 0
+
+
+@dataclass
+class Ended:
+    """A job that asked for Weights & Biases with a key of its own, and has ended."""
+
+    folder: Path
+    said: dict[str, Any] = field(default_factory=lambda: {"run_id": "r", "url": ""})
+    world: World = field(default_factory=World)
+
+    async def on(self, ending: Payload, planned: bool) -> list[str]:
+        """Tell of the ending; returns the keys that the client was handed."""
+        asked = Integration(type="wandb", wandb=Wandb(project="pumps"))
+        await self.world.say(JobCreated(model=BASE, training_file="file-1", integrations=(asked,)), JOB, "acme")
+        if planned:
+            await self.world.say(JobQueued(plan=plan()), JOB, "acme")
+        event = await self.world.say(ending, JOB, "acme")
+        for name in (wandb_secret(JOB), WANDB):
+            await self.world.secrets.put("acme", name, f"key of {name}")
+        client: Any = Client(self.said)
+        deps = WandbDeps(
+            self.world.documents, self.world.secrets, self.world.emit, client, self.folder, {"mode": "online"}
+        )
+        try:
+            await on_wandb(event, deps)
+        finally:
+            self.kept = [name for _, name in self.world.secrets.kept]
+        return client.keys
+
+
+async def test_the_key_of_a_job_that_ends_before_it_has_a_plan_is_forgotten(tmp_path: Path) -> None:
+    ended = Ended(tmp_path)
+    assert await ended.on(JobFailed(code="invalid_training_file", message="m"), planned=False) == []
+    assert ended.kept == [WANDB]
+
+
+async def test_a_key_that_is_refused_is_forgotten_and_the_tenants_own_is_not_used_in_its_place(tmp_path: Path) -> None:
+    ended = Ended(tmp_path, {"error": "AuthenticationError: no", "again": False})
+    with pytest.raises(PoisonError, match="was not told: AuthenticationError"):
+        await ended.on(JobCancelled(), planned=True)
+    assert ended.kept == [WANDB]
+
+
+async def test_a_key_is_kept_while_weights_and_biases_is_away_and_forgotten_once_it_was_told(tmp_path: Path) -> None:
+    ended = Ended(tmp_path, {"error": "CommError: away", "again": True})
+    with pytest.raises(UnavailableError):
+        await ended.on(JobCancelled(), planned=True)
+    assert ended.kept == [wandb_secret(JOB), WANDB]
+    ended = Ended(tmp_path)
+    assert await ended.on(JobCancelled(), planned=True) == [f"key of {wandb_secret(JOB)}"]
+    assert ended.kept == [WANDB]

@@ -1,12 +1,14 @@
 """Settings: the environment, then the running stack of the home; and what each process is given of them."""
 
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+import infra
 from functions.assemble_dataset.core import Settings as RowSettings
 from infra.corpus import Generators, row_settings
 from infra.local.files import write_json
@@ -105,6 +107,20 @@ def test_how_rows_are_put_together_reaches_the_worker_from_the_environment(monke
     assert row_settings(AskedSettings()) == RowSettings(
         variants=1, hard=3, random=0, context_tokens=99, headings=2, absent_share=0.25, min_coverage=0.75
     )
+
+
+def test_no_tracking_is_no_tracking_although_a_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPER_TRACKING", "none")
+    monkeypatch.setenv("TEMPER_MLFLOW_URL", "http://mlflow:5000")
+    told = role_env(ROLES["worker"], AskedSettings(), 9)
+    assert (told["TEMPER_TRACKING"], told["TEMPER_MLFLOW_URL"]) == ("none", "http://mlflow:5000")
+
+
+def test_the_worker_is_given_every_setting_that_it_reads() -> None:
+    parts = ("worker", "corpus", "benchmarks", "tracking", "process", "world")
+    code = "".join((Path(infra.__file__).parent / f"{part}.py").read_text() for part in parts)
+    read = set(re.findall(r"\bsettings\.(\w+)", code)) & Settings.model_fields.keys()
+    assert read <= {*ROLES["worker"].needs, "cache", "home", "health_port"}
 
 
 def test_rows_are_put_together_as_the_function_would_by_itself_where_nothing_is_set() -> None:
