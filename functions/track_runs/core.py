@@ -25,6 +25,8 @@ TOPICS = (
     "benchmark.completed",
 )
 ENDINGS: Mapping[str, Ending] = {"job.succeeded": "finished", "job.failed": "failed", "job.cancelled": "killed"}
+LONGEST_NAME = 250
+"""Of an experiment: MLflow refuses more than 500 letters, and its databases have room for 256."""
 _OF_STEPS = ("step", "tokens")
 _PLANNED = (
     "n_epochs", "batch_size", "learning_rate", "learning_rate_multiplier", "total_steps", "warmup_steps", "seed",
@@ -35,7 +37,9 @@ def experiment(job: View, file: View | None) -> str:
     """Return the name of the experiment of a job's model and data set."""
     created = job["created"]
     data = file["filename"] if file else "deleted"
-    return f"{job['tenant']}/{created['model']}/{data} ({created['training_file']})"
+    begin, end = f"{job['tenant']}/{created['model']}/", f" ({created['training_file']})"
+    room = max(1, LONGEST_NAME - len(begin) - len(end))
+    return f"{begin}{data if len(data) <= room else data[: room - 1] + '…'}{end}"
 
 
 def training(job: View, file: View | None) -> Run:
