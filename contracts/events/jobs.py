@@ -13,8 +13,8 @@ from contracts.manifest import ManifestRef
 from contracts.tracking import RunKind, Tracker
 
 Auto = Literal["auto"]
-MOST_EPOCHS, MOST_ROWS, MOST_MULTIPLIER = 50, 256, 1e100
-"""OpenAI's own limits of epochs and rows of a batch; a multiplier has none there."""
+MOST_EPOCHS, MOST_ROWS, MOST_MULTIPLIER, MOST_CONTEXT = 50, 256, 1e100, 2**24
+"""OpenAI's own limits of epochs and rows of a batch; a multiplier has none there, and a context its base's."""
 SUFFIX = r"^([^\x00-\x20\x7f:/?#%\\][^\x00-\x1f\x7f:/?#%\\]*)?$"
 """It becomes a part of the model's name."""
 PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
@@ -28,6 +28,8 @@ class Hyperparameters(BaseModel):
     n_epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] | Auto = "auto"
     batch_size: Annotated[int, Field(ge=1, le=MOST_ROWS)] | Auto = "auto"
     learning_rate_multiplier: Annotated[float, Field(gt=0, le=MOST_MULTIPLIER)] | Auto = "auto"
+    context_length: Annotated[int, Field(ge=1, le=MOST_CONTEXT)] | Auto = "auto"
+    """Tokens that a row may have in training, at most as many as the base reads."""
 
 
 class Tuning(BaseModel):
@@ -106,6 +108,9 @@ class Plan(BaseModel):
     """JSON of one rendered training prompt (messages, tools, token ids), asked again of the served model."""
     template_sha256: Hash
     context: Count
+    """Tokens that the base reads, and with it the tuned model."""
+    context_length: Count | None = None
+    """Tokens that a row may have; None: `context`."""
     rows: Count
     valid_rows: Count = 0
     dropped_rows: Count = 0

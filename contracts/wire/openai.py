@@ -152,7 +152,8 @@ def job(view: View) -> Object:
     """Return a FineTuningJob; what OpenAI does not know stands under `temper`."""
     created, plan, succeeded, failed = view["created"], view["plan"], view["succeeded"], view["failed"]
     decided = plan or created["hyperparameters"]
-    hyperparameters = {name: decided[name] for name in ASKED}
+    length = decided.get("context_length") or (plan["context"] if plan else "auto")
+    hyperparameters = {name: decided[name] for name in ASKED} | {"context_length": length}
     seed = plan["seed"] if plan else created["seed"]
     return {
         "id": view["id"],

@@ -12,6 +12,7 @@ from contracts.blobs import BlobRef
 from contracts.events.corpus import DatasetRecurated, DocumentUploaded, Score, ZipUploaded
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import (
+    MOST_CONTEXT,
     MOST_EPOCHS,
     MOST_MULTIPLIER,
     MOST_ROWS,
@@ -234,12 +235,16 @@ def _hyperparameters(deprecated: Fields | None, method: Fields | None) -> Hyperp
     n_epochs: int | Auto = "auto"
     batch_size: int | Auto = "auto"
     multiplier: float | Auto = "auto"
+    length: int | Auto = "auto"
     for fields in (deprecated, method):  # the method's values win
         if fields is not None:
             n_epochs = fields.whole("n_epochs", 1, MOST_EPOCHS, auto=True) or n_epochs
             batch_size = fields.whole("batch_size", 1, MOST_ROWS, auto=True) or batch_size
             multiplier = fields.positive("learning_rate_multiplier", MOST_MULTIPLIER, auto=True) or multiplier
-    return Hyperparameters(n_epochs=n_epochs, batch_size=batch_size, learning_rate_multiplier=multiplier)
+            length = fields.whole("context_length", 1, MOST_CONTEXT, auto=True) or length
+    return Hyperparameters(
+        n_epochs=n_epochs, batch_size=batch_size, learning_rate_multiplier=multiplier, context_length=length
+    )
 
 
 def _tuning(fields: Fields | None) -> Tuning:
@@ -292,8 +297,9 @@ def check_training_file(id: str, param: str, tenant: str, view: View | None) -> 
         raise ApiError(view["rejected"]["message"], param=param, code=view["rejected"]["code"])
 
 
-def check_base(name: str, view: View | None, known: Sequence[str]) -> None:
-    """Refuse a model that cannot be tuned, naming those that can."""
+def check_base(data: JobCreated, view: View | None, known: Sequence[str]) -> None:
+    """Refuse a model that cannot be tuned, naming those that can, and rows longer than it reads."""
+    name, length = data.model, data.hyperparameters.context_length
     if view is None:
         names = ", ".join(known) or "none; add one with `temper models add NAME DIR`"
         raise ApiError(
@@ -303,6 +309,10 @@ def check_base(name: str, view: View | None, known: Sequence[str]) -> None:
         )
     if view["kind"] != "base":
         raise unsupported("Tuning a model that is itself tuned is", "model")
+    if length != "auto" and length > view["context"]:
+        param = "hyperparameters.context_length"
+        what = f"integer above maximum value. `{name}` reads {view['context']} tokens, but got {length} instead"
+        raise ApiError(f"Invalid '{param}': {what}.", param=param, code="integer_above_max_value")
 
 
 def check_cancel(job: View) -> None:

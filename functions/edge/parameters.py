@@ -44,7 +44,7 @@ class Parameters:
 
 
 _HYPERPARAMETERS = Parameters(
-    served=_names("n_epochs batch_size learning_rate_multiplier"),
+    served=_names("n_epochs batch_size learning_rate_multiplier context_length"),
     refused=_names("beta compute_multiplier eval_interval eval_samples reasoning_effort"),
 )
 JOB = Parameters(

@@ -22,7 +22,7 @@ async def content(documents: Documents, job: View, name: str) -> bytes:
     plan = job["plan"]
     if plan is None:
         return b""
-    return as_jsonl(steps, plan["n_epochs"], plan["total_steps"], plan["context"])
+    return as_jsonl(steps, plan["n_epochs"], plan["total_steps"], plan["context_length"] or plan["context"])
 
 
 async def unfinished(documents: Documents, owner: str, id: str) -> tuple[View, bytes] | None:

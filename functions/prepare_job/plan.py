@@ -28,6 +28,7 @@ class Choice:
 
     n_epochs: int
     batch_size: int
+    context_length: int
     multiplier: float
     learning_rate: float
     reasons: dict[str, str]
@@ -43,8 +44,16 @@ def choose(created: JobCreated, rows: int, base: ModelRegistered) -> Choice:
         batch_size, reasons["batch_size"] = _batch(rows, base.auto.get("batch_size"))
     if multiplier == "auto":
         multiplier, reasons["learning_rate_multiplier"] = 1.0, "the base's own rate is used as it is"
+    if asked.context_length == "auto":
+        reasons["context_length"] = "all that the base model reads"
     rate, reasons["learning_rate"] = _rate(base, created.tuning)
-    return Choice(n_epochs, batch_size, multiplier, rate * multiplier, reasons)
+    return Choice(n_epochs, batch_size, row_length(created, base), multiplier, rate * multiplier, reasons)
+
+
+def row_length(created: JobCreated, base: ModelRegistered) -> int:
+    """Return the most tokens that a row may have."""
+    asked = created.hyperparameters.context_length
+    return base.context if asked == "auto" else asked
 
 
 def _epochs(rows: int, own: float | None) -> tuple[int, str]:
@@ -162,6 +171,7 @@ def make_plan(
         probe=stored.probe,
         template_sha256=base.template_sha256,
         context=base.context,
+        context_length=choice.context_length,
         rows=train["rows"],
         rows_per_epoch=train["rows_per_epoch"],
         valid_rows=valid["rows"] if valid else 0,

@@ -101,6 +101,8 @@ class Tokeniser:
         from functions.prepare_job.render import Template
 
         self.context, self.overlong, self.base = spec["context"], spec["overlong"], spec["base_name"]
+        own = self.context == spec["base_context"]
+        self.limit = f"the context of {self.base}" if own else "the job's `context_length`"
         folder = Path(spec["model_dir"])
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         self.template = Template(self.tokenizer)
@@ -157,7 +159,7 @@ class Tokeniser:
             if self.overlong == "fail":
                 raise UnlabelledError(
                     "row_too_long",
-                    f"it has {len(ids)} tokens, but the context of {self.base} is {self.context}. Shorten it, or "
+                    f"it has {len(ids)} tokens, but {self.limit} is {self.context}. Shorten it, or "
                     "create the job with `overlong` set to `drop` or `truncate`.",
                 )
             fitted = self._shorten(row, rendered, ids, offsets) if self.overlong == "truncate" else None

@@ -17,7 +17,7 @@ from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs, Child, Lease
 from contracts.wire.openai import derived_seed
 from functions.prepare_job.core import Fail, failed
-from functions.prepare_job.plan import Stored, choose, make_plan
+from functions.prepare_job.plan import Stored, choose, make_plan, row_length
 
 TOKENISE = "functions.prepare_job.tokenise"
 SECONDS = 3600.0
@@ -55,10 +55,15 @@ async def _prepare(
     control = lease.claim.control
     inputs, job, tenant = control.inputs, control.subject, control.tenant
     created, base = JobCreated.model_validate(inputs["created"]), ModelRegistered.model_validate(inputs["base"])
+    length = row_length(created, base)
+    if length > base.context:
+        text = f"The job's `context_length` is {length}, but {created.model} reads {base.context} tokens."
+        raise UnusableError(Fail("invalid_hyperparameters", text, "hyperparameters.context_length"))
     spec: dict[str, Any] = {
         "model_dir": str(await fetch_base(blobs, base.manifest, created.model, cache, folder)),
         "base_name": created.model,
-        "context": base.context,
+        "context": length,
+        "base_context": base.context,
         "template_sha256": base.template_sha256,
         "overlong": created.overlong,
         "created": inputs["created"],

@@ -30,7 +30,8 @@ LONGEST_NAME = 250
 _OF_STEPS = ("step", "tokens")
 _PLANNED = (
     "n_epochs", "batch_size", "learning_rate", "learning_rate_multiplier", "total_steps", "warmup_steps", "seed",
-    "rows", "valid_rows", "tokens", "label_tokens", "longest_row", "context", "template_sha256")  # fmt: skip
+    "rows", "valid_rows", "tokens", "label_tokens", "longest_row", "context", "context_length",
+    "template_sha256")  # fmt: skip
 
 
 def experiment(job: View, file: View | None) -> str:

@@ -353,9 +353,10 @@ async def _conclude(run: Run, prove: Prove) -> Sequence[Event]:
         metrics = next(step for step in run.metrics if step.step == checkpoint.step)
         models.append((checkpoint, manifest, metrics))
     plan = run.plan
+    length = plan.context_length or plan.context
     contents = {
         CSV: (as_csv(run.metrics), "text/csv"),
-        JSONL: (as_jsonl(run.metrics, plan.n_epochs, plan.total_steps, plan.context), "application/jsonl"),
+        JSONL: (as_jsonl(run.metrics, plan.n_epochs, plan.total_steps, length), "application/jsonl"),
     }
     results = {
         name: await run.blobs.put(f"{control.tenant}/{id}/content", *contents[name])

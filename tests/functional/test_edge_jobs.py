@@ -77,7 +77,7 @@ async def test_a_job_is_published_and_shown_at_once(world: World, api: httpx.Asy
         "hyperparameters": {"n_epochs": 9, "batch_size": 8},
         "method": {
             "type": "supervised",
-            "supervised": {"hyperparameters": {"n_epochs": 3, "learning_rate_multiplier": 0.5}},
+            "supervised": {"hyperparameters": {"n_epochs": 3, "learning_rate_multiplier": 0.5, "context_length": 9}},
         },
         "tuning": {"kind": "lora", "r": 4, "dropout": 0},
         "overlong": "drop",
@@ -90,6 +90,7 @@ async def test_a_job_is_published_and_shown_at_once(world: World, api: httpx.Asy
         "n_epochs": 3,
         "batch_size": 8,
         "learning_rate_multiplier": 0.5,
+        "context_length": 9,
     }
     assert (event.data.tuning.r, event.data.overlong) == (4, "drop")
     assert (made["status"], made["seed"], made["user_provided_suffix"]) == ("validating_files", 5, "medical")
@@ -141,6 +142,8 @@ async def test_a_job_without_a_seed_gets_one_that_its_id_fixes(api: httpx.AsyncC
             "decimal_above_max_value",
         ),
         ({"n": {"learning_rate_multiplier": 10**399}}, "hyperparameters.learning_rate_multiplier", "invalid_value"),
+        ({"n": {"context_length": 513}}, "hyperparameters.context_length", "integer_above_max_value"),
+        ({"n": {"context_length": 0}}, "hyperparameters.context_length", "integer_below_min_value"),
         ({"n": "auto"}, "hyperparameters", "invalid_type"),
         ({"suffix": "x" * 65}, "suffix", "string_above_max_length"),
         ({"suffix": "a:b"}, "suffix", "invalid_value"),

@@ -341,6 +341,36 @@ async def test_too_few_rows_within_the_context_end_the_job(tmp_path: Path) -> No
     assert "has 9 example(s) within the context of 512 tokens" in ended.data.message
 
 
+async def test_rows_longer_than_the_jobs_context_length_follow_overlong(tmp_path: Path) -> None:
+    """Source 002: `hyperparameters.context_length`."""
+    blobs = MemoryBlobs()
+    long = {"messages": [{"role": "user", "content": "x" * 300}, {"role": "assistant", "content": "a"}], "line": 13}
+    plans = {}
+    for overlong in ("drop", "truncate", "fail"):
+        asked = {"overlong": overlong, "hyperparameters": Hyperparameters(context_length=200)}
+        said = await prepare(await inputs_of(blobs, tmp_path, [*ROWS, long], **asked), blobs, tmp_path)
+        plans[overlong] = said.data
+    for overlong, dropped, truncated in (("drop", 1, 0), ("truncate", 0, 1)):
+        queued = plans[overlong]
+        assert isinstance(queued, JobQueued)
+        plan = queued.plan
+        assert (plan.context_length, plan.context) == (200, 512)
+        assert (plan.dropped_rows, plan.truncated_rows) == (dropped, truncated)
+        assert plan.longest_row <= 200
+    failed = plans["fail"]
+    assert isinstance(failed, JobFailed)
+    assert "but the job's `context_length` is 200" in failed.message
+
+
+async def test_a_context_length_beyond_the_bases_ends_a_job_from_outside(tmp_path: Path) -> None:
+    blobs = MemoryBlobs()
+    inputs = await inputs_of(blobs, tmp_path, hyperparameters=Hyperparameters(context_length=513))
+    ended = await prepare(inputs, blobs, tmp_path)
+    assert isinstance(ended.data, JobFailed)
+    assert (ended.data.code, ended.data.param) == ("invalid_hyperparameters", "hyperparameters.context_length")
+    assert "reads 512 tokens" in ended.data.message
+
+
 async def test_bytes_that_are_gone_or_wrong_end_the_job_with_a_reason(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
     inputs = await inputs_of(blobs, tmp_path)

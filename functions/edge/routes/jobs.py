@@ -77,7 +77,7 @@ async def _check(request: Request, data: JobCreated) -> None:
     if base is None:
         bases = await deps(request).documents.find("models", {"tenant": PUBLIC, "deleted": False}, [("id", 1)], 20)
         known = [view["id"] for view in bases]
-    core.check_base(data.model, base, known)
+    core.check_base(data, base, known)
     for param, id in (("training_file", data.training_file), ("validation_file", data.validation_file)):
         if id is not None:
             core.check_training_file(id, param, tenant(request), await owned(request, "files", id))

@@ -40,9 +40,10 @@ def test_auto_batches_are_a_share_of_the_rows(rows: int, batch: int) -> None:
 
 
 def test_what_the_user_asked_for_is_taken_and_needs_no_reason() -> None:
-    asked = Hyperparameters(n_epochs=7, batch_size=9, learning_rate_multiplier=0.5)
+    asked = Hyperparameters(n_epochs=7, batch_size=9, learning_rate_multiplier=0.5, context_length=64)
     choice = choose(created(hyperparameters=asked), 100, base(auto={"learning_rate": 0.01, "n_epochs": 30}))
     assert (choice.n_epochs, choice.batch_size, choice.learning_rate) == (7, 9, 0.005)
+    assert choice.context_length == 64
     assert set(choice.reasons) == {"learning_rate"}
 
 

@@ -28,6 +28,7 @@ def made(folder: Path, template: str = tiny.PLAIN, **more: Any) -> Tokeniser:
         "model_dir": str(folder),
         "base_name": "tiny",
         "context": 512,
+        "base_context": 512,
         "overlong": "fail",
         "template_sha256": sha256(template.encode()),
         **{key: more.pop(key) for key in keys if key in more},
