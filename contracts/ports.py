@@ -22,6 +22,10 @@ class UnavailableError(Exception):
         self.dependency = dependency
 
 
+class FaultyError(UnavailableError):
+    """A dependency is there and answers wrongly, or not to the end; it may do so for ever."""
+
+
 class RebuildingError(UnavailableError):
     """Read models are being rebuilt from the log; nothing is shown or claimed until they are whole."""
 
@@ -435,6 +439,7 @@ class Generate(Protocol):
     async def __call__(self, body: Mapping[str, Any]) -> str:
         """POST a chat request and return the text of its first choice.
 
-        Raises UnavailableError (no answer in time, 5xx, an answer of another shape), BusyError (429) or RefusedError.
+        Raises UnavailableError (nobody there, 503), FaultyError (no answer in time, another 5xx, an answer of another
+        shape), BusyError (429) or RefusedError.
         """
         ...

@@ -148,9 +148,16 @@ async def outlast(
     try:
         return await ask()
     except AwayError:
-        fence = lease.claim.fence
-        for nth in range(1, patience.outages + 1):
-            if await lease.record(f"{name}_away_{nth}", fence) == fence:
-                raise
+        if not await spent(lease, f"{name}_away", patience.outages):
+            raise
     replies.close()
     return await ask()
+
+
+async def spent(lease: Lease, name: str, times: int) -> bool:
+    """Whether `times` attempts have ended over `name` before this one; each is counted once."""
+    fence = lease.claim.fence
+    for nth in range(1, times + 1):
+        if await lease.record(f"{name}_{nth}", fence) == fence:
+            return False
+    return True

@@ -24,8 +24,8 @@ from contracts.events.benchmarks import (
     BenchmarkRequested,
     BenchmarkStarted,
 )
-from contracts.ports import BlobExistsError, Blobs, Child, Emit, Generate, Lease, RefusedError
-from contracts.replies import Replies, outlast
+from contracts.ports import BlobExistsError, Blobs, Child, Emit, FaultyError, Generate, Lease, RefusedError
+from contracts.replies import Replies, outlast, spent
 from functions.benchmark_model import core
 from functions.benchmark_model.core import Question
 from functions.benchmark_model.judging import Judge, judged
@@ -34,6 +34,8 @@ SUITE, CONCLUDE = "functions.benchmark_model.suite", "functions.benchmark_model.
 HARNESS = "functions.benchmark_model.harness"
 HARNESS_SECONDS = 24 * 3600.0
 MEMORY_BYTES, SECONDS = 4 * 2**30, 3600.0
+ATTEMPTS = 5
+"""For one part of the answers, of a model that is there and answers wrongly."""
 PART = 32
 """Answers recorded together: what a crash may cost."""
 _TOO_LARGE = 3  # what the children exit with when memory runs out
@@ -205,7 +207,7 @@ async def _asked(bench: Bench, questions: Sequence[Question], ask: Ask, total: i
         for side in (each for each in SIDES if each in ask):  # side by side, so that both meet the same weather
             key = f"{bench.prefix}/answers/{side}-{number:05d}.jsonl"
             if await bench.blobs.stat(key) is None:
-                lines = await asyncio.gather(*(_answer(ask[side], question) for question in part))
+                lines = await _answers(bench, side, number, ask[side], part)
                 data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
                 with suppress(BlobExistsError):  # an attempt that lost its lease was faster; what is recorded is used
                     await bench.blobs.put(key, data, _MEDIA["jsonl"], exclusive=True)
@@ -216,6 +218,24 @@ async def _asked(bench: Bench, questions: Sequence[Question], ask: Ask, total: i
             path.write_bytes(await bench.blobs.get(key))
             files[side].append(path)
     return files
+
+
+async def _answers(
+    bench: Bench, side: Side, number: int, model: Generate, part: Sequence[Question]
+) -> list[dict[str, str]]:
+    """Return a part's answers; a model that answers wrongly in one attempt after the other ends the benchmark."""
+    found = await asyncio.gather(*(_answer(model, question) for question in part), return_exceptions=True)
+    errors = sorted((each for each in found if isinstance(each, BaseException)), key=_is_faulty)
+    if not errors:
+        return [each for each in found if isinstance(each, dict)]
+    if _is_faulty(errors[0]) and await spent(bench.lease, f"{side}_{number}_faulty", ATTEMPTS - 1):
+        text = f"The {side} model {bench.requested.models[side].name} cannot be asked, {ATTEMPTS} times in a row: "
+        raise UnusableError("model_faulty", f"{text}{errors[0]}. Mend it, and request the benchmark again.")
+    raise errors[0]
+
+
+def _is_faulty(error: BaseException) -> bool:
+    return isinstance(error, FaultyError)
 
 
 async def _answer(model: Generate, question: Question) -> dict[str, str]:

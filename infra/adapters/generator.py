@@ -12,9 +12,10 @@ from typing import Any
 
 import httpx
 
-from contracts.ports import BusyError, RefusedError, UnavailableError
+from contracts.ports import BusyError, FaultyError, RefusedError, UnavailableError
 
 MAX_REPLY_BYTES = 4 * 2**20
+_NOBODY = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
 _LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=16)
 
 
@@ -51,29 +52,34 @@ class HttpGenerate:
         await self._client.aclose()
 
     async def __call__(self, body: Mapping[str, Any]) -> str:
-        """Return the first choice's text; raises UnavailableError, BusyError or RefusedError."""
+        """Return the first choice's text; raises UnavailableError, FaultyError, BusyError or RefusedError."""
         try:
             async with asyncio.timeout(self._seconds):  # a server may send a byte now and then
                 return await self._ask(body)
         except TimeoutError:
-            raise _away(f"gave no whole answer within {self._seconds:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _away(f"cannot be reached ({type(error).__name__})") from error
+            raise _faulty(f"gave no whole answer within {self._seconds:g} s") from None
+        except _NOBODY as error:
+            words = _sentence(f"cannot be reached ({type(error).__name__})")
+            raise UnavailableError("generator", words) from error
+        except httpx.HTTPError as error:
+            raise _faulty(f"gave no whole answer ({type(error).__name__})") from error
 
     async def _ask(self, body: Mapping[str, Any]) -> str:
         async with self._client.stream("POST", self._url, json=dict(body), headers=dict(self._headers)) as response:
             status = response.status_code
             if status == 429:
                 raise BusyError("generator", _sentence("answers 429"), _seconds(response.headers.get("retry-after")))
+            if status == 503:
+                raise UnavailableError("generator", _sentence("answers 503"))
             if status >= 500 or status == 408:
-                raise _away(f"answers {status}")
+                raise _faulty(f"answers {status}")
             if status != 200:
                 raise RefusedError(status, _sentence(f"refuses the request with {status}"))
             content = bytearray()
             async for part in response.aiter_bytes():
                 content += part
                 if len(content) > MAX_REPLY_BYTES:
-                    raise _away(f"answers with more than {MAX_REPLY_BYTES // 2**20} MiB")
+                    raise _faulty(f"answers with more than {MAX_REPLY_BYTES // 2**20} MiB")
         return _text(bytes(content))
 
 
@@ -81,7 +87,7 @@ def _text(content: bytes) -> str:
     try:
         text = json.loads(content)["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise _away("answers 200 with something that is no chat completion") from None
+        raise _faulty("answers 200 with something that is no chat completion") from None
     return text if isinstance(text, str) else ""  # null: a refusal, or all of it was reasoning
 
 
@@ -100,9 +106,9 @@ def _seconds(header: str | None) -> float | None:
     return max(0.0, (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
 
 
-def _away(what: str) -> UnavailableError:
-    return UnavailableError("generator", _sentence(what))
+def _faulty(what: str) -> FaultyError:
+    return FaultyError("generator", _sentence(what))
 
 
 def _sentence(what: str) -> str:
-    return f"the generator's endpoint {what}"
+    return f"the model's endpoint {what}"

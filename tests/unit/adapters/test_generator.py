@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from contracts.ports import BusyError, RefusedError, UnavailableError
+from contracts.ports import BusyError, FaultyError, RefusedError, UnavailableError
 from infra.adapters.generator import HttpGenerate
 from infra.local.ports import LOOPBACK, Ports
 
@@ -107,12 +107,17 @@ async def test_a_busy_endpoint_says_when_to_come_back(
         Response(b'{"choices": "' + b"x" * (5 * 2**20), status_code=200),
     ],
 )
-async def test_what_may_be_otherwise_next_time_is_unavailable(
-    answer: Response, server: Server, generate: HttpGenerate
-) -> None:
+async def test_who_answers_wrongly_is_faulty(answer: Response, server: Server, generate: HttpGenerate) -> None:
     server.answer = answer
-    with pytest.raises(UnavailableError):
+    with pytest.raises(FaultyError):
         await generate({})
+
+
+async def test_who_asks_to_come_back_later_is_away(server: Server, generate: HttpGenerate) -> None:
+    server.answer = Response(status_code=503)
+    with pytest.raises(UnavailableError) as away:
+        await generate({})
+    assert not isinstance(away.value, FaultyError)
 
 
 async def test_a_byte_now_and_then_does_not_hold_the_caller(server: Server, generate: HttpGenerate) -> None:
@@ -143,6 +148,7 @@ async def test_content_that_is_null_is_an_empty_answer(server: Server, generate:
 
 async def test_an_endpoint_that_is_not_there_is_unavailable() -> None:
     nobody = HttpGenerate(f"http://{LOOPBACK}:{Ports({}, usual=False).choose('serving', 0)}/v1", "writer", KEY)
-    with pytest.raises(UnavailableError, match="cannot be reached"):
+    with pytest.raises(UnavailableError, match="cannot be reached") as away:
         await nobody({})
+    assert not isinstance(away.value, FaultyError)
     await nobody.close()
