@@ -76,3 +76,18 @@ class Claim:
     def subject(self) -> str:
         """The thing that is held."""
         return self.control.subject
+
+
+def unheld(control: Control | None) -> dict[str, str] | None:
+    """Return what nobody says of a thing that was begun: its process is gone, or it waits; None where it is in hand.
+
+    It is found when somebody looks, for a lease runs out by itself.
+    """
+    if control is None or control.ended or control.live or control.desired != "run" or not control.fence:
+        return None
+    if control.waits:
+        text = "It waits for a part of the platform that does not answer, and goes on by itself."
+        return {"code": "waiting_for_dependency", "message": text}
+    role = "trainer" if control.stage == "train" else "worker"
+    text = f"No {role} is at it at the moment; the next one that is free goes on where it was."
+    return {"code": f"waiting_for_{role}", "message": text}

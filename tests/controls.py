@@ -18,7 +18,7 @@ class MemoryControls:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.controls: dict[str, Control] = {}
-        self._now = now
+        self.now = now
         self._until: dict[str, float] = {}
         self._not_before: dict[str, float] = {}
         self._requests: dict[tuple[str, str], int] = {}
@@ -66,18 +66,18 @@ class MemoryControls:
         if not found:
             return None
         control = min(found, key=lambda each: (counts[each.tenant], each.opened_at))
-        self._until[control.subject] = self._now() + LEASE_SECONDS
+        self._until[control.subject] = self.now() + LEASE_SECONDS
         taken = self._set(control, fence=control.fence + 1, attempts=control.attempts + 1, holder=holder, live=True)
         return Claim(taken, taken.fence, f"nonce {taken.fence}")
 
     async def heartbeat(self, claim: Claim) -> Control:
         control = self._held(claim)
-        self._until[claim.subject] = self._now() + LEASE_SECONDS
+        self._until[claim.subject] = self.now() + LEASE_SECONDS
         return control
 
     async def release(self, claim: Claim, retry_after: float = 0, forgive: bool = False, why: str = "") -> None:
         control = self._freed(self._held(claim))
-        self._not_before[claim.subject] = self._now() + retry_after
+        self._not_before[claim.subject] = self.now() + retry_after
         waits = control.waits + 1 if forgive and why else 0
         self._set(control, attempts=max(0, control.attempts - forgive), waits=waits, why=why)
 
@@ -138,11 +138,11 @@ class MemoryControls:
         return self._set(control, holder=None, live=False)
 
     def _live(self, control: Control) -> bool:
-        return self._until.get(control.subject, 0.0) > self._now()
+        return self._until.get(control.subject, 0.0) > self.now()
 
     def _claimable(self, control: Control) -> bool:
         free = control.ready and not control.ended and control.desired == "run" and not self._live(control)
-        return free and self._not_before.get(control.subject, 0.0) <= self._now()
+        return free and self._not_before.get(control.subject, 0.0) <= self.now()
 
     def _held(self, claim: Claim) -> Control:
         control = self.controls.get(claim.subject)

@@ -21,6 +21,7 @@ def benchmark(view: Mapping[str, Any]) -> Object:
         "created_at_iso": iso(view["created_at"]),
         "finished_at": seconds(view["finished_at"]),
         "status": view["status"],
+        "delay": None,
         "fine_tuning_job_id": requested["job"],
         "file": requested["file"],
         "generalization_file": requested.get("generalization"),

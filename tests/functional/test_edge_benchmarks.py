@@ -66,6 +66,12 @@ async def test_a_benchmark_of_a_job_is_requested_followed_and_shown(
     await world.say(BenchmarkProgressed(done=16, total=40), made["id"], "local")
     shown = (await api.get(f"/v1/benchmarks/{made['id']}")).json()
     assert (shown["status"], shown["progress"]) == ("running", {"answered": 16, "total": 40})
+    assert shown["delay"] is None
+    await world.controls.open(made["id"], "local", "benchmark", {})
+    claim = await world.controls.claim("benchmark", "a worker")
+    assert claim is not None
+    await world.controls.release(claim, forgive=True, why="serving is away")
+    assert (await api.get(f"/v1/benchmarks/{made['id']}")).json()["delay"]["code"] == "waiting_for_dependency"
     for path in ("report", "result", "items"):
         assert error(await api.get(f"/v1/benchmarks/{made['id']}/{path}"))["code"] == "benchmark_not_completed"
     blobs = {

@@ -55,6 +55,31 @@ async def test_cancel_ends_the_job_at_once_and_only_once(world: World, api: http
     assert world.topics().count("job.cancelled") == 1
 
 
+async def test_a_job_whose_trainer_died_says_that_nobody_is_at_it(
+    world: World, api: httpx.AsyncClient, file: str
+) -> None:
+    id = await job_of(api, file)
+
+    async def code() -> str | None:
+        delay = (await api.get(f"{JOBS}/{id}")).json()["temper"]["delay"]
+        return delay and str(delay["code"])
+
+    clock = [0.0]
+    world.controls.now = lambda: clock[0]
+    assert await code() is None
+    await world.controls.open(id, "local", "train", {})
+    assert await code() is None, "it waits for its turn"
+    assert await world.controls.claim("train", "a trainer") is not None
+    assert await code() is None
+    clock[0] += 31  # killed before it said that it started
+    assert await code() == "waiting_for_trainer"
+    claim = await world.controls.claim("train", "another")
+    assert claim is not None
+    assert await code() is None
+    await world.controls.release(claim, forgive=True, why="MinIO is away")
+    assert await code() == "waiting_for_dependency"
+
+
 async def test_a_cancel_that_comes_second_publishes_the_ending_that_won(
     world: World, api: httpx.AsyncClient, file: str
 ) -> None:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from contracts.controls import unheld
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import derived_id, make
 from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested
@@ -154,7 +155,9 @@ async def _page(request: Request, where: dict[str, Any]) -> Response:
 
 async def retrieve(request: Request) -> Response:
     """GET /benchmarks/{id}."""
-    return reply(wire.benchmark(await _find(request)))
+    view = await _find(request)
+    delay = None if view["ended"] else unheld(await deps(request).controls.get(view["id"]))
+    return reply({**wire.benchmark(view), "delay": delay})
 
 
 async def cancel(request: Request) -> Response:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from contracts.controls import unheld
 from contracts.documents.models import PUBLIC
 from contracts.envelope import derived_id, make
 from contracts.events.jobs import JobCancelled, JobCreated, JobPauseRequested, JobResumeRequested
@@ -101,7 +102,10 @@ async def list_jobs(request: Request) -> Response:
 
 async def retrieve_job(request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}."""
-    return reply(openai.job(await find_job(request)))
+    view = await find_job(request)
+    if not view["ended"] and view["delay"] is None:
+        view = {**view, "delay": unheld(await deps(request).controls.get(view["id"]))}
+    return reply(openai.job(view))
 
 
 async def cancel_job(request: Request) -> Response:
