@@ -49,28 +49,31 @@ class Sweeper:
     async def sweep(self) -> int:
         """Do one round; returns how many things had to be taken up."""
         taken = 0
-        for control in await self.controls.unpublished(SETTLED_SECONDS):
+        async for control in self.controls.unpublished(SETTLED_SECONDS):
             log.warning("%s: publishing what was decided and not yet said", control.subject)
             await publish_recorded(control, self.controls, self.emit, self.documents)
             taken += 1
         settled = {"created_at": {"$lt": self.now() - int(SETTLED_SECONDS * 1000)}}
         rows = {"status": "uploaded", "deleted": False, "archive": False}
-        for file in await self.documents.find("files", {**rows, **settled}):
+        async for file in self.documents.each("files", {**rows, **settled}):
             taken += await self._file(file)
         await self._archives()
-        for job in await self.documents.find("jobs", {"status": {"$in": list(UNFINISHED)}, **settled}):
+        async for job in self.documents.each("jobs", {"status": {"$in": list(UNFINISHED)}, **settled}):
             taken += await self._job(job)
         return taken
 
     async def _archives(self) -> None:
         """Look at archives that have no data set yet, each after a while and then now and again."""
-        open_ones = {"assembled": None, "failed": None, "deleted": False}
         if self.reconsider_archive is None:
             return
-        for archive in await self.documents.find("archives", open_ones):
+        seen = set()
+        async for archive in self.documents.each("archives", {"unfinished": True}):
+            seen.add(archive["id"])
             if self.now() - int(self.looked.get(archive["id"]) or archive["created_at"]) >= LOOK_SECONDS * 1000:
                 self.looked[archive["id"]] = self.now()
                 await self.reconsider_archive(archive)
+        for ended in self.looked.keys() - seen:
+            del self.looked[ended]
 
     async def _file(self, file: View) -> bool:
         control = await self.controls.get(file["id"])

@@ -16,7 +16,8 @@ from infra.adapters.kafka import KafkaEmit, end_offsets
 from infra.adapters.minio import MinioBlobs
 from infra.adapters.minio_access import MinioAccess
 from infra.adapters.mongo import Database, MongoDocuments, Whole, connect
-from infra.adapters.mongo_controls import MongoControls, MongoRequests
+from infra.adapters.mongo_controls import MongoControls
+from infra.adapters.mongo_requests import MongoRequests
 from infra.adapters.mongo_secrets import MongoSecrets
 from infra.belief import Belief
 from infra.folding import ALL

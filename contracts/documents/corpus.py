@@ -45,7 +45,8 @@ def archive_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
     extracted = said("zip.extracted")
     single = born["type"] == "document.uploaded"
-    failed = said("dataset.failed") or said("file.rejected")
+    assembled, failed = said("dataset.assembled"), said("dataset.failed") or said("file.rejected")
+    deleted = first(facts, "file.deleted") is not None
     return {
         "id": id,
         "tenant": born["tenant"],
@@ -56,20 +57,21 @@ def archive_view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "extracted": extracted,
         "documents": 1 if single else extracted["taken"] if extracted else None,
         "planned": said("corpus.planned"),
-        "assembled": said("dataset.assembled"),
+        "assembled": assembled,
         "failed": failed,
-        "deleted": first(facts, "file.deleted") is not None,
+        "deleted": deleted,
+        "unfinished": not (assembled or failed or deleted),
     }
 
 
 ARCHIVES = ReadModel(
     name="archives",
-    version=3,
+    version=4,
     topics=OF_ARCHIVES,
     births=frozenset(BIRTHS),
     touches=_subject,
     view=archive_view,
-    indexes=(("tenant", "-created_at", "-id"),),
+    indexes=(("tenant", "-created_at", "-id"), ("unfinished",)),
 )
 
 
@@ -104,5 +106,5 @@ DOCUMENTS = ReadModel(
     births=OF_DOCUMENTS,
     touches=_subject,
     view=document_view,
-    indexes=(("archive", "cut"), ("archive", "made")),
+    indexes=(("archive", "cut"), ("archive", "made"), ("archive", "id")),
 )

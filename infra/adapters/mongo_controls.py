@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,10 +17,13 @@ from contracts import topics
 from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
 from contracts.envelope import Event, PoisonError, make, sayable, understood
 from contracts.manifest import ManifestRef
-from contracts.ports import LostLeaseError, RebuildingError, Reservation
+from contracts.ports import LostLeaseError, RebuildingError
 from infra.adapters.generations import Whole
 from infra.adapters.mongo_connection import Database, weather
 
+KEPT_CHECKPOINTS = 8
+"""The newest at epochs' ends and the newest of the others: as many as a run may find unreadable, or keep."""
+KEPT_REQUESTS = 64
 _NEVER = datetime.fromtimestamp(0, UTC)
 _CLAIMABLE = {
     "ready": True,
@@ -111,6 +114,7 @@ def new_document(subject: str, tenant: str, stage: str, inputs: Mapping[str, Any
         "checkpoints": [],
         "ended": False,
         "events": [],
+        "owed": False,
         "published": 0,
     }
 
@@ -177,21 +181,12 @@ class MongoControls:
             found = await self._controls.find_one({"_id": subject})
         return _control(found) if found else None
 
-    async def unpublished(self, seconds: float, limit: int = 100) -> list[Control]:
-        """Return documents with recorded events that are not known to be in Kafka, unheld for `seconds`."""
+    async def unpublished(self, seconds: float) -> AsyncIterator[Control]:
+        """Yield documents with recorded events that are not known to be in Kafka, untouched for `seconds`."""
+        old = {"$expr": {"$lt": ["$touched_at", {"$subtract": ["$$NOW", int(seconds * 1000)]}]}}
         with weather():
-            cursor = self._controls.find(
-                {
-                    "$expr": {
-                        "$and": [
-                            {"$gt": [{"$size": "$events"}, "$published"]},
-                            {"$lt": ["$touched_at", {"$subtract": ["$$NOW", int(seconds * 1000)]}]},
-                        ]
-                    }
-                },
-                limit=limit,
-            )
-            return [_control(each) async for each in cursor]
+            async for found in self._controls.find({"owed": True, **old}).sort("touched_at", 1):
+                yield _control(found)
 
     async def claimable(self) -> set[str]:
         """Return the stages in which there is something to claim."""
@@ -251,7 +246,8 @@ class MongoControls:
         """
         mine = {"$sum": {"$cond": [{"$eq": ["$holder", {"$literal": holder}]}, 1, 0]}}
         counted: list[dict[str, Any]] = [
-            {"$match": {"stage": stage, "ended": False, "$expr": {"$gt": ["$expires_at", "$$NOW"]}}},
+            {"$match": {"stage": stage, "ended": False, "expires_at": {"$gt": _NEVER}}},  # whom the index finds
+            {"$match": {"$expr": {"$gt": ["$expires_at", "$$NOW"]}}},
             {"$group": {"_id": "$tenant", "all": {"$sum": 1}, "mine": mine}},
         ]
         held = {each["_id"]: (each["all"], each["mine"]) async for each in await self._controls.aggregate(counted)}
@@ -309,8 +305,11 @@ class MongoControls:
         }
         forward = {"checkpoints.step": {"$not": {"$gte": checkpoint.step}}}
         try:
-            update = {"$push": {"checkpoints": entry}, "$set": {"attempts": 0, "waits": 0}}
-            await self._held(claim, update, **forward)
+            known = {"$concatArrays": ["$checkpoints", [{"$literal": entry}]]}
+            kept = {
+                "$concatArrays": [_newest(known, {"$not": ["$$this.epoch_end"]}), _newest(known, "$$this.epoch_end")]
+            }
+            await self._held(claim, [{"$set": {"checkpoints": kept, "attempts": 0, "waits": 0}}], **forward)
         except LostLeaseError:
             if checkpoint not in (await self.heartbeat(claim)).checkpoints:
                 raise
@@ -325,7 +324,7 @@ class MongoControls:
         Where these events are recorded already, nothing happens.
         """
         said = [encode_event(event) for event in events]
-        changes = {
+        changes: dict[str, Any] = {
             "stage": stage,
             "inputs": json.dumps(inputs),
             "recorded": [],
@@ -335,6 +334,7 @@ class MongoControls:
             "holder": None,
             "expires_at": _NEVER,
             "touched_at": datetime.now(UTC),
+            **({"owed": True} if events else {}),
         }
         try:
             await self._held(claim, {"$set": changes, "$push": {"events": {"$each": said}}})
@@ -345,6 +345,7 @@ class MongoControls:
 
     async def desire(self, subject: str, desired: str, request: str) -> Control | None:
         """Open a new epoch with this desire, once per request id; None when nothing is there or it has ended."""
+        opened = {"id": {"$literal": request}, "epoch": {"$add": ["$epoch", 1]}}
         with weather():
             await self._controls.update_one(
                 {"_id": subject, "ended": False, "requests.id": {"$ne": request}},
@@ -355,12 +356,7 @@ class MongoControls:
                             "desired": {"$literal": desired},
                             "attempts": 0,
                             "waits": 0,
-                            "requests": {
-                                "$concatArrays": [
-                                    "$requests",
-                                    [{"id": {"$literal": request}, "epoch": {"$add": ["$epoch", 1]}}],
-                                ]
-                            },
+                            "requests": {"$slice": [{"$concatArrays": ["$requests", [opened]]}, -KEPT_REQUESTS]},
                         }
                     }
                 ],
@@ -368,19 +364,20 @@ class MongoControls:
             found = await self._controls.find_one({"_id": subject, "ended": False, "requests.id": request})
         if found is None:
             return None
-        opened = next(each["epoch"] for each in found["requests"] if each["id"] == request)
-        return replace(_control(found), epoch=opened)
+        epoch = next(each["epoch"] for each in found["requests"] if each["id"] == request)
+        return replace(_control(found), epoch=epoch)
 
     async def end(self, subject: str, events: Sequence[Event], claim: Claim | None = None) -> Control:
         """Record the final events unless an outcome is there; return the document with whichever outcome won."""
         which: dict[str, Any] = {"_id": subject, "ended": False}
         if claim is not None:
             which |= {"fence": claim.fence, "nonce": claim.nonce}
+        changes = {"ended": True, "nonce": None, "holder": None, "touched_at": datetime.now(UTC)}
         with weather():
             found = await self._controls.find_one_and_update(
                 which,
                 {
-                    "$set": {"ended": True, "nonce": None, "holder": None, "touched_at": datetime.now(UTC)},
+                    "$set": {**changes, **({"owed": True} if events else {})},
                     "$push": {"events": {"$each": [encode_event(event) for event in events]}},
                 },
                 return_document=ReturnDocument.AFTER,
@@ -390,49 +387,28 @@ class MongoControls:
         return _control(found)
 
     async def published(self, subject: str, count: int) -> None:
-        """Say that the first `count` recorded events are in Kafka."""
+        """Say that the first `count` recorded events are in Kafka; of what has ended only those events stay."""
+        over = {"$and": ["$ended", {"$not": ["$owed"]}]}
+        emptied = {name: {"$cond": [over, [], f"${name}"]} for name in ("recorded", "checkpoints", "requests")}
+        said: list[dict[str, Any]] = [
+            {"$set": {"published": {"$max": ["$published", count]}}},
+            {"$set": {"owed": {"$gt": [{"$size": "$events"}, "$published"]}}},
+            {"$set": {**emptied, "inputs": {"$cond": [over, "{}", "$inputs"]}}},
+        ]
         with weather():
-            await self._controls.update_one({"_id": subject}, {"$max": {"published": count}})
-
-
-class MongoRequests:
-    """The Requests port: which object each POST was given, so that a retry is given the same one."""
-
-    def __init__(self, db: Database) -> None:
-        self._requests = db.requests
-
-    async def reserve(
-        self, tenant: str, route: str, key: str | None, body_sha256: str, retry: bool, new_id: str
-    ) -> Reservation:
-        """Set `new_id` aside, or adopt what an earlier attempt set aside; raises UnavailableError."""
-        content = {"tenant": tenant, "route": route, "key": key, "body": body_sha256}
-        with weather():
-            if key is None and retry:
-                mine = {**content, "completed": False}
-                found = await self._requests.find_one(mine, sort=[("at", -1), ("_id", -1)])
-                if found is not None:
-                    return Reservation(found["id"], "adopted")
-            name = new_id if key is None else json.dumps([tenant, route, key])
-            fresh = {"_id": name, "id": new_id, **content, "completed": False, "at": datetime.now(UTC)}
-            try:
-                await self._requests.insert_one(fresh)
-                return Reservation(new_id, "new")
-            except DuplicateKeyError:
-                found = await self._requests.find_one({"_id": name})
-        if found is None:
-            raise RebuildingError
-        return Reservation(found["id"], "adopted" if found["body"] == body_sha256 else "mismatch")
-
-    async def complete(self, reservation: Reservation) -> None:
-        """Say that the reply for this object went out, so that no later request without a key adopts it."""
-        with weather():
-            await self._requests.update_many({"id": reservation.id}, {"$set": {"completed": True}})
+            await self._controls.update_one({"_id": subject}, said)
 
 
 async def ensure_indexes(db: Database) -> None:
     """Create the indexes of control documents; safe to repeat."""
+    owes = {"$gt": [{"$size": "$events"}, "$published"]}
     with weather():
+        await db.controls.update_many({"owed": {"$exists": False}}, [{"$set": {"owed": owes}}])  # of older versions
         await db.controls.create_index([("ended", 1), ("stage", 1), ("expires_at", 1)])
+        unended = {"ended": False}
+        by_age = [("ended", 1), ("stage", 1), ("opened_at", 1)]
+        await db.controls.create_index(by_age, partialFilterExpression=unended)
+        await db.controls.create_index([("owed", 1), ("touched_at", 1)], partialFilterExpression={"owed": True})
         await db.requests.create_index([("tenant", 1), ("route", 1), ("body", 1), ("at", -1)])
         await db.requests.create_index([("id", 1)])
         await db.requests.create_index([("at", 1)], expireAfterSeconds=7 * 86400)
@@ -442,3 +418,7 @@ async def ensure_indexes(db: Database) -> None:
 def _from_now(seconds: float) -> dict[str, Any]:
     amount = int(seconds * 1000)
     return {"$dateAdd": {"startDate": "$$NOW", "unit": "millisecond", "amount": amount}}
+
+
+def _newest(checkpoints: Any, cond: Any) -> dict[str, Any]:
+    return {"$slice": [{"$filter": {"input": checkpoints, "cond": cond}}, -KEPT_CHECKPOINTS]}

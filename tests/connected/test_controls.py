@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from contracts.ports import RebuildingError
 from infra.adapters.mongo import Builds, Database, connect
-from infra.adapters.mongo_controls import MongoControls, MongoRequests
+from infra.adapters.mongo_controls import MongoControls
+from infra.adapters.mongo_requests import MongoRequests
 from infra.settings import Settings
 
 pytestmark = pytest.mark.connected

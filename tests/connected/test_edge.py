@@ -26,7 +26,8 @@ from functions.edge.context import EdgeDeps
 from infra.adapters.kafka import KafkaEmit, ensure_topics
 from infra.adapters.minio import MinioBlobs
 from infra.adapters.mongo import Builds, Database, MongoDocuments, connect
-from infra.adapters.mongo_controls import MongoControls, MongoRequests, ensure_indexes
+from infra.adapters.mongo_controls import MongoControls, ensure_indexes
+from infra.adapters.mongo_requests import MongoRequests
 from infra.adapters.mongo_secrets import MongoSecrets
 from infra.settings import Settings
 from infra.world import new_id
