@@ -81,7 +81,7 @@ TOPICS: tuple[Topic, ...] = (
     Topic("dataset.recurated", DatasetRecurated, ("assemble_dataset", "prepare_job"), outside="file-", born=True),
     Topic("dataset.assembled", DatasetAssembled, ("prepare_job",)),
     Topic("dataset.failed", DatasetFailed, ("prepare_job",)),
-    Topic("job.created", JobCreated, ("prepare_job",), outside="ftjob-", born=True),
+    Topic("job.created", JobCreated, ("prepare_job", "control_job"), outside="ftjob-", born=True),
     Topic("job.queued", JobQueued, ("train_model", "track_runs")),
     Topic("job.pause_requested", JobPauseRequested, ("control_job",), outside="ftjob-"),
     Topic("job.resume_requested", JobResumeRequested, ("control_job",), outside="ftjob-"),

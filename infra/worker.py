@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from functools import partial
 
-from contracts.envelope import Event
 from contracts.ports import UnavailableError
 from functions.assemble_dataset.work import BUILD
 from functions.benchmark_model.work import HARNESS, SUITE
 from functions.chunk_text.work import CUT
-from functions.control_job.handler import on_job_cancel_requested, on_job_requested
+from functions.control_job import handler as control
 from functions.erase_content import core as erase
 from functions.erase_content.handler import Deps as Erasure
 from functions.erase_content.handler import on_event as on_erasure
@@ -66,19 +65,13 @@ async def run_worker(settings: Settings) -> None:
             now=now_ms,
             wait_ms=int(settings.file_wait_seconds * 1000),
         )
+        requests = control.Deps(here.documents, here.controls, here.emit, publish)
         subscriptions = (
             Subscription(
                 "validate_file", ("file.uploaded",), partial(on_file_uploaded, controls=here.controls, bell=bells)
             ),
             Subscription("prepare_job", prepare.TOPICS, partial(prepare.on_prep, deps=deps)),
-            Subscription(
-                "control_job",
-                ("job.pause_requested", "job.resume_requested", "job.cancel_requested"),
-                _by_topic(
-                    partial(on_job_requested, controls=here.controls, emit=here.emit),
-                    partial(on_job_cancel_requested, controls=here.controls, publish=publish),
-                ),
-            ),
+            Subscription("control_job", control.TOPICS, partial(control.on_job, deps=requests)),
             Subscription(
                 "erase_content",
                 erase.TOPICS,
@@ -149,15 +142,6 @@ async def run_worker(settings: Settings) -> None:
             trouble,
             lambda: {"kafka": delivery.status(), "projector": projector.trouble or "ok"},
         )
-
-
-def _by_topic(
-    request: Callable[[Event], Awaitable[None]], cancel: Callable[[Event], Awaitable[None]]
-) -> Callable[[Event], Awaitable[None]]:
-    async def handle(event: Event) -> None:
-        await (cancel if event.type == "job.cancel_requested" else request)(event)
-
-    return handle
 
 
 async def _sweep(sweeper: Sweeper) -> None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from contracts.controls import Control
+from contracts.documents.facts import View
 from contracts.envelope import Event, derived_id, make
-from contracts.events.jobs import JobCancelled, JobPaused, JobPauseRequested, JobResumeRequested
+from contracts.events import Payload
+from contracts.events.jobs import JobCancelled, JobCancelRequested, JobPaused, JobPauseRequested, JobResumeRequested
 
 DESIRES = {"job.pause_requested": "pause", "job.resume_requested": "run"}
+REQUESTS: Mapping[str, type[Payload]] = {
+    "job.pause_requested": JobPauseRequested,
+    "job.resume_requested": JobResumeRequested,
+    "job.cancel_requested": JobCancelRequested,
+}
 
 
 def asks_from_outside(event: Event) -> bool:
@@ -14,9 +23,20 @@ def asks_from_outside(event: Event) -> bool:
     return event.epoch == 0
 
 
+def unanswered(job: View) -> list[Event]:
+    """Return the outside requests about a job to which Temper has said nothing yet, the oldest first."""
+    asked = sorted(job["requests"], key=lambda each: (each["at"], each["id"]))
+    return [
+        make(REQUESTS[each["topic"]](), subject=job["id"], tenant=job["tenant"], id=each["id"])
+        for each in asked
+        if each["epoch"] == 0
+        and not any(own["epoch"] and own["topic"] == each["topic"] and own["at"] >= each["at"] for own in asked)
+    ]
+
+
 def answered(event: Event, control: Control) -> Event:
     """Return Temper's own event for an outside request, in the epoch that it opened."""
-    data = JobPauseRequested() if event.type == "job.pause_requested" else JobResumeRequested()
+    data = REQUESTS[event.type]()
     id = derived_id(control.subject, event.type, control.epoch)
     return make(data, subject=control.subject, tenant=control.tenant, id=id, cause=event.id, epoch=control.epoch)
 

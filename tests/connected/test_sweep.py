@@ -32,7 +32,7 @@ from contracts.events.models import ModelRegistered
 from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import Lease
 from contracts.results import result_ids
-from functions.control_job.handler import on_job_requested
+from functions.control_job.handler import Deps, on_job
 from functions.prepare_job import handler as prepare
 from functions.train_model import outcome
 from functions.validate_file.handler import on_file_uploaded
@@ -67,6 +67,7 @@ class Process:
     def __post_init__(self) -> None:
         self.documents, self.controls, self.bells = MongoDocuments(self.db), MongoControls(self.db), Bells()
         publish = partial(publish_recorded, controls=self.controls, emit=self.emit, documents=self.documents)
+        self.requests = Deps(self.documents, self.controls, self.emit, publish)
         self.prep = prepare.Deps(
             self.documents, self.controls, self.emit, publish, self.bells, now=now_ms, wait_ms=300_000
         )
@@ -253,7 +254,7 @@ async def test_a_rest_that_a_dead_process_owed_is_said(db: Database, kafka: Kafk
     await trainer.say(asked)
     await let_time_pass(db, "expires_at")
     worker = Process(db, kafka, dies_at="job.paused")
-    answering = asyncio.create_task(on_job_requested(asked, worker.controls, worker.emit))
+    answering = asyncio.create_task(on_job(asked, worker.requests))
     await asyncio.wait_for(worker.died.wait(), 20)
     answering.cancel()
     assert (await worker.documents.get("jobs", job) or {})["status"] == "queued"
