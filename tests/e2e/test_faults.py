@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -59,6 +61,23 @@ def test_a_killed_training_process_costs_only_the_steps_since_its_checkpoint(
     user.wait(job, "succeeded")
     check_ended_once(user, job, unbroken)
     print("resumed from step, made steps:", check_resumed(user, job))
+
+
+def test_a_trainer_that_is_told_to_end_saves_what_it_has_and_the_next_one_loses_no_step(
+    user: User, stack: Stack, unbroken: Unbroken
+) -> None:
+    job = user.job(unbroken.file, EPOCHS)
+    support.after_checkpoints(stack, job)
+    trainer = stack.process("trainer")
+    assert trainer.pid is not None
+    os.kill(trainer.pid, signal.SIGTERM)
+    support.restarted(stack, "trainer", trainer.restarts)
+    user.wait(job, "succeeded")
+    check_ended_once(user, job, unbroken)
+    from_step, _ = check_resumed(user, job)
+    progressed = support.about(support.log_of(stack, "job.progressed"), job)
+    first = min(each.attempt for each in progressed)
+    assert from_step == max(step.step for each in progressed if each.attempt == first for step in each.data.steps)
 
 
 def test_a_killed_trainer_goes_on_before_the_checkpoint_that_was_damaged(
