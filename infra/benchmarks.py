@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from contracts.benchmarks import Side
+from contracts.documents import View
 from contracts.envelope import Event
 from contracts.events.benchmarks import BenchmarkedModel, BenchmarkRequested, Suite
 from contracts.manifest import Manifest, ManifestRef
@@ -22,16 +23,14 @@ from infra.adapters.http import MANIFEST_HEADER
 from infra.adapters.kafka import Subscription
 from infra.corpus import tokenizer_file
 from infra.settings import Settings
+from infra.stages import GiveUp, itself, said_again
 from infra.work import Stage
 from infra.world import World, needed
 
 
-def subscriptions(
-    here: World, bell: Bell, publish: Callable[..., Awaitable[None]], settings: Settings
-) -> tuple[Subscription, ...]:
+def subscriptions(here: World, bell: Bell, give_up: GiveUp, settings: Settings) -> tuple[Subscription, ...]:
     """Return who reacts to what."""
-    suite = Suite(items=settings.benchmark_items) if settings.benchmarks == "default" else None
-    deps = handler.Deps(here.documents, here.controls, here.emit, publish, bell, suite, settings.general_file)
+    deps = _deps(here, bell, give_up, settings)
 
     async def react(event: Event) -> None:
         if event.type == "job.succeeded":
@@ -39,7 +38,19 @@ def subscriptions(
         else:
             await handler.on_benchmark_requested(event, deps)
 
-    return (Subscription("benchmark_model", ("job.succeeded", "benchmark.requested"), react),)
+    tell = give_up.on_failure(handler.STAGE, {"benchmark.requested": itself})
+    return (Subscription("benchmark_model", ("job.succeeded", "benchmark.requested"), react, tell),)
+
+
+def _deps(here: World, bell: Bell, give_up: GiveUp, settings: Settings) -> handler.Deps:
+    suite = Suite(items=settings.benchmark_items) if settings.benchmarks == "default" else None
+    return handler.Deps(here.documents, here.controls, here.emit, give_up.publish, bell, suite, settings.general_file)
+
+
+async def reconsider(benchmark: View, here: World, bell: Bell, give_up: GiveUp, settings: Settings) -> None:
+    """Open the stage of a benchmark again, or say why there is nothing to benchmark."""
+    asked = said_again(benchmark, "benchmark.requested", benchmark["requested"])
+    await handler.on_benchmark_requested(asked, _deps(here, bell, give_up, settings))
 
 
 def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage:

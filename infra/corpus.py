@@ -9,11 +9,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from contracts import topics
 from contracts.blobs import BlobRef
 from contracts.documents import View
 from contracts.documents.models import PUBLIC, model_id
-from contracts.envelope import Event, derived_id, make
+from contracts.envelope import Event
 from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import Bell, Child, Lease, UnavailableError
 from functions.assemble_dataset import handler as assembly
@@ -34,6 +33,7 @@ from infra.adapters.generator import HttpGenerate
 from infra.adapters.http import MANIFEST_HEADER
 from infra.adapters.kafka import Subscription
 from infra.settings import Endpoint, Settings, endpoints
+from infra.stages import STAGES, GiveUp, itself, of_archive, said_again
 from infra.work import Stage
 from infra.world import World, now_ms
 
@@ -44,7 +44,7 @@ ANSWERS_AT_ONCE = 8
 _PER_DOCUMENT = frozenset({extraction.STAGE, chunking.STAGE})
 
 
-def subscriptions(here: World, bell: Bell) -> tuple[Subscription, ...]:
+def subscriptions(here: World, bell: Bell, give_up: GiveUp) -> tuple[Subscription, ...]:
     """Return who reacts to what."""
     documents, controls, blobs = here.documents, here.controls, here.blobs
 
@@ -56,22 +56,41 @@ def subscriptions(here: World, bell: Bell) -> tuple[Subscription, ...]:
 
     join_cut = partial(planning.on_document_ended, documents=documents, controls=controls, bell=bell)
     join_made = partial(assembly.on_examples_ended, documents=documents, controls=controls, bell=bell)
+    lead_there = (*assembly.TOPICS, "zip.extracted", "document.uploaded")
+    no_data_set = give_up.on_failure(assembly.STAGE, dict.fromkeys(lead_there, of_archive(assembly.STAGE)))
     return (
         Subscription(
-            "extract_zip", ("zip.uploaded",), partial(unpacking.on_zip_uploaded, controls=controls, bell=bell)
+            "extract_zip",
+            ("zip.uploaded",),
+            partial(unpacking.on_zip_uploaded, controls=controls, bell=bell),
+            give_up.on_failure(unpacking.STAGE, {"zip.uploaded": itself}),
         ),
-        Subscription("extract_text", ("zip.extracted", "document.uploaded"), read),
+        Subscription("extract_text", ("zip.extracted", "document.uploaded"), read, no_data_set),
         Subscription(
-            "chunk_text", ("document.extracted",), partial(chunking.on_document_extracted, controls=controls, bell=bell)
+            "chunk_text",
+            ("document.extracted",),
+            partial(chunking.on_document_extracted, controls=controls, bell=bell),
+            give_up.on_failure(chunking.STAGE, {"document.extracted": _document}),
         ),
-        Subscription("plan_corpus", planning.TOPICS, join_cut),
+        Subscription(
+            "plan_corpus",
+            planning.TOPICS,
+            join_cut,
+            give_up.on_failure(planning.STAGE, dict.fromkeys(planning.TOPICS, of_archive(planning.STAGE))),
+        ),
         Subscription(
             "synthesize_examples",
             ("corpus.planned",),
             partial(synthesis.on_corpus_planned, blobs=blobs, controls=controls, bell=bell),
+            no_data_set,
         ),
-        Subscription("assemble_dataset", assembly.TOPICS, join_made),
+        Subscription("assemble_dataset", assembly.TOPICS, join_made, no_data_set),
     )
+
+
+def _document(event: Event) -> tuple[str, Mapping[str, Any]]:
+    said = event.data.model_dump(mode="json")
+    return event.subject + STAGES[chunking.STAGE].suffix, {name: said[name] for name in ("archive", "path")}
 
 
 def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequence[Stage]:
@@ -192,7 +211,7 @@ async def reconsider(archive: View, here: World, bell: Bell) -> None:
         unknown_since = now_ms() - int(here.settings.file_wait_seconds * 1000)
         await assembly.settle(archive["id"], documents, controls, bell, unknown_since=unknown_since)
         return
-    said = partial(_again, archive)
+    said = partial(said_again, archive)
     if archive["planned"]:
         await synthesis.on_corpus_planned(said("corpus.planned", archive["planned"]), blobs, controls, bell)
         await assembly.settle(archive["id"], documents, controls, bell)
@@ -206,14 +225,6 @@ async def reconsider(archive: View, here: World, bell: Bell) -> None:
     for document in await documents.find("documents", {"archive": archive["id"], "cut": False}):
         if document["extracted"]:
             await chunking.on_document_extracted(
-                _again(document, "document.extracted", document["extracted"]), controls, bell
+                said_again(document, "document.extracted", document["extracted"]), controls, bell
             )
     await planning.settle(archive["id"], documents, controls, bell)
-
-
-def _again(view: View, topic: str, data: Mapping[str, Any]) -> Event:
-    """Return what was said of an archive or document once more, from its read model."""
-    found = topics.named(topic)
-    assert found is not None
-    payload = found.payload.model_validate(data)
-    return make(payload, subject=view["id"], tenant=view["tenant"], id=derived_id(view["id"], topic))

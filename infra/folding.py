@@ -61,6 +61,8 @@ def fold_record(into: Folded, record: Record, believe: Callable[[Record], Event]
 
 def crashed(error: Exception) -> tuple[str, str]:
     """Return code and message of a record that crashes a fold."""
+    if isinstance(error, PoisonError):
+        return error.code, str(error)
     return "crashed", f"the fold crashed: {type(error).__name__}"
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
-from contracts.ports import UnavailableError
+from contracts.ports import Child, UnavailableError
 from functions.assemble_dataset.work import BUILD
 from functions.benchmark_model.work import HARNESS, SUITE
 from functions.chunk_text.work import CUT
@@ -21,8 +22,9 @@ from functions.extract_zip.work import UNPACK
 from functions.plan_corpus.work import PLAN
 from functions.prepare_job import handler as prepare
 from functions.prepare_job import work as plan
+from functions.train_model import handler as training
+from functions.validate_file import handler as validation
 from functions.validate_file import work as validate
-from functions.validate_file.handler import on_file_uploaded
 from infra import benchmarks, corpus, tracking
 from infra.adapters.child import ProcessChild
 from infra.adapters.erasure import ErasingBlobs
@@ -31,9 +33,10 @@ from infra.adapters.mongo import Builds, MongoDocuments
 from infra.process import deliveries, run_process, scratch_folder
 from infra.projector import Projector
 from infra.settings import Settings
-from infra.sweep import Sweeper
+from infra.stages import GiveUp, itself
+from infra.sweep import Reconsider, Sweeper
 from infra.work import Bells, Runner, Stage, publish_recorded
-from infra.world import holder, needed, now_ms, world
+from infra.world import World, holder, needed, now_ms, world
 
 log = logging.getLogger("temper.worker")
 
@@ -56,6 +59,7 @@ async def run_worker(settings: Settings) -> None:
     async with world(settings, lasting=True) as here:
         me, bells, child, scratch = holder(), Bells(), ProcessChild(forked=FORKED), scratch_folder(settings, "worker")
         publish = partial(publish_recorded, controls=here.controls, emit=here.emit, documents=here.documents)
+        give_up = GiveUp(here.controls, publish)
         deps = prepare.Deps(
             documents=here.documents,
             controls=here.controls,
@@ -65,49 +69,19 @@ async def run_worker(settings: Settings) -> None:
             now=now_ms,
             wait_ms=int(settings.file_wait_seconds * 1000),
         )
-        requests = control.Deps(here.documents, here.controls, here.emit, publish)
-        subscriptions = (
-            Subscription(
-                "validate_file", ("file.uploaded",), partial(on_file_uploaded, controls=here.controls, bell=bells)
-            ),
-            Subscription("prepare_job", prepare.TOPICS, partial(prepare.on_prep, deps=deps)),
-            Subscription("control_job", control.TOPICS, partial(control.on_job, deps=requests)),
-            Subscription(
-                "erase_content",
-                erase.TOPICS,
-                partial(on_erasure, deps=Erasure(here.documents, here.blobs, here.controls, publish)),
-            ),
-        )
-        files = ErasingBlobs(here.blobs, here.documents)
-        validation = Stage(
-            "validate",
-            lambda lease: validate.work(lease, files, child, scratch),
-            validate.exhausted,
-            {"zip.uploaded": unpacking.STAGE},
-        )
-        preparation = Stage(
-            "prepare",
-            lambda lease: plan.work(
-                lease, here.blobs, child, scratch, settings.cache, settings.device, settings.train_threads
-            ),
-            plan.exhausted,
-            {"job.queued": "train"},
-        )
         runners = [
             Runner(stage, me, here.controls, here.emit, here.documents, bells)
-            for stage in (
-                *[validation] * VALIDATORS,
-                preparation,
-                *corpus.stages(here, child, scratch, settings),
-                benchmarks.stage(here, child, scratch, settings),
-            )
+            for stage in stages(here, child, scratch, settings)
         ]
-        reconsider = partial(prepare.reconsider, deps=deps)
-        archives = partial(corpus.reconsider, here=here, bell=bells)
-        sweeper = Sweeper(here.documents, here.controls, here.emit, reconsider, now_ms, archives)
+        again: Mapping[str, Reconsider] = {
+            "archives": partial(corpus.reconsider, here=here, bell=bells),
+            "jobs": lambda job: prepare.reconsider(job["id"], deps),
+            "benchmarks": partial(benchmarks.reconsider, here=here, bell=bells, give_up=give_up, settings=settings),
+        }
+        sweeper = Sweeper(here.documents, here.controls, here.emit, now_ms, again)
 
         def restore(documents: MongoDocuments) -> Awaitable[int]:
-            return Sweeper(documents, here.controls, here.emit, reconsider, now_ms).restore()
+            return Sweeper(documents, here.controls, here.emit, now_ms).restore()
 
         projector = Projector(
             needed(settings.kafka_bootstrap, "kafka_bootstrap"),
@@ -117,9 +91,9 @@ async def run_worker(settings: Settings) -> None:
             here.emit,
         )
         subscribed = (
-            *subscriptions,
-            *corpus.subscriptions(here, bells),
-            *benchmarks.subscriptions(here, bells, publish, settings),
+            *subscriptions(here, bells, deps, give_up),
+            *corpus.subscriptions(here, bells, give_up),
+            *benchmarks.subscriptions(here, bells, give_up, settings),
             *tracking.subscriptions(here, child, scratch, settings),
         )
         delivery = deliveries(here, subscribed)
@@ -142,6 +116,56 @@ async def run_worker(settings: Settings) -> None:
             trouble,
             lambda: {"kafka": delivery.status(), "projector": projector.trouble or "ok"},
         )
+
+
+def subscriptions(here: World, bells: Bells, deps: prepare.Deps, give_up: GiveUp) -> tuple[Subscription, ...]:
+    """Return who reacts to files, jobs and requests."""
+    requests = control.Deps(here.documents, here.controls, here.emit, give_up.publish)
+    return (
+        Subscription(
+            "validate_file",
+            ("file.uploaded",),
+            partial(validation.on_file_uploaded, controls=here.controls, bell=bells),
+            give_up.on_failure(validation.STAGE, {"file.uploaded": itself}),
+        ),
+        Subscription(
+            "prepare_job",
+            prepare.TOPICS,
+            partial(prepare.on_prep, deps=deps),
+            give_up.on_failure(prepare.STAGE, {"job.created": itself}),
+        ),
+        Subscription("control_job", control.TOPICS, partial(control.on_job, deps=requests)),
+        Subscription(
+            "erase_content",
+            erase.TOPICS,
+            partial(on_erasure, deps=Erasure(here.documents, here.blobs, here.controls, give_up.publish)),
+        ),
+    )
+
+
+def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequence[Stage]:
+    """Return the long work of a worker, a stage as often as it may run at the same time."""
+    files = ErasingBlobs(here.blobs, here.documents)
+    validating = Stage(
+        validation.STAGE,
+        lambda lease: validate.work(lease, files, child, scratch),
+        validate.exhausted,
+        {"zip.uploaded": unpacking.STAGE},
+    )
+    preparing = Stage(
+        prepare.STAGE,
+        lambda lease: plan.work(
+            lease, here.blobs, child, scratch, settings.cache, settings.device, settings.train_threads
+        ),
+        plan.exhausted,
+        {"job.queued": training.STAGE},
+    )
+    return (
+        *[validating] * VALIDATORS,
+        preparing,
+        *corpus.stages(here, child, scratch, settings),
+        benchmarks.stage(here, child, scratch, settings),
+    )
 
 
 async def _sweep(sweeper: Sweeper) -> None:

@@ -50,10 +50,10 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 BENCHMARKS = ReadModel(
     name="benchmarks",
-    version=3,
+    version=4,
     topics=TOPICS,
     births=frozenset({"benchmark.requested"}),
     touches=_subject,
     view=view,
-    indexes=(("tenant", "-created_at", "-id"), ("job", "created_at")),
+    indexes=(("tenant", "-created_at", "-id"), ("job", "created_at"), ("ended", "created_at")),
 )

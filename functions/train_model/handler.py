@@ -5,7 +5,9 @@ from __future__ import annotations
 from contracts.envelope import Event
 from contracts.ports import Bell
 
+STAGE = "train"
+
 
 async def on_job_queued(event: Event, bell: Bell) -> None:
     """Wake this machine's trainer; the lease decides who trains, this only rings the bell."""
-    bell("train")
+    bell(STAGE)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from contracts.blobs import BlobRef
-from contracts.controls import Checkpoint, Control
+from contracts.controls import Checkpoint, Claim, Control
 from contracts.envelope import Event, derived_id, make
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import (
@@ -115,10 +115,10 @@ def failed(control: Control, attempt: int, code: str, message: str) -> Event:
     )
 
 
-def exhausted(control: Control, attempt: int, why: str) -> Event:
+def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the end of a job that five attempts brought no further."""
     message = f"Five attempts in a row made no new step. The last one said: {why}"
-    return failed(control, attempt, "attempts_exhausted", message[:2000])
+    return [failed(claim.control, claim.fence, "attempts_exhausted", message[:2000])]
 
 
 def kept(checkpoints: Iterable[Checkpoint], total_steps: int) -> list[Checkpoint]:

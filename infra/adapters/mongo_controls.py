@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from contracts import topics
 from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
@@ -157,14 +157,17 @@ class MongoControls:
             raise RebuildingError
         return _control(found)
 
-    async def restore(self, document: Mapping[str, Any]) -> bool:
-        """Insert a control document that was derived from the log; False when one is there."""
-        with weather():
-            try:
-                await self._controls.insert_one(dict(document))
-            except DuplicateKeyError:
-                return False
-        return True
+    async def restore(self, documents: Sequence[Mapping[str, Any]]) -> int:
+        """Insert control documents that were derived from the log; those that are there stay. Returns how many."""
+        if not documents:
+            return 0
+        try:
+            with weather():
+                return len((await self._controls.insert_many(map(dict, documents), ordered=False)).inserted_ids)
+        except BulkWriteError as error:
+            if any(each["code"] != 11000 for each in error.details["writeErrors"]):
+                raise
+            return int(error.details["nInserted"])
 
     async def hold_claims(self, seconds: float) -> None:
         """Let nobody claim anything for `seconds`: leases from before a loss must have run out."""
@@ -181,12 +184,36 @@ class MongoControls:
             found = await self._controls.find_one({"_id": subject})
         return _control(found) if found else None
 
-    async def unpublished(self, seconds: float) -> AsyncIterator[Control]:
-        """Yield documents with recorded events that are not known to be in Kafka, untouched for `seconds`."""
+    async def unpublished(self, seconds: float, limit: int = 100) -> list[str]:
+        """Return the subjects with recorded events that are not known to be in Kafka, left alone for `seconds`."""
         old = {"$expr": {"$lt": ["$touched_at", {"$subtract": ["$$NOW", int(seconds * 1000)]}]}}
         with weather():
-            async for found in self._controls.find({"owed": True, **old}).sort("touched_at", 1):
-                yield _control(found)
+            found = self._controls.find({"owed": True, **old}, {"_id": 1}, limit=limit).sort("touched_at", 1)
+            return [each["_id"] async for each in found]
+
+    async def postpone(self, subject: str) -> None:
+        """Put a document at the end of those that are unpublished."""
+        with weather():
+            await self._controls.update_one({"_id": subject}, {"$set": {"touched_at": datetime.now(UTC)}})
+
+    async def untold(self, subject: str) -> Control | None:
+        """Return one document without its recorded events, which may be unreadable."""
+        with weather():
+            found = await self._controls.find_one({"_id": subject})
+        return _control({**found, "events": []}) if found else None
+
+    async def retell(self, control: Control, events: Sequence[Event]) -> Control:
+        """End a document with `events` in the place of recorded ones that nobody could publish."""
+        ended = {"ended": True, "nonce": None, "holder": None, "published": 0, "owed": True}
+        with weather():
+            found = await self._controls.find_one_and_update(
+                {"_id": control.subject, "published": control.published},
+                {"$set": {**ended, "events": [encode_event(each) for each in events]}},
+                return_document=ReturnDocument.AFTER,
+            )
+        if found is None:
+            raise LostLeaseError(f"{control.subject} was published meanwhile")
+        return _control(found)
 
     async def claimable(self) -> set[str]:
         """Return the stages in which there is something to claim."""

@@ -62,12 +62,12 @@ async def stored(db: Database, job: str) -> dict[str, Any]:
 async def test_of_what_has_ended_and_was_said_only_that_stays(db: Database) -> None:
     controls = MongoControls(db)
     await ended(controls, "ftjob-1")
-    assert [each.subject async for each in controls.unpublished(-60)] == ["ftjob-1"]
+    assert await controls.unpublished(-60) == ["ftjob-1"]
     assert json.loads((await stored(db, "ftjob-1"))["inputs"])
     await controls.published("ftjob-1", 1)
     left = await stored(db, "ftjob-1")
     assert (left["inputs"], left["recorded"], left["requests"], len(left["events"])) == ("{}", [], [], 1)
-    assert [each.subject async for each in controls.unpublished(-60)] == []
+    assert await controls.unpublished(-60) == []
     again = await controls.open("ftjob-1", "local", "train", {"n": 1})  # it has no second life
     assert again.ended
     assert await controls.claim("train", "h") is None
@@ -81,7 +81,7 @@ async def test_a_control_document_of_before_is_known_to_owe_what_it_owes(db: Dat
     await controls.published("ftjob-2", 1)
     await db.controls.update_many({}, {"$unset": {"owed": 1}})
     await ensure_indexes(db)
-    assert [each.subject async for each in controls.unpublished(-60)] == ["ftjob-1"]
+    assert await controls.unpublished(-60) == ["ftjob-1"]
 
 
 async def test_the_newest_checkpoints_and_requests_are_kept(db: Database) -> None:
@@ -131,7 +131,9 @@ async def test_nothing_that_is_asked_again_and_again_reads_a_whole_collection(db
     async def look(_: Any) -> None:
         return None
 
-    await Sweeper(documents, controls, emit, look, lambda: now_ms() + 60_000, look).sweep()
+    await Sweeper(
+        documents, controls, emit, lambda: now_ms() + 60_000, {"jobs": look, "archives": look, "benchmarks": look}
+    ).sweep()
     assert len(said) == 20
     assert await controls.claimable() == {"train", "validate"}
     claim = await controls.claim("train", "h", per_tenant=2)

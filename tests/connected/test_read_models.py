@@ -74,17 +74,13 @@ async def emit(servers: Settings) -> AsyncIterator[KafkaEmit]:
     await producer.stop()
 
 
-async def nothing(*_: object) -> None:
-    return None
-
-
 @asynccontextmanager
 async def projecting(servers: Settings, db: Database, emit: KafkaEmit) -> AsyncIterator[Belief]:
     bootstrap, belief = str(servers.kafka_bootstrap), Belief(str(servers.kafka_bootstrap), KEY, "local")
     controls = MongoControls(db)
 
     def restore(documents: MongoDocuments) -> Awaitable[int]:
-        return Sweeper(documents, controls, emit, nothing, now_ms).restore()
+        return Sweeper(documents, controls, emit, now_ms).restore()
 
     projector = Projector(bootstrap, Builds(db), restore, belief, emit)
     task = asyncio.create_task(projector.run())

@@ -114,8 +114,12 @@ class Process:
 
     def sweeper(self) -> Sweeper:
         """Its sweeper, a minute from now, so that nothing is too young to be taken up."""
-        reconsider = partial(prepare.reconsider, deps=self.prep)
-        return Sweeper(self.documents, self.controls, self.emit, reconsider, lambda: now_ms() + 60_000)
+
+        async def reconsider(job: dict[str, Any]) -> None:
+            await prepare.reconsider(job["id"], self.prep)
+
+        later = {"jobs": reconsider}
+        return Sweeper(self.documents, self.controls, self.emit, lambda: now_ms() + 60_000, later)
 
 
 def _never(*_: Any) -> Sequence[Event]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.controls import Checkpoint, Control
+from contracts.controls import Checkpoint, Claim, Control
 from contracts.events.jobs import StepMetrics
 from contracts.manifest import Manifest, ManifestRef
 from functions.train_model import outcome
@@ -70,4 +70,4 @@ def test_batches_attempts_and_epochs_have_ids_of_their_own() -> None:
         outcome.failed(CONTROL, 5, "nan_loss", "m"),
     ]
     assert len({event.id for event in events}) == len(events)
-    assert outcome.exhausted(CONTROL, 6, "w" * 5000).id == events[-1].id
+    assert outcome.exhausted(Claim(CONTROL, 6, "n"), "w" * 5000)[0].id == events[-1].id
