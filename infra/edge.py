@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import httpx
+
+from contracts.ports import Documents
 from functions.edge.app import create_app
-from functions.edge.context import EdgeDeps
+from functions.edge.context import EdgeDeps, Probe
 from infra import presence
 from infra.adapters.http import HttpComplete, Serving
-from infra.adapters.mongo_connection import Database, weather
+from infra.adapters.mongo_connection import Database, connect, weather
 from infra.listening import listen
 from infra.process import server
 from infra.settings import Settings
 from infra.tracking import wandb_mode
-from infra.world import needed, new_id, world
+from infra.world import blob_store, needed, new_id, world
 
 PROBE_SECONDS = 3.0
 
@@ -29,15 +33,7 @@ async def run_edge(settings: Settings) -> None:
     """Serve the API until told to stop."""
     listener = listen(settings.bind, settings.edge_port or 8000, "edge_port")
     serving = Serving(needed(settings.inference_url, "inference_url"))
-    async with world(settings, lasting=True) as here:
-        probes = {
-            "kafka": partial(_kafka, needed(settings.kafka_bootstrap, "kafka_bootstrap")),
-            "mongo": partial(_mongo, here.db),
-            "minio": partial(_answers, here.blobs.ping),
-            "serving": partial(_answers, serving.ping),
-            "worker": partial(_present, here.db, "worker"),
-            "trainer": partial(_present, here.db, "trainer"),
-        }
+    async with world(settings, lasting=True) as here, probing(settings) as (own, others):
         app = create_app(
             EdgeDeps(
                 blobs=here.blobs,
@@ -49,13 +45,65 @@ async def run_edge(settings: Settings) -> None:
                 wandb=wandb_mode(settings),
                 complete=HttpComplete(serving),
                 new_id=new_id,
-                probes=probes,
+                probes=own | {"read_models": partial(_whole, here.documents)},
+                others=others,
             )
         )
         try:
             await server(app).serve([listener])
         finally:
             await serving.close()
+
+
+@asynccontextmanager
+async def probing(settings: Settings) -> AsyncIterator[tuple[dict[str, Probe], dict[str, Probe]]]:
+    """Yield the probes of what the edge needs, and of the rest; they use connections and threads of their own.
+
+    Whoever asks how the edge is does not wait behind what it is doing.
+    """
+    db, blobs = connect(needed(settings.mongo_url, "mongo_url")), blob_store(settings)
+    serving = Serving(needed(settings.inference_url, "inference_url"))
+    own: dict[str, Probe] = {
+        "kafka": partial(_kafka, needed(settings.kafka_bootstrap, "kafka_bootstrap")),
+        "mongo": partial(_mongo, db),
+        "minio": partial(_answers, blobs.ping),
+    }
+    others: dict[str, Probe] = {
+        "serving": partial(_answers, serving.ping),
+        "worker": partial(_present, db, "worker"),
+        "trainer": partial(_present, db, "trainer"),
+        "groups": partial(_groups, db),
+    }
+    if settings.mlflow_url:
+        others["mlflow"] = partial(_mlflow, settings.mlflow_url)
+    try:
+        yield own, others
+    finally:
+        await serving.close()
+        await db.client.close()
+        blobs.close()
+
+
+async def _whole(documents: Documents) -> str:
+    async with asyncio.timeout(PROBE_SECONDS):
+        await documents.get("keys", "")
+    return "whole"
+
+
+async def _groups(db: Database) -> str:
+    async with asyncio.timeout(PROBE_SECONDS):
+        slow = await presence.slow_groups(db)
+    if slow:
+        raise NotWellError("; ".join(slow))
+    return "nothing waits"
+
+
+async def _mlflow(url: str) -> str:
+    async with httpx.AsyncClient(timeout=PROBE_SECONDS, trust_env=False) as client:
+        response = await client.get(f"{url.rstrip('/')}/health")
+    if response.is_server_error:
+        raise NotWellError(f"answers {response.status_code}")
+    return "answers"
 
 
 async def _answers(ping: Callable[[], Coroutine[Any, Any, None]]) -> str:

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import uvicorn
 from starlette.applications import Starlette
@@ -68,13 +68,17 @@ async def run_process(
         body = {"status": "ok" if wrong is None else "waiting", "reason": wrong, **details()}
         return JSONResponse(body)
 
+    def groups() -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = delivery.status()["groups"]
+        return found
+
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     delivering = delivery.start()
     app = Starlette(routes=[Route("/healthz", healthz)])
     tasks = [asyncio.ensure_future(loop()) for loop in loops]
-    tasks.append(asyncio.ensure_future(presence.say(here.db, role, holder(), trouble)))
+    tasks.append(asyncio.ensure_future(presence.say(here.db, role, holder(), trouble, groups)))
     tasks.append(asyncio.ensure_future(GuestServer(server(app, lifespan="off").config).serve([listener])))
     waiting = asyncio.ensure_future(stopping.wait())
     try:

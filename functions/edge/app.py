@@ -51,7 +51,7 @@ def create_app(deps: EdgeDeps) -> Starlette:
     )
     app.router.redirect_slashes = False  # clients do not follow a 307 of a POST, and it says nothing
     app.state.deps = deps
-    app.state.readiness = health.Readiness(deps)
+    app.state.readiness, app.state.others = health.Checks(deps.probes), health.Checks(deps.others)
     return app
 
 

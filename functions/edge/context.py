@@ -54,7 +54,9 @@ class EdgeDeps:
     wandb: Literal["online", "offline"] | None = None
     """Whether Weights & Biases is told of jobs over the network; None: its client is not installed."""
     probes: Mapping[str, Probe] = field(default_factory=dict)
-    """Dependency (kafka, mongo, minio, serving, worker, trainer) → its probe, for `GET /readyz`."""
+    """What the edge itself needs (kafka, mongo, minio, read_models) → its probe, for `GET /readyz`."""
+    others: Mapping[str, Probe] = field(default_factory=dict)
+    """The rest of Temper (serving, worker, trainer, groups, mlflow) → its probe, for `GET /status`."""
 
 
 def deps(request: Request) -> EdgeDeps:

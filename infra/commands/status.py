@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import click
+import httpx
 from rich.console import Console
 from rich.table import Table
 
@@ -12,6 +13,8 @@ from infra.local.record import Running, running_stack
 from infra.settings import AskedSettings
 
 COLOURS = {"answers": "green", "starting": "yellow", "silent": "red", "dead": "red", "elsewhere": "cyan"}
+WHOLE_WITHIN = 10.0
+"""Seconds for the edge to ask everything."""
 PIPE_WIDTH = 120
 """Columns when the output is no terminal."""
 
@@ -20,7 +23,8 @@ PIPE_WIDTH = 120
 def status() -> None:
     """Show what runs, where, and whether it answers.
 
-    Exit status 1 when something does not answer.
+    Below it stands what the edge says of itself and of the rest (`GET /readyz`, `GET /status`). Exit status 1 when
+    something does not answer or the API cannot serve; work that rests is no failure.
     """
     home = AskedSettings().home.absolute()
     stack = running_stack(home)
@@ -36,7 +40,12 @@ def status() -> None:
         console.width = PIPE_WIDTH
     console.print(f"{stack.state}, pid {stack.pid}, in {home}", highlight=False, soft_wrap=True)
     console.print(table)
-    if any(found in ("silent", "dead") for found in health.values()):
+    ready = True
+    if health.get("edge") == "answers":
+        said = httpx.get(f"{stack.processes['edge'].address}/status", timeout=WHOLE_WITHIN, trust_env=False).json()
+        ready = said["status"] != "unready"
+        console.print(f"the API is {said['status']}", *said["reasons"], sep="\n  ", highlight=False, soft_wrap=True)
+    if not ready or any(found in ("silent", "dead") for found in health.values()):
         raise SystemExit(1)
 
 

@@ -89,7 +89,12 @@ ROLES = {
             8003,
             (*STORES, "signing_key", "unsigned_tenant", "inference_url", "device", "train_threads", "deterministic"),
         ),
-        Role("edge", "edge_port", 8000, (*STORES, "signing_key", "unsigned_tenant", "inference_url", "wandb")),
+        Role(
+            "edge",
+            "edge_port",
+            8000,
+            (*STORES, "signing_key", "unsigned_tenant", "inference_url", "mlflow_url", "wandb"),
+        ),
     )
 }
 PARTS = (*SERVERS, *ROLES, TRACKER)

@@ -146,8 +146,10 @@ def test_while_the_server_hangs_no_job_waits_and_then_everything_is_there(tracke
         child = support.until(lambda: support.child_of(stack), "the training process")
         assert child.net_connections() == [], "the training process tracks nothing, and asks nobody anything"
         tracked.wait(job, "succeeded")
-        ready = support.HTTP.get(f"{stack.base_url.removesuffix('/v1')}/readyz")
-        assert ready.status_code == 200, "a tracker that hangs is nobody's trouble"
+        edge = stack.base_url.removesuffix("/v1")
+        assert support.HTTP.get(f"{edge}/readyz").status_code == 200, "a tracker that hangs is nobody's trouble"
+        status = support.HTTP.get(f"{edge}/status").json()
+        assert (status["status"], status["checks"]["mlflow"]["ok"]) == ("degraded", False)
     finally:
         server.send_signal(signal.SIGCONT)
     found = support.until(lambda: ended(mlflow, job), f"the runs of {job}")

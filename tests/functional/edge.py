@@ -193,6 +193,7 @@ class World:
     secrets: DictSecrets = field(default_factory=DictSecrets)
     complete: Any = None
     probes: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.deps = EdgeDeps(
@@ -206,6 +207,7 @@ class World:
             complete=self._complete,
             new_id=new_id,
             probes=self.probes,
+            others=self.others,
         )
         self.app = create_app(self.deps)
         self.kafka_down: Exception | None = None

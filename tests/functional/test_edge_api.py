@@ -396,23 +396,42 @@ async def test_an_answer_that_breaks_off_is_cut_and_not_completed(world: World, 
 # --- health
 
 
-async def test_ready_is_said_only_when_every_part_answers(world: World, api: httpx.AsyncClient) -> None:
-    async def well() -> str:
-        return "answers"
+async def well() -> str:
+    return "answers"
 
-    async def ill() -> str:
-        raise UnavailableError("worker", "no worker has said anything for 6 s")
 
-    for name in ("kafka", "mongo", "minio", "serving", "worker", "trainer"):
-        world.probes[name] = well
-    ready = await api.get("/readyz")
-    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
-    world.probes["worker"] = ill
-    await asyncio.sleep(1.01)  # an answer counts for a second
+async def ill() -> str:
+    raise UnavailableError("x", "has said nothing for 6 s")
+
+
+SICK = {"ok": False, "message": "has said nothing for 6 s"}
+
+
+async def test_ready_is_said_only_when_all_that_the_edge_needs_answers(world: World, api: httpx.AsyncClient) -> None:
+    world.probes.update(kafka=ill, mongo=well)
     red = await api.get("/readyz")
     assert (red.status_code, red.json()["status"]) == (503, "unready")
-    assert red.json()["checks"]["worker"] == {"ok": False, "message": "no worker has said anything for 6 s"}
-    assert red.json()["checks"]["kafka"]["ok"]
+    assert red.json()["checks"] == {"kafka": SICK, "mongo": {"ok": True, "message": "answers"}}
+    status = (await api.get("/status")).json()
+    assert (status["status"], status["reasons"]) == ("unready", ["kafka: has said nothing for 6 s"])
+
+
+async def test_work_that_rests_degrades_the_status_and_not_readiness(world: World, api: httpx.AsyncClient) -> None:
+    world.probes.update(kafka=well)
+    world.others.update(trainer=ill, worker=well)
+    ready = await api.get("/readyz")
+    assert (ready.status_code, ready.json()["status"], list(ready.json()["checks"])) == (200, "ready", ["kafka"])
+    status = await api.get("/status")
+    assert (status.status_code, status.json()["status"]) == (200, "degraded")
+    assert status.json()["reasons"] == ["trainer: has said nothing for 6 s"]
+    assert status.json()["checks"]["trainer"] == SICK
+
+
+async def test_where_all_is_well_nothing_is_said(world: World, api: httpx.AsyncClient) -> None:
+    world.probes.update(kafka=well)
+    world.others.update(trainer=well)
+    status = (await api.get("/status")).json()
+    assert (status["status"], status["reasons"]) == ("ok", [])
 
 
 async def test_parts_that_hang_are_named_together_in_time(

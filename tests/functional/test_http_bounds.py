@@ -289,6 +289,33 @@ async def test_what_is_no_request_is_told_so_in_openais_shape(patient: Dial, req
     assert (await refused(reader, 400))["code"] == "invalid_http"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/v1/files/%00",
+        b"/v1/files/%ff%fe",
+        b"/v1/files/%",
+        b"/v1/models/%ed%a0%80",
+        b"/v1/files?%&=&;&limit=%zz",
+        b"/v1/files?after=\xff%00",
+        b"*",
+        b"/v1/files/../../etc",
+        b"//",
+        b"/v1/files#x",
+    ],
+)
+@pytest.mark.parametrize("method", [b"GET", b"OPTIONS", b"DELETE", b"TRACE"])
+async def test_an_odd_target_is_answered_in_openais_shape(
+    world: World, patient: Dial, method: bytes, target: bytes
+) -> None:
+    reader, writer = await patient()
+    key = await world.key("local")
+    writer.write(method + b" " + target + b" HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer " + key.encode())
+    writer.write(b"\r\n\r\n")
+    status, body = await answer(reader)
+    assert 400 <= status < 500 or (status, body["object"]) == (200, "list")
+
+
 async def test_a_protocol_that_nobody_speaks_here_is_answered_as_it_stands(patient: Dial) -> None:
     for protocol in (b"websocket", b"h2c"):
         reader, writer = await patient()

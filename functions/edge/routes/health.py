@@ -1,15 +1,16 @@
-"""/healthz: this process answers. /readyz: everything that it needs does too."""
+"""/healthz: this process answers. /readyz: what it needs does too. /status: how all of Temper is."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.edge.context import EdgeDeps, Probe, reply
+from functions.edge.context import Probe, reply
 
 PATIENCE = 4.0
 """Seconds that a probe may take, whatever its own limit."""
@@ -17,16 +18,16 @@ FRESH = 1.0
 """Seconds that an answer counts."""
 
 
-class Readiness:
-    """Asks all dependencies at once; callers that come together share one round."""
+class Checks:
+    """Asks all probes at once; callers that come together share one round."""
 
-    def __init__(self, ports: EdgeDeps) -> None:
-        self._probes = ports.probes
+    def __init__(self, probes: Mapping[str, Probe]) -> None:
+        self._probes = probes
         self._round: asyncio.Task[dict[str, Any]] | None = None
         self._asked_at = 0.0
 
-    async def checks(self) -> dict[str, Any]:
-        """Return dependency → {ok, message}, at most a second old."""
+    async def __call__(self) -> dict[str, Any]:
+        """Return name → {ok, message}, at most a second old."""
         now = asyncio.get_running_loop().time()
         if self._round is None or (self._round.done() and now - self._asked_at > FRESH):
             self._asked_at = now
@@ -54,15 +55,28 @@ async def healthz(_request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """GET /readyz: 200, or 503 with the names of what does not answer."""
-    checks = await request.app.state.readiness.checks()
-    ready = all(check["ok"] for check in checks.values())
+    """GET /readyz: 200 when this process can serve, or 503 with the names of what it lacks."""
+    checks = await request.app.state.readiness()
+    ready = not _reasons(checks)
     response = reply({"status": "ready" if ready else "unready", "checks": checks})
     response.status_code = 200 if ready else 503
     return response
 
 
+async def status(request: Request) -> Response:
+    """GET /status: all of Temper; `ok`, `degraded` (the API answers, some of its work rests) or `unready`, and why."""
+    needs, others = await asyncio.gather(request.app.state.readiness(), request.app.state.others())
+    reasons = _reasons(needs)
+    state = "unready" if reasons else "degraded" if _reasons(others) else "ok"
+    return reply({"status": state, "reasons": reasons + _reasons(others), "checks": needs | others})
+
+
+def _reasons(checks: Mapping[str, Any]) -> list[str]:
+    return [f"{name}: {check['message']}" for name, check in checks.items() if not check["ok"]]
+
+
 ROUTES = [
     Route("/healthz", healthz, methods=["GET"]),
     Route("/readyz", readyz, methods=["GET"]),
+    Route("/status", status, methods=["GET"]),
 ]
