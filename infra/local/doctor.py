@@ -10,12 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from pydantic import SecretStr
+from pymongo.errors import PyMongoError
 
 from infra.local.errors import UserError
 from infra.local.find import JDK_MIN, dotted, find_java, java_major, kafka_version, output, version_in
 from infra.local.obtain import KAFKA, RECIPES
 from infra.local.ports import is_free
 from infra.local.record import read_stack
+from infra.local.versions import (
+    KAFKA_MIN,
+    MINIO_MIN,
+    kafka_ok,
+    minio_release,
+    mongo_needs,
+    mongo_ok,
+    mongo_version,
+)
 from infra.settings import Settings
 
 PYTHON_MIN = (3, 11)
@@ -45,19 +56,19 @@ def diagnose(settings: Settings) -> Iterator[Finding]:
     servers = settings.cache / "servers"
     obtained = {name: (servers / recipe.name).is_dir() for name, recipe in RECIPES.items()}
     if settings.kafka_bootstrap:
-        yield Finding("kafka", True, "elsewhere (TEMPER_KAFKA_BOOTSTRAP)")
+        yield foreign_kafka(settings.kafka_bootstrap)
     else:
         yield java()
         yield server("kafka", obtained["kafka"] or own_kafka(), f"Kafka {KAFKA}")
         yield tool("maven", "mvn", output("mvn", "-version"), (3, 6), needed=not (obtained["kafka"] or own_kafka()))
     if settings.mongo_url:
-        yield Finding("mongo", True, "elsewhere (TEMPER_MONGO_URL)")
+        yield foreign_mongo(settings.mongo_url)
     else:
-        own = shutil.which("mongod") is not None
+        own = mongo_ok(version_in(output("mongod", "--version")))
         yield server("mongo", obtained["mongo"] or own, "mongod")
-        yield libraries({name: ctypes.util.find_library(name) for name in ("ssl", "curl")}, needed=not own)
+        yield libraries({name: ctypes.util.find_library(name) for name in ("lzma", "curl")}, needed=not own)
     if settings.s3_url:
-        yield Finding("minio", True, "elsewhere (TEMPER_S3_URL)")
+        yield foreign_minio(settings.s3_url, settings.s3_access_key, settings.s3_secret_key)
     else:
         there = obtained["minio"] or shutil.which("minio") is not None
         yield server("minio", there, "MinIO")
@@ -103,6 +114,47 @@ def own_kafka() -> bool:
     return bool(home and kafka_version(Path(home) / "libs")) or shutil.which("kafka-server-start.sh") is not None
 
 
+def foreign_kafka(bootstrap: str) -> Finding:
+    """The Kafka that the setting names must be new enough."""
+    try:
+        ok = kafka_ok(bootstrap)
+    except (OSError, ValueError) as error:
+        return silent("kafka", "TEMPER_KAFKA_BOOTSTRAP", error)
+    do = "" if ok else f"Update it to Kafka {KAFKA_MIN} or newer."
+    return Finding("kafka", ok, f"elsewhere, {KAFKA_MIN} or newer" if ok else f"older than {KAFKA_MIN}", do)
+
+
+def foreign_mongo(url: str) -> Finding:
+    """The MongoDB that the setting names must be a release without known holes."""
+    try:
+        version = mongo_version(url)
+    except PyMongoError as error:
+        return silent("mongo", "TEMPER_MONGO_URL", error)
+    ok = mongo_ok(version_in(version))
+    do = "" if ok else f"Update it to {mongo_needs()}: by CVE-2025-14847 whoever reaches it reads its memory."
+    return Finding("mongo", ok, f"elsewhere, {version}", do)
+
+
+def foreign_minio(url: str, access_key: SecretStr | None, secret_key: SecretStr | None) -> Finding:
+    """The S3 server that the setting names must be new enough, if it is MinIO."""
+    keys = (key.get_secret_value() if key else "" for key in (access_key, secret_key))
+    try:
+        released = minio_release(url, *keys)
+    except (OSError, ValueError) as error:
+        return silent("minio", "TEMPER_S3_URL", error)
+    if released is None:
+        return Finding("minio", True, f"elsewhere; these keys are not told its version (MinIO: {MINIO_MIN} or newer)")
+    ok = released >= MINIO_MIN
+    do = "" if ok else f"Update it to a MinIO of {MINIO_MIN} or newer, and let only Temper reach it."
+    return Finding("minio", ok, f"elsewhere, MinIO of {released}", do)
+
+
+def silent(name: str, setting: str, error: Exception) -> Finding:
+    """A server that a setting names and that does not answer."""
+    found = f"elsewhere, and does not answer: {str(error)[:120]}"
+    return Finding(name, False, found, f"Start it, or unset {setting} to get a local one.")
+
+
 def server(name: str, there: bool, what: str) -> Finding:
     """A server is there, or `temper up` will obtain it."""
     return Finding(name, True, f"{what} is ready" if there else f"{what} will be obtained at the first `temper up`")
@@ -132,9 +184,9 @@ def install(program: str, minimum: tuple[int, ...], needed: bool) -> str:
 
 def libraries(found: dict[str, str | None], *, needed: bool) -> Finding:
     """The system libraries that the obtained mongod is linked with."""
-    ok = (found.get("ssl") or "").endswith(".3") and (found.get("curl") or "").endswith(".4")
+    ok = (found.get("lzma") or "").endswith(".5") and (found.get("curl") or "").endswith(".4")
     shown = ", ".join(f"{name}: {file or 'missing'}" for name, file in found.items())
-    do = "" if ok or not needed else "mongod needs OpenSSL 3 and libcurl4: install both (libssl3, libcurl4)."
+    do = "" if ok or not needed else "mongod needs libcurl4 and liblzma5: install both."
     return Finding("libraries", ok or not needed, shown, do)
 
 

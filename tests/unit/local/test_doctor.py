@@ -1,8 +1,25 @@
 """What the doctor says."""
 
+import socket
+import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from infra.local.doctor import disk, libraries, memory, ports, python, server, system, tool
+import pytest
+
+from infra.local.doctor import (
+    disk,
+    foreign_kafka,
+    foreign_minio,
+    foreign_mongo,
+    libraries,
+    memory,
+    ports,
+    python,
+    server,
+    system,
+    tool,
+)
 
 
 def test_an_old_python_is_told_what_to_install() -> None:
@@ -29,11 +46,40 @@ def test_an_old_tool_is_named_with_its_version() -> None:
 
 
 def test_missing_libraries_are_named() -> None:
-    found = libraries({"ssl": "libssl.so.1.1", "curl": None}, needed=True)
+    found = libraries({"lzma": "liblzma.so.2", "curl": None}, needed=True)
     assert not found.ok
     assert "curl: missing" in found.found
-    assert "OpenSSL 3 and libcurl4" in found.do
-    assert libraries({"ssl": "libssl.so.3", "curl": "libcurl.so.4"}, needed=True).ok
+    assert "libcurl4 and liblzma5" in found.do
+    assert libraries({"lzma": "liblzma.so.5", "curl": "libcurl.so.4"}, needed=True).ok
+
+
+def test_a_server_elsewhere_that_is_silent_is_named_with_its_setting() -> None:
+    nobody = "127.0.0.1:1"
+    for found, setting in (
+        (foreign_kafka(f"{nobody},[::1]:1"), "TEMPER_KAFKA_BOOTSTRAP"),
+        (foreign_mongo(f"mongodb://me:secret@{nobody}/?serverSelectionTimeoutMS=1"), "TEMPER_MONGO_URL"),
+        (foreign_minio(f"http://{nobody}", None, None), "TEMPER_S3_URL"),
+    ):
+        assert not found.ok
+        assert "does not answer" in found.found
+        assert setting in found.do
+        assert "secret" not in found.found
+
+
+@pytest.mark.parametrize(("newest", "ok"), [(16, False), (17, True), (18, True)])
+def test_a_kafka_older_than_it_must_be_is_told_by_what_it_takes(newest: int, ok: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as threads:
+
+        def broker() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                assert len(connection.recv(100)) == 14
+                body = struct.pack(">ihi", 1, 0, 2) + struct.pack(">hhhhhh", 0, 3, 12, 1, 4, newest)
+                connection.sendall(struct.pack(">i", len(body)) + body)
+
+        threads.submit(broker)
+        found = foreign_kafka(f"127.0.0.1:{listener.getsockname()[1]}")
+    assert (found.ok, bool(found.do)) == (ok, not ok)
 
 
 def test_too_small_a_disk_says_how_much_is_missing() -> None:

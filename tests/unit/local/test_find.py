@@ -24,7 +24,7 @@ def never(_: str) -> None:
 @pytest.fixture
 def cache(tmp_path: Path) -> Path:
     """A cache in which the servers are already."""
-    for name in ("kafka-4.1.0/libs", "mongod-6.0.5"):
+    for name in ("kafka-4.1.0/libs", "mongod-6.0.27"):
         (tmp_path / "cache" / "servers" / name).mkdir(parents=True)
     return tmp_path / "cache"
 
@@ -63,19 +63,20 @@ def test_an_old_java_is_one_clear_sentence(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_new_mongod_on_path_is_preferred(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = program(tmp_path / "bin", "mongod", "db version v7.0.1")
+    own = program(tmp_path / "bin", "mongod", "db version v7.0.28")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
     assert find_mongod(cache, never) == own
 
 
-def test_an_old_mongod_on_path_is_passed_over_aloud(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("version", ["4.4.30", "6.0.26", "7.0.27", "8.0.16", "8.1.9"])
+def test_a_mongod_on_path_with_a_known_hole_is_passed_over_aloud(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
-    program(tmp_path / "bin", "mongod", "db version v4.4.1")
+    program(tmp_path / "bin", "mongod", f"db version v{version}")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/bin:/usr/bin")
     said: list[str] = []
-    assert find_mongod(cache, said.append) == cache / "servers" / "mongod-6.0.5" / "mongod"
-    assert "4.4.1, older than 6.0: not used" in said[0]
+    assert find_mongod(cache, said.append) == cache / "servers" / "mongod-6.0.27" / "mongod"
+    assert f"{version}, and 6.0.27, 7.0.28, 8.0.17, 8.2.3 or newer is needed: not used" in said[0]
 
 
 def test_kafka_home_is_preferred_when_it_is_new_enough(
