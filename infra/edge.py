@@ -45,7 +45,7 @@ async def run_edge(settings: Settings) -> None:
                 wandb=wandb_mode(settings),
                 complete=HttpComplete(serving),
                 new_id=new_id,
-                probes=own | {"read_models": partial(_whole, here.documents)},
+                probes=own | {"read_models": _whole(here.documents)},
                 others=others,
             )
         )
@@ -74,7 +74,7 @@ async def probing(settings: Settings) -> AsyncIterator[tuple[dict[str, Probe], d
         "trainer": partial(_present, db, "trainer"),
         "groups": partial(_groups, db),
     }
-    if settings.mlflow_url:
+    if settings.tracking == "mlflow" and settings.mlflow_url:
         others["mlflow"] = partial(_mlflow, settings.mlflow_url)
     try:
         yield own, others
@@ -84,10 +84,17 @@ async def probing(settings: Settings) -> AsyncIterator[tuple[dict[str, Probe], d
         blobs.close()
 
 
-async def _whole(documents: Documents) -> str:
-    async with asyncio.timeout(PROBE_SECONDS):
-        await documents.get("keys", "")
-    return "whole"
+def _whole(documents: Documents) -> Probe:
+    look: asyncio.Task[object] | None = None
+
+    async def probe() -> str:
+        nonlocal look
+        if look is None or look.done():
+            look = asyncio.ensure_future(documents.get("keys", ""))
+        await asyncio.shield(look)  # the first one asks where the log ends; begun anew at each probe it would never end
+        return "whole"
+
+    return probe
 
 
 async def _groups(db: Database) -> str:

@@ -93,7 +93,7 @@ ROLES = {
             "edge",
             "edge_port",
             8000,
-            (*STORES, "signing_key", "unsigned_tenant", "inference_url", "mlflow_url", "wandb"),
+            (*STORES, "signing_key", "unsigned_tenant", "inference_url", "tracking", "mlflow_url", "wandb"),
         ),
     )
 }

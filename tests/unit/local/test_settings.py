@@ -120,7 +120,7 @@ def test_the_worker_is_given_every_setting_that_it_reads() -> None:
     parts = ("worker", "corpus", "benchmarks", "tracking", "process", "world")
     code = "".join((Path(infra.__file__).parent / f"{part}.py").read_text() for part in parts)
     read = set(re.findall(r"\bsettings\.(\w+)", code)) & Settings.model_fields.keys()
-    assert read <= {*ROLES["worker"].needs, "cache", "home", "health_port"}
+    assert read <= {*ROLES["worker"].needs, "cache", "bind", "home", "health_port"}
 
 
 def test_rows_are_put_together_as_the_function_would_by_itself_where_nothing_is_set() -> None:
