@@ -64,8 +64,9 @@ def stage(here: World, child: Child, scratch: Path, settings: Settings) -> Stage
             side: served.model(each.name, each.ref) for side, each in requested.models.items()
         }
         tokenizer = partial(tokenizer_file, here, requested.base_name, settings.cache)
+        own = scratch / lease.claim.subject  # another benchmark may fetch the same model
         harness = benchmark.Harness(
-            folders=lambda side: model_folders(here, requested.models[side], settings.cache, scratch),
+            folders=lambda side: model_folders(here, requested.models[side], settings.cache, own),
             state=settings.cache.resolve() / "harness",
             bundle=settings.bundle.resolve() if settings.bundle else None,
         )

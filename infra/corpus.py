@@ -34,14 +34,13 @@ from infra.adapters.http import MANIFEST_HEADER
 from infra.adapters.kafka import Subscription
 from infra.settings import Endpoint, Settings, endpoints
 from infra.stages import STAGES, GiveUp, itself, of_archive, said_again
-from infra.work import Stage
+from infra.work import Stage, shared
 from infra.world import World, now_ms
 
 DOCUMENTS_AT_ONCE = 2
-"""Documents read, cut or asked about by rules at the same time by one worker."""
+"""Documents of one tenant that are read, cut or asked about by rules at the same time by one worker."""
 ANSWERS_AT_ONCE = 8
 """Documents asked about at the same time where endpoints answer."""
-_PER_DOCUMENT = frozenset({extraction.STAGE, chunking.STAGE})
 
 
 def subscriptions(here: World, bell: Bell, give_up: GiveUp) -> tuple[Subscription, ...]:
@@ -109,21 +108,20 @@ def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequ
         tokenizer = await tokenizer_file(here, settings.target_model, settings.cache)
         return await chunk.work(lease, blobs, child, scratch, tokenizer, settings.chunk_tokens, settings.chunk_overlap)
 
-    every = (
-        Stage(unpacking.STAGE, lambda lease: unpack.work(lease, blobs, child, scratch), unpack.exhausted, {}),
-        Stage(extraction.STAGE, lambda lease: extract.work(lease, blobs, child, scratch), extract.exhausted, {}),
-        Stage(chunking.STAGE, cut, chunk.exhausted, {}),
-        Stage(
-            planning.STAGE,
-            lambda lease: plan.work(lease, blobs, child, scratch, settings.held_out, settings.rows_per_chunk),
-            plan.exhausted,
-            {},
-        ),
-        Stage(synthesis.STAGE, ask, synthesize.exhausted, {}, generators.per_tenant),
-        Stage(assembly.STAGE, put_together, assemble.exhausted, {}),
-    )
-    at_once = dict.fromkeys(_PER_DOCUMENT, DOCUMENTS_AT_ONCE) | {synthesis.STAGE: generators.at_once}
-    return [stage for stage in every for _ in range(at_once.get(stage.name, 1))]
+    async def weigh(lease: Lease) -> Sequence[Event]:
+        return await plan.work(lease, blobs, child, scratch, settings.held_out, settings.rows_per_chunk)
+
+    unpacked = Stage(unpacking.STAGE, lambda lease: unpack.work(lease, blobs, child, scratch), unpack.exhausted, {})
+    read = Stage(extraction.STAGE, lambda lease: extract.work(lease, blobs, child, scratch), extract.exhausted, {})
+    asked = Stage(synthesis.STAGE, ask, synthesize.exhausted, {}, generators.per_tenant)
+    return [
+        *shared(unpacked),
+        *shared(read, DOCUMENTS_AT_ONCE),
+        *shared(Stage(chunking.STAGE, cut, chunk.exhausted, {}), DOCUMENTS_AT_ONCE),
+        *shared(Stage(planning.STAGE, weigh, plan.exhausted, {})),
+        *[asked] * generators.at_once,
+        *shared(Stage(assembly.STAGE, put_together, assemble.exhausted, {})),
+    ]
 
 
 class Generators:
@@ -139,10 +137,10 @@ class Generators:
         serving = settings.inference_url
         self._served = HttpGenerate(f"{serving}/v1", settings.target_model) if serving else None
         waits = self._all is not None or bool(self._own)
-        self.at_once = ANSWERS_AT_ONCE if waits else DOCUMENTS_AT_ONCE
+        self.at_once = ANSWERS_AT_ONCE if waits else DOCUMENTS_AT_ONCE + 1
         """Documents asked about at the same time: who waits for an endpoint needs no processor."""
-        self.per_tenant = ANSWERS_AT_ONCE // 2 if waits else None
-        """Of one tenant, so that an endpoint that hangs does not slow another's."""
+        self.per_tenant = ANSWERS_AT_ONCE // 2 if waits else DOCUMENTS_AT_ONCE
+        """Of one tenant, so that its large documents, or an endpoint that hangs, hold nobody else's."""
 
     def of(self, tenant: str) -> HttpGenerate | None:
         """Return who writes a tenant's questions, None where rules do it."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from contracts.controls import GIVE_UP_SECONDS, HEARTBEAT_SECONDS, MAX_ATTEMPTS, Checkpoint, Claim, Control
@@ -139,6 +139,11 @@ class Stage:
     """Things of one tenant at work at the same time in this process, None: as many as there are runners."""
     grace: float = 0.0
     """Seconds that work which heeds `Lease.changed` has to come to rest when its process is told to end."""
+
+
+def shared(stage: Stage, each: int = 1) -> list[Stage]:
+    """Return a stage with `each` places for every tenant and one place more, so that nobody's large things hold all."""
+    return [replace(stage, per_tenant=each)] * (each + 1)
 
 
 class Runner:

@@ -35,7 +35,7 @@ from infra.projector import Projector
 from infra.settings import Settings
 from infra.stages import GiveUp, itself
 from infra.sweep import Reconsider, Sweeper
-from infra.work import Bells, Runner, Stage, publish_recorded
+from infra.work import Bells, Runner, Stage, publish_recorded, shared
 from infra.world import World, holder, needed, now_ms, world
 
 log = logging.getLogger("temper.worker")
@@ -51,7 +51,7 @@ FORKED = {
 }
 """Children, and the module that imports their libraries before they are forked."""
 VALIDATORS = 2
-"""Files validated at the same time by one worker."""
+"""Files of one tenant that are validated at the same time by one worker."""
 
 
 async def run_worker(settings: Settings) -> None:
@@ -161,10 +161,10 @@ def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequ
         {"job.queued": training.STAGE},
     )
     return (
-        *[validating] * VALIDATORS,
-        preparing,
+        *shared(validating, VALIDATORS),
+        *shared(preparing),
         *corpus.stages(here, child, scratch, settings),
-        benchmarks.stage(here, child, scratch, settings),
+        *shared(benchmarks.stage(here, child, scratch, settings)),
     )
 
 

@@ -13,7 +13,7 @@ from contracts.envelope import Event, derived_id, make
 from contracts.events.jobs import JobCancelled, JobFailed
 from contracts.ports import ChildResult, Lease, UnavailableError
 from infra.adapters.memory import MemoryEmit
-from infra.work import Bells, Runner, Stage, Work
+from infra.work import Bells, Runner, Stage, Work, shared
 from tests.controls import MemoryControls
 from tests.functional.edge import DictDocuments
 
@@ -212,6 +212,29 @@ async def test_work_that_says_on_its_way_what_cannot_be_said_ends_too(desk: Desk
         return []
 
     assert "cannot be said" in said(await desk.attempt(half))
+
+
+async def test_a_tenants_large_things_keep_no_other_tenants_waiting(desk: Desk) -> None:
+    large, small = asyncio.Event(), asyncio.Event()
+    begun: list[str] = []
+
+    async def work(lease: Lease) -> list[Event]:
+        begun.append(lease.claim.subject)
+        await (small if lease.claim.control.tenant == "b" else large).wait()
+        return []
+
+    for subject, tenant in (("large-1", "a"), ("large-2", "a"), ("small", "b")):
+        await desk.controls.open(subject, tenant, "prepare", {})
+    stages = shared(Stage("prepare", work, lambda claim, why: [], {}))
+    runners = [Runner(each, "me", desk.controls, desk.emit, desk.documents, desk.bells) for each in stages]
+    running = [asyncio.create_task(runner.run()) for runner in runners]
+    async with asyncio.timeout(5):
+        while len(begun) < 2:
+            await asyncio.sleep(0)
+    assert begun == ["large-1", "small"]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
 
 
 async def stopped(desk: Desk, work: Work, begun: asyncio.Event, **more: Any) -> Control:

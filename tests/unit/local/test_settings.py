@@ -3,13 +3,17 @@
 import os
 import re
 import time
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
 import infra
 from functions.assemble_dataset.core import Settings as RowSettings
+from infra import worker
 from infra.corpus import Generators, row_settings
 from infra.local.files import write_json
 from infra.local.record import Stack, born, write_stack
@@ -161,10 +165,24 @@ def test_a_mistake_in_the_file_of_endpoints_is_named(
         AskedSettings()
 
 
-def test_without_an_endpoint_rules_write_and_nobody_waits_for_anybody() -> None:
-    found = Generators(AskedSettings())
-    assert found.of("local") is None
-    assert found.per_tenant is None
+def test_without_an_endpoint_rules_write() -> None:
+    assert Generators(AskedSettings()).of("local") is None
+
+
+@pytest.mark.parametrize("endpoint", [None, "http://all:8000/v1"])
+def test_no_tenant_can_hold_every_place_of_a_stage(monkeypatch: pytest.MonkeyPatch, endpoint: str | None) -> None:
+    if endpoint:
+        monkeypatch.setenv("TEMPER_GENERATOR_URL", endpoint)
+        monkeypatch.setenv("TEMPER_GENERATOR_MODEL", "small")
+    monkeypatch.setenv("TEMPER_INFERENCE_URL", "http://127.0.0.1:1")
+    here: Any = SimpleNamespace(blobs=None, documents=None)
+    nothing: Any = None
+    places = worker.stages(here, nothing, nothing, AskedSettings())
+    assert {"validate", "prepare", "benchmark"} < {stage.name for stage in places}
+    for name, count in Counter(stage.name for stage in places).items():
+        limits = {stage.per_tenant for stage in places if stage.name == name}
+        assert len(limits) == 1
+        assert all(limit is not None and limit < count for limit in limits), name
 
 
 def test_an_overlap_as_large_as_a_chunk_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
