@@ -79,6 +79,10 @@ async def api(world: World) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+LATE = 2**53
+"""Milliseconds: whatever waits has waited long enough."""
+
+
 async def recurate(api: httpx.AsyncClient, body: Any = BOUNDS, file: str = ARCHIVE, **headers: str) -> httpx.Response:
     return await api.post(f"/v1/files/{file}/recurate", json=body, headers=headers)
 
@@ -100,6 +104,7 @@ async def made(world: World, id: str, scratch: Path, settings: Settings | None =
     assert inputs is not None
     blobs = ErasingBlobs(world.blobs, world.documents)
     (event,) = await work.work(lease(inputs, archive=id), blobs, ProcessChild(), scratch, settings)
+    event = replace(event, tenant=world.controls.controls[f"{id}/dataset"].tenant)
     await world.documents.apply(await world.emit(event))
     assert event.subject == id
     return event
@@ -318,7 +323,7 @@ async def test_an_event_from_outside_waits_for_its_source_and_then_goes_on(
         await step(world)
         assert await opened(world, "file-out") is None
     await asked(world, RATED)
-    assert await opened(world, "file-out", since=0) is None  # its data set is not there yet, and no time is too late
+    assert await opened(world, "file-out", since=LATE) is None  # its data set is not there yet, and no time is too late
     await conclude(world, assembled)
     assert (await made(world, "file-out", tmp_path)).type == "dataset.assembled"
 
@@ -330,7 +335,7 @@ async def test_an_event_from_outside_about_nobodys_or_somebody_elses_file_ends_i
     await world.say(named(ARCHIVE), "file-spy", "umbrella")
     for id in ("file-out", "file-spy"):
         assert await opened(world, id) is None
-        assert await opened(world, id, since=0) is not None
+        assert await opened(world, id, since=LATE) is not None
         event = await made(world, id, tmp_path)
         assert isinstance(event.data, DatasetFailed)
         assert event.data.code == "source_not_found"
