@@ -201,7 +201,7 @@ class Sweeper:
                     found.append(derived(view["id"], view["tenant"], validation.STAGE, validate_inputs(view)))
                 if len(found) > _AT_ONCE:
                     restored, found = restored + await self.controls.restore(found), []
-            restored += await self.controls.restore(found)
+            restored += await self.controls.restore(found) if found else 0
         if restored:
             await self.controls.hold_claims(AFTER_LOSS_SECONDS)
         return restored

@@ -158,9 +158,7 @@ class MongoControls:
         return _control(found)
 
     async def restore(self, documents: Sequence[Mapping[str, Any]]) -> int:
-        """Insert control documents that were derived from the log; those that are there stay. Returns how many."""
-        if not documents:
-            return 0
+        """Insert control documents, at least one, derived from the log; those there stay. Returns how many."""
         try:
             with weather():
                 return len((await self._controls.insert_many(map(dict, documents), ordered=False)).inserted_ids)
