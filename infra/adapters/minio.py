@@ -37,6 +37,7 @@ _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _BEYOND = "InvalidRange"
 
 log = logging.getLogger(__name__)
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it warns with whole addresses, signed ones too
 
 
 class MinioBlobs:
@@ -50,8 +51,10 @@ class MinioBlobs:
         patient = Retry(
             total=2, connect=1, read=1, status=2, backoff_factor=0.2, status_forcelist=_SICK, allowed_methods=None
         )
-        self._client = _client(url, access_key, secret_key, Timeout(connect=2, read=8), patient)
-        self._probe = _client(url, access_key, secret_key, Timeout(connect=1, read=2), Retry(total=0))
+        self._pool = urllib3.PoolManager(timeout=Timeout(connect=2, read=8), maxsize=_THREADS, retries=patient)
+        self._client = _client(url, access_key, secret_key, self._pool)
+        quick = urllib3.PoolManager(timeout=Timeout(connect=1, read=2), retries=Retry(total=0))
+        self._probe = _client(url, access_key, secret_key, quick)
         self._bucket = bucket
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="minio")
 
@@ -81,7 +84,7 @@ class MinioBlobs:
 
         Raises BlobExistsError when `exclusive` and the key is taken.
         """
-        upload = Upload(self._client, self._bucket, checked(key), media_type, exclusive, self._run)
+        upload = Upload(self._client, self._pool, self._bucket, checked(key), media_type, exclusive, self._run)
         digest, size = await upload.send(_slices(data) if isinstance(data, bytes) else data)
         return BlobRef(key=key, sha256=digest, bytes=size, media_type=media_type)
 
@@ -160,11 +163,10 @@ class _AlreadyOwnedError(Exception):
     """Somebody else made the bucket at the same time."""
 
 
-def _client(url: str, access_key: str, secret_key: str, timeout: Timeout, retries: Retry) -> Minio:
+def _client(url: str, access_key: str, secret_key: str, pool: urllib3.PoolManager) -> Minio:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(f"{url!r} is no S3 address; it looks like http://127.0.0.1:9000")
-    pool = urllib3.PoolManager(timeout=timeout, maxsize=_THREADS, retries=retries)
     return Minio(
         parts.netloc,
         access_key=access_key,
@@ -188,7 +190,8 @@ def _translation() -> Iterator[None]:
     except S3Error as error:
         raise _meaning(error) from error
     except (ServerError, InvalidResponseError, urllib3.exceptions.HTTPError, OSError) as error:
-        raise UnavailableError("minio", f"the blob store does not answer: {str(error)[:200]}") from error
+        said = str(error).partition("?")[0]  # behind it stands a presigned request's signature
+        raise UnavailableError("minio", f"the blob store does not answer: {said[:200]}") from None
 
 
 def _meaning(error: S3Error) -> Exception:

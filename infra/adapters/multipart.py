@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import html
 import logging
-from collections.abc import AsyncIterator, Awaitable
+import re
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from datetime import timedelta
 from typing import Any, Protocol
 
 from minio import Minio
-from minio.datatypes import Part
-from minio.error import ServerError
+from minio.error import S3Error, ServerError
+from urllib3 import BaseHTTPResponse, PoolManager
+
+from contracts.ports import UnavailableError
 
 PART_BYTES = 8 * 2**20
 _SMALL_BYTES = 2**16
 """Up to this, content takes as much memory as it has bytes; beyond, a whole part."""
 _IN_FLIGHT = 3
+
+_VALID = timedelta(hours=1)
+_UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +35,17 @@ class Run(Protocol):
 
 
 class Upload:
-    """One object on its way; minio-py's own streaming needs a blocking reader and takes no condition."""
+    """One object on its way, by presigned requests.
 
-    def __init__(self, client: Minio, bucket: str, key: str, media_type: str, exclusive: bool, run: Run) -> None:
-        self._client = client
+    minio-py's own streaming needs a blocking reader, holds every part twice, and takes no condition (If-None-Match).
+    """
+
+    def __init__(
+        self, client: Minio, pool: PoolManager, bucket: str, key: str, media_type: str, exclusive: bool, run: Run
+    ) -> None:
+        self._client, self._pool = client, pool
         self._where = (bucket, key)
-        self._media_type = media_type
+        self._type = {"Content-Type": media_type}
         self._condition = {"If-None-Match": "*"} if exclusive else {}
         self._run = run
         self._sent: list[bytearray] = []
@@ -45,36 +58,48 @@ class Upload:
         first = await anext(parts, bytearray())
         await self._count(first)
         if len(first) < PART_BYTES:
-            headers = {"Content-Type": self._media_type, **self._condition}
-            await self._run(self._client._put_object, *self._where, first, headers)  # noqa: SLF001
+            await self._run(self._ask, "PUT", {}, first, {**self._type, **self._condition})
         else:
             await self._multipart(first, parts)
         return self._digest.hexdigest(), self._size
 
+    def _ask(
+        self,
+        method: str,
+        query: dict[str, Any],
+        body: bytes | bytearray = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> BaseHTTPResponse:
+        url = self._client.get_presigned_url(method, *self._where, expires=_VALID, extra_query_params=query)
+        response = self._pool.request(method, url, body=body, headers=headers)  # type: ignore[arg-type]  # bytearray
+        if response.status >= 500 or (response.status >= 300 and not response.data):
+            raise ServerError(f"{method} is answered with {response.status}", response.status)
+        if response.status >= 300:
+            raise S3Error.fromxml(response)
+        return response
+
     async def _multipart(self, first: bytearray, rest: AsyncIterator[bytearray]) -> None:
-        headers = {"Content-Type": self._media_type}
-        upload: str = await self._run(self._client._create_multipart_upload, *self._where, headers)  # noqa: SLF001
+        begun = _UPLOAD_ID.search((await self._run(self._ask, "POST", {"uploads": ""}, b"", self._type)).data)
+        if begun is None:
+            raise UnavailableError("minio", "the blob store began an upload and did not say its id")
+        upload = {"uploadId": html.unescape(begun[1].decode())}
         try:
             etags = await self._send_parts(upload, first, rest)
-            await self._run(_complete, self._client, *self._where, upload, etags, self._condition)
+            await self._run(self._complete, upload, etags)
         except BaseException:
             await self._abort(upload)
             raise
 
-    async def _send_parts(self, upload: str, first: bytearray, rest: AsyncIterator[bytearray]) -> list[Part]:
+    async def _send_parts(
+        self, upload: dict[str, str], first: bytearray, rest: AsyncIterator[bytearray]
+    ) -> dict[int, str]:
         free = asyncio.Semaphore(_IN_FLIGHT)
         done: dict[int, str] = {}
 
         async def send(number: int, data: bytearray) -> None:
             try:
-                done[number] = await self._run(
-                    self._client._upload_part,  # noqa: SLF001
-                    *self._where,
-                    data,
-                    None,
-                    upload,
-                    number,
-                )
+                answer = await self._run(self._ask, "PUT", {"partNumber": str(number), **upload}, data)
+                done[number] = answer.headers["etag"]
                 self._sent.append(data)
             finally:
                 free.release()
@@ -91,17 +116,25 @@ class Upload:
                     group.create_task(send(number, data))
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        return [Part(number, done[number]) for number in sorted(done)]
+        return done
+
+    def _complete(self, upload: dict[str, str], etags: Mapping[int, str]) -> None:
+        listed = "".join(
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{html.escape(etag)}</ETag></Part>"
+            for number, etag in sorted(etags.items())
+        )
+        body = f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode()
+        answer = self._ask("POST", dict(upload), body, {"Content-Type": "application/xml", **self._condition})
+        if b"<Error>" in answer.data:  # S3 may find out after it has said 200
+            raise ServerError(f"the parts could not be joined: {answer.data[:200]!r}", 500)
 
     async def _count(self, data: bytearray) -> None:
         self._size += len(data)
         await asyncio.to_thread(self._digest.update, data)
 
-    async def _abort(self, upload: str) -> None:
+    async def _abort(self, upload: dict[str, str]) -> None:
         """Tell the server to forget the parts; a second cancellation does not stop that."""
-        forget = asyncio.ensure_future(
-            self._run(self._client._abort_multipart_upload, *self._where, upload)  # noqa: SLF001
-        )
+        forget = asyncio.ensure_future(self._run(self._ask, "DELETE", dict(upload)))
         try:
             await asyncio.shield(forget)
         except asyncio.CancelledError:
@@ -132,21 +165,3 @@ async def regrouped(chunks: AsyncIterator[bytes], sent: list[bytearray]) -> Asyn
     if filled:
         del part[filled:]
         yield part
-
-
-def _complete(client: Minio, bucket: str, key: str, upload: str, parts: list[Part], condition: dict[str, str]) -> None:
-    """Complete with a condition, which minio-py's own call cannot carry."""
-    listed = "".join(
-        f"<Part><PartNumber>{part.part_number}</PartNumber><ETag>&quot;{part.etag}&quot;</ETag></Part>"
-        for part in parts
-    )
-    answer = client._execute(  # noqa: SLF001
-        "POST",
-        bucket,
-        key,
-        body=f"<CompleteMultipartUpload>{listed}</CompleteMultipartUpload>".encode(),
-        headers={"Content-Type": "application/xml", **condition},
-        query_params={"uploadId": upload},
-    )
-    if b"<Error>" in answer.data:  # S3 may find out after it has said 200
-        raise ServerError(f"the parts could not be joined: {answer.data[:200]!r}", 500)
