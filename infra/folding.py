@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
 from contracts import topics
@@ -30,10 +30,11 @@ async def fold_log(
     end: Mapping[Place, int],
     refused: Refused,
     on_batch: Callable[[int], Awaitable[None]] | None = None,
+    names: Sequence[str] = ALL,
 ) -> int:
     """Fold the log from `start` (None: its beginning) to `end`; returns how many records that were."""
     done = 0
-    async with aclosing(read_log(bootstrap, ALL, start, end)) as batches:
+    async with aclosing(read_log(bootstrap, names, start, end)) as batches:
         async for batch in batches:
             await belief.learn(batch)
             for number, record in enumerate(batch):

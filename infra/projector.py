@@ -20,6 +20,7 @@ from infra.adapters.kafka import LogGapError, LogState, Place, dead_letter, look
 from infra.adapters.mongo import Builds, Generation, MongoDocuments, read_generation
 from infra.belief import Belief
 from infra.folding import ALL, Folded, crashed, fold_log
+from infra.work import heed_cancellation
 
 GROUP = "project_documents"
 """What its dead letters are signed with."""
@@ -58,6 +59,7 @@ class Projector:
     async def run(self) -> None:
         """Build and follow until cancelled; an outage of Kafka or MongoDB only makes it wait."""
         while True:
+            heed_cancellation()
             try:
                 await self._round()
             except (UnavailableError, NewerVersionError) as error:
@@ -137,6 +139,7 @@ class Projector:
             async for batch in batches:
                 if batch:
                     await self._fold(batch)
+                heed_cancellation()
                 self._turn = await self._builds.advance(generation.id, self._me, self._turn or 0, place)
                 if self._turn is None:
                     return

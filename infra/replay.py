@@ -128,7 +128,8 @@ async def loss(bootstrap: str, db: Database, belief: Belief) -> Loss:
     """Fold the log that is there in memory, and compare how much is in it with what is shown now."""
     there, shadow = await look_at_log(bootstrap, ALL), Folded()
     wrong = await Builds(db).check(there)
-    await fold_log(bootstrap, belief, shadow, there.beginnings, there.ends, lambda *_: None)
+    names = tuple({topic for topic, _ in there.ends})
+    await fold_log(bootstrap, belief, shadow, there.beginnings, there.ends, lambda *_: None, names=names)
     generation = await read_generation(db)
     documents = MongoDocuments(db, generation=generation.id if generation else "none")
     counted = {name: await documents.count(name, {}) for name in READ_MODELS}

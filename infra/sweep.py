@@ -20,6 +20,7 @@ from functions.prepare_job import handler as preparation
 from functions.validate_file import handler as validation
 from infra.adapters.mongo import MongoDocuments
 from infra.adapters.mongo_controls import MongoControls, new_document
+from infra.claims import behind
 from infra.stages import STAGES, GiveUp
 from infra.work import publish_recorded
 
@@ -68,6 +69,7 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Do one round; returns how many things had to be taken up. Raises UnavailableError."""
+        await self.documents.check()  # or what is owed would be said to another log
         taken = 0
         for subject in await self.controls.unpublished(SETTLED_SECONDS):
             taken += await self._one(subject, self._say(subject), partial(self._retell, subject))
@@ -171,6 +173,10 @@ class Sweeper:
             return False
         if control is None:
             return bool(await self.controls.restore([await self._derived(job)]))
+        if not control.ended and behind(control, job, control.fence):
+            log.warning("%s: its control document is older than the log", job["id"])
+            await self.controls.hold_claims(AFTER_LOSS_SECONDS)
+            return await self.controls.replace(control, await self._derived(job))
         if control.ended or (job["plan"] is None and control.stage == "train"):
             return await self._again(control)
         rest = at_rest(control)
@@ -217,7 +223,8 @@ class Sweeper:
             ended=job["ended"],
             ready=job["plan"] is not None,
         )
-        checkpoints = await self.documents.find("job_checkpoints", {"job": job["id"]}, sort=[("step", 1)])
+        mine = {"job": job["id"]}
+        checkpoints = [] if job["ended"] else await self.documents.find("job_checkpoints", mine, sort=[("step", 1)])
         visible = [each for each in checkpoints if not hidden(each, job["runs"])]
         found["checkpoints"] = [
             {

@@ -21,6 +21,7 @@ from contracts.ports import (
     LostLeaseError,
     UnavailableError,
 )
+from infra import claims
 
 log = logging.getLogger("temper.work")
 
@@ -169,10 +170,10 @@ class Runner:
                 self.trouble = None
             except UnavailableError as error:
                 self.trouble = str(error)
-                _heed_cancellation()
+                heed_cancellation()
                 await asyncio.sleep(POLL_SECONDS)
                 continue
-            _heed_cancellation()
+            heed_cancellation()
             if claim is None:
                 await self._bells.wait(self._stage.name)
                 continue
@@ -184,11 +185,7 @@ class Runner:
 
     async def _hold(self, claim: Claim) -> None:
         lease, control = HeldLease(self._controls, claim), claim.control
-        if control.attempts > MAX_ATTEMPTS:
-            why = control.why or "it did not get any further"
-            work = asyncio.create_task(_already(self._stage.exhausted(claim, why)))
-        else:
-            work = asyncio.create_task(_start(self._stage.work, lease))
+        work = asyncio.create_task(self._work(lease))
         beat = asyncio.create_task(lease.keep_alive())
         try:
             await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
@@ -219,6 +216,13 @@ class Runner:
             for task in (work, beat):
                 task.cancel()
             await asyncio.gather(work, beat, return_exceptions=True)
+
+    async def _work(self, lease: HeldLease) -> Sequence[Event]:
+        claim, control = lease.claim, lease.claim.control
+        await claims.check(claim, self._documents)
+        if control.attempts > MAX_ATTEMPTS:
+            return self._stage.exhausted(claim, control.why or "it did not get any further")
+        return await self._stage.work(lease)
 
     async def _leave(self, lease: HeldLease, work: asyncio.Task[Sequence[Event]]) -> None:
         """Let the work come to rest where it can, and give the lease back: whoever is there goes on at once."""
@@ -276,7 +280,7 @@ def _growing(first: float, times: int) -> float:
     return min(LONGEST_WAIT, first * 2.0 ** min(times, 10))
 
 
-def _heed_cancellation() -> None:
+def heed_cancellation() -> None:
     """Raise CancelledError again where a library swallowed it, as `wait_for` in Python 3.11 can."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -286,11 +290,3 @@ def _heed_cancellation() -> None:
 def _words(error: Exception) -> str:
     """Say what happened to whoever waits: an error's own words may quote content, and paths of this machine."""
     return str(error) if isinstance(error, ChildFailedError) else f"an unexpected {type(error).__name__}"
-
-
-async def _start(work: Work, lease: Lease) -> Sequence[Event]:
-    return await work(lease)
-
-
-async def _already(events: Sequence[Event]) -> Sequence[Event]:
-    return events

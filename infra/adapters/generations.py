@@ -22,14 +22,13 @@ from contracts.ports import RebuildingError, UnavailableError
 from infra.adapters.kafka import LogState, Place
 from infra.adapters.mongo_connection import Database, weather
 
-ABANDONED_SECONDS = 10
+ABANDONED_SECONDS = 10.0
 """A generation that nobody has touched for this long has no builder, or no follower, any more."""
 TOUCH_SECONDS = 2.0
 DECIDE = "Nothing is rebuilt or erased. Bring the right Kafka back, or see what `temper replay accept` would lose."
 _LOG = "log"
 _TTL = 0.2  # seconds a positive answer is believed; a miss always looks again
 _ALL: dict[str, Any] = {"_id": {"$regex": "^generation"}}
-_STALE = {"$lt": ["$touched_at", {"$subtract": ["$$NOW", ABANDONED_SECONDS * 1000]}]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,10 @@ def code_versions() -> dict[str, int]:
 def _key() -> str:
     """Return where this code's generation is: code of other versions has its own, so that neither ousts the other."""
     return f"generation/{sha256(compact(code_versions()))[:12]}"
+
+
+def _stale() -> dict[str, Any]:
+    return {"$lt": ["$touched_at", {"$subtract": ["$$NOW", int(ABANDONED_SECONDS * 1000)]}]}
 
 
 async def read_generation(db: Database) -> Generation | None:
@@ -139,7 +142,7 @@ class Builds:
         """Insert a generation with empty collections; False while somebody else builds one or has built it."""
         fresh = {"id": id, "versions": code_versions(), "positions": [], "goal": [], "complete": False, "turn": 0}
         with weather():
-            await self._meta.delete_one({"_id": _key(), "complete": False, "$expr": _STALE})
+            await self._meta.delete_one({"_id": _key(), "complete": False, "$expr": _stale()})
             try:
                 await self._meta.insert_one({"_id": _key(), **fresh, "touched_at": datetime.now(UTC)})
             except DuplicateKeyError:
@@ -200,13 +203,13 @@ class Builds:
     async def deserted(self, id: str) -> bool:
         """Whether nobody has touched generation `id` for a while."""
         with weather():
-            return await self._meta.find_one({"_id": _key(), "id": id, "$expr": _STALE}, {"_id": 1}) is not None
+            return await self._meta.find_one({"_id": _key(), "id": id, "$expr": _stale()}, {"_id": 1}) is not None
 
     async def sweep(self) -> None:
         """Drop the collections of generations that are gone, and those of other versions that nobody follows."""
         with weather():
             names = await self.database.list_collection_names()  # first: a build inserts its document before them
-            await self._meta.delete_many({"$and": [_ALL, {"_id": {"$ne": _key()}, "$expr": _STALE}]})
+            await self._meta.delete_many({"$and": [_ALL, {"_id": {"$ne": _key()}, "$expr": _stale()}]})
             kept = {"" if each["_id"] == "generation" else each["id"] async for each in self._meta.find(_ALL)}
             for name in names:
                 model, _, id = name.partition("@")

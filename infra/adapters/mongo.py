@@ -74,6 +74,10 @@ class MongoDocuments:
         if await self._now(look_again=True) != generation:
             raise RebuildingError
 
+    async def check(self) -> None:
+        """Raise RebuildingError or UnavailableError unless the read models may be believed."""
+        await self._now(look_again=True)
+
     async def get(self, model: str, id: str) -> View | None:
         """Return the view of one born document, or None; raises RebuildingError, UnavailableError."""
         generation = await self._now()
@@ -222,7 +226,7 @@ async def wait_whole(documents: MongoDocuments, patience: float = 60.0) -> None:
     deadline = time.monotonic() + patience
     while True:
         try:
-            await documents.find("keys", {"id": ""}, limit=1)
+            await documents.check()
             return
         except UnavailableError:
             if time.monotonic() > deadline:

@@ -167,6 +167,13 @@ class MongoControls:
                 raise
             return int(error.details["nInserted"])
 
+    async def replace(self, old: Control, document: Mapping[str, Any]) -> bool:
+        """Put one that was derived from the log in the place of an older one; False when that was changed meanwhile."""
+        same = {"_id": old.subject, "fence": old.fence, "epoch": old.epoch, "ended": False}
+        with weather():
+            done = await self._controls.replace_one(same, {**document, "fence": max(old.fence, document["fence"])})
+        return done.matched_count == 1
+
     async def hold_claims(self, seconds: float) -> None:
         """Let nobody claim anything for `seconds`: leases from before a loss must have run out."""
         with weather():

@@ -37,7 +37,7 @@ from functions.prepare_job import handler as prepare
 from functions.train_model import outcome
 from functions.validate_file.handler import on_file_uploaded
 from infra.adapters.kafka import KafkaEmit, ensure_topics
-from infra.adapters.mongo import Builds, Database, MongoDocuments, connect
+from infra.adapters.mongo import Builds, Database, MongoDocuments, Whole, connect
 from infra.adapters.mongo_controls import MongoControls
 from infra.settings import Settings
 from infra.sweep import Sweeper
@@ -63,9 +63,11 @@ class Process:
     kafka: KafkaEmit
     dies_at: str | None = None
     died: asyncio.Event = field(default_factory=asyncio.Event)
+    whole: Whole | None = None
 
     def __post_init__(self) -> None:
-        self.documents, self.controls, self.bells = MongoDocuments(self.db), MongoControls(self.db), Bells()
+        self.documents, self.bells = MongoDocuments(self.db, self.whole), Bells()
+        self.controls = MongoControls(self.db, self.whole)
         publish = partial(publish_recorded, controls=self.controls, emit=self.emit, documents=self.documents)
         self.requests = Deps(self.documents, self.controls, self.emit, publish)
         self.prep = prepare.Deps(
