@@ -162,7 +162,8 @@ def after_checkpoints(stack: Stack, job: str, count: int = 1) -> list[dict[str, 
         def enough() -> tuple[list[dict[str, Any]]] | None:
             found = db.controls.find_one({"_id": job}) or {"checkpoints": [], "ended": False}
             assert not found["ended"], f"{job} has ended already; it was to be hit on the way"
-            return (found["checkpoints"],) if len(found["checkpoints"]) >= count else None
+            kept = sorted(found["checkpoints"], key=lambda each: each["step"])  # epochs' ends stand behind the others
+            return (kept,) if len(kept) >= count else None
 
         return until(enough, f"{count} checkpoints of {job}", every=0.02)[0]
 
