@@ -31,6 +31,7 @@ from functions.edge.refusals import ApiError, missing, no_file, unsupported
 
 View = Mapping[str, Any]
 Filter = dict[str, Any]
+Order = Sequence[tuple[str, int]]
 
 MAX_FILE = 512 * 2**20
 ROWS = ("jsonl", "json", "csv", "unknown")
@@ -414,15 +415,20 @@ class Window:
         """The sort order as the stores take it."""
         return -1 if self.descending else 1
 
-    def beyond(self, last: View) -> Filter:
-        """Return the filter for what comes after the item `last`, by (created_at, id)."""
-        operator = "$lt" if self.descending else "$gt"
-        return {
-            "$or": [
-                {"created_at": {operator: last["created_at"]}},
-                {"created_at": last["created_at"], "id": {operator: last["id"]}},
-            ]
-        }
+    @property
+    def order(self) -> Order:
+        """How most lists are sorted: by age, and by id where two are of one moment."""
+        return (("created_at", self.direction), ("id", self.direction))
+
+
+def beyond(last: View, order: Order) -> Filter:
+    """Return the filter for what comes after the item `last` in an order whose fields go in one direction."""
+    (first, direction), *rest = order
+    operator = "$gt" if direction > 0 else "$lt"
+    if not rest:
+        return {first: {operator: last[first]}}
+    later: Filter = {"$or": [{first: {operator: last[first]}}, {first: last[first], **beyond(last, rest)}]}
+    return {first: {f"{operator}e": last[first]}, **later}  # said once more, so that an index finds the place
 
 
 def window(query: Mapping[str, str], default: int, most: int) -> Window:

@@ -9,20 +9,24 @@ from contracts.documents.facts import View
 from contracts.events.jobs import StepMetrics
 from contracts.ports import Documents
 from contracts.results import CSV, PURPOSE, as_csv, as_jsonl, result_ids
+from functions.edge.context import in_windows
 from functions.edge.core import visible_events
 
 
 async def content(documents: Documents, job: View, name: str) -> bytes:
     """Return the bytes of the result file called `name`."""
     where: dict[str, Any] = {"job": job["id"], "tenant": job["tenant"], "type": "metrics"}
-    found = await documents.find("job_events", {"$and": [where, visible_events(job["runs"])]}, [("sort", 1)])
-    steps = [StepMetrics.model_validate(view["data"]) for view in found]
-    if name == CSV:
-        return as_csv(steps)
-    plan = job["plan"]
-    if plan is None:
-        return b""
-    return as_jsonl(steps, plan["n_epochs"], plan["total_steps"], plan["context_length"] or plan["context"])
+    visible = {"$and": [where, visible_events(job["runs"])]}
+    head, plan = as_csv([]) if name == CSV else b"", job["plan"]
+    pieces = [head]
+    async for window in in_windows(documents, "job_events", visible, [("sort", 1)]):
+        steps = [StepMetrics.model_validate(view["data"]) for view in window]
+        if name == CSV:
+            pieces.append(as_csv(steps).removeprefix(head))
+        elif plan is not None:
+            length = plan["context_length"] or plan["context"]
+            pieces.append(as_jsonl(steps, plan["n_epochs"], plan["total_steps"], length))
+    return b"".join(pieces)
 
 
 async def unfinished(documents: Documents, owner: str, id: str) -> tuple[View, bytes] | None:

@@ -19,7 +19,7 @@ from functions.edge import benchmarks, core
 from functions.edge.context import (
     deps,
     end,
-    find_page,
+    list_page,
     new_object_id,
     owned,
     publish,
@@ -149,8 +149,7 @@ async def list_of_job(request: Request) -> Response:
 
 async def _page(request: Request, where: dict[str, Any]) -> Response:
     asked = core.window(request.query_params, default=20, most=100)
-    views, more = await find_page(request, "benchmarks", where, asked)
-    return reply(openai.page([wire.benchmark(view) for view in views], more))
+    return await list_page(request, "benchmarks", where, asked, wire.benchmark)
 
 
 async def retrieve(request: Request) -> Response:

@@ -24,9 +24,9 @@ from contracts.wire import dataset, openai
 from functions.edge import core, provenance
 from functions.edge.context import (
     deps,
-    find_page,
     incoming,
     is_retry,
+    list_page,
     new_object_id,
     owned,
     publish,
@@ -164,8 +164,7 @@ async def list_files(request: Request) -> Response:
     where: dict[str, Any] = {"deleted": False}
     if purpose := request.query_params.get("purpose"):
         where["purpose"] = purpose
-    views, more = await find_page(request, "files", where, asked)
-    return reply(openai.page([openai.file(view) for view in views], more))
+    return await list_page(request, "files", where, asked, openai.file)
 
 
 async def retrieve_file(request: Request) -> Response:

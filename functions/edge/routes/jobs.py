@@ -21,8 +21,9 @@ from functions.edge import core
 from functions.edge.context import (
     deps,
     end,
-    find_page,
+    in_windows,
     is_retry,
+    list_page,
     new_object_id,
     owned,
     publish,
@@ -96,8 +97,7 @@ async def find_job(request: Request, id: str | None = None) -> dict[str, Any]:
 async def list_jobs(request: Request) -> Response:
     """GET /fine_tuning/jobs: newest first."""
     asked = core.window(request.query_params, default=20, most=100)
-    views, more = await find_page(request, "jobs", core.metadata_filter(request.query_params), asked)
-    return reply(openai.page([openai.job(view) for view in views], more))
+    return await list_page(request, "jobs", core.metadata_filter(request.query_params), asked, openai.job)
 
 
 async def retrieve_job(request: Request) -> Response:
@@ -182,8 +182,9 @@ async def list_metrics(request: Request) -> Response:
     if asked.after is not None:
         where["step"] = {"$gt": core.step(asked.after)}
     filters = {"$and": [where, core.visible_events(job["runs"])]}
-    found = await deps(request).documents.find("job_events", filters, [("sort", 1)], asked.limit + 1)
-    return reply(openai.page([openai.step_metrics(view) for view in found[: asked.limit]], len(found) > asked.limit))
+    windows = in_windows(deps(request).documents, "job_events", filters, [("sort", 1)], asked.limit + 1)
+    shown = [openai.step_metrics(view) async for window in windows for view in window]
+    return reply(openai.page(shown[: asked.limit], len(shown) > asked.limit))
 
 
 async def results(request: Request) -> Response:

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from contracts.wire import legacy, openai
 from functions.edge import core
-from functions.edge.context import find_page, owned, reply, reply_reserved
+from functions.edge.context import list_page, owned, reply, reply_reserved
 from functions.edge.refusals import ApiError, missing, no_file
 from functions.edge.routes import jobs
 
@@ -77,8 +77,7 @@ async def create_job(request: Request) -> Response:
 
 async def list_jobs(request: Request) -> Response:
     """GET /finetune-jobs: oldest first."""
-    views, more = await find_page(request, "jobs", {}, _window(request, default=3, most=10))
-    return reply(openai.page([legacy.job(view) for view in views], more))
+    return await list_page(request, "jobs", {}, _window(request, default=3, most=10), legacy.job)
 
 
 async def retrieve_job(request: Request) -> Response:

@@ -12,14 +12,15 @@ from contracts.envelope import derived_id, make
 from contracts.events.models import ModelDeleted
 from contracts.wire import openai
 from functions.edge import core
-from functions.edge.context import deps, is_retry, owned, publish, reply, tenant, visible_model
+from functions.edge.context import deps, in_windows, is_retry, owned, publish, reply, tenant, visible_model
 from functions.edge.refusals import ApiError, no_model
 
 
 async def list_models(request: Request) -> Response:
     """GET /models: the tenant's and the public ones, all on one page, oldest first."""
     where = {"tenant": {"$in": [tenant(request), PUBLIC]}, "deleted": False}
-    views = await deps(request).documents.find("models", where)
+    windows = in_windows(deps(request).documents, "models", where, [("created_at", 1), ("id", 1)])
+    views = [view async for window in windows for view in window]
     return reply({"object": "list", "data": [openai.model(view) for view in core.in_order(views)]})
 
 

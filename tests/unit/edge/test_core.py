@@ -168,7 +168,7 @@ def test_pages_show_everything_once_in_order(rows: list[tuple[int, str]], limit:
     views.sort(key=lambda view: (view["created_at"], view["id"]), reverse=descending)
     window, seen = core.Window(limit, None, descending), list[dict[str, Any]]()
     while True:
-        where = window.beyond(seen[-1]) if seen else {}
+        where = core.beyond(seen[-1], window.order) if seen else {}
         page = [view for view in views if matches(view, where)][:limit]
         if not page:
             break
