@@ -17,7 +17,7 @@ async def test_a_process_that_ends_is_forgotten_and_one_that_was_killed_is_so_af
     db = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
     try:
         await ensure_indexes(db)
-        saying = asyncio.create_task(presence.say(db, "trainer", "host/1", lambda: None))
+        saying = asyncio.create_task(presence.say(db, "trainer", "host/1", lambda: None, dict))
         async with asyncio.timeout(10):
             while await presence.look(db, "trainer") is not None:
                 await asyncio.sleep(0.02)
