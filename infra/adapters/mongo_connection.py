@@ -46,13 +46,16 @@ def weather() -> Iterator[None]:
         raise
 
 
-def connect(url: str, database: str = DATABASE) -> Database:
-    """Return the database; writes wait for the majority's journal, reads go to the primary, outages show in 4 s."""
+def connect(url: str, database: str = DATABASE, seconds: float = 4.0) -> Database:
+    """Return the database; writes wait for the majority's journal, reads go to the primary, outages show in `seconds`.
+
+    So long may one request take: reading a cursor is many, `to_list` counts as one.
+    """
     client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
         url,
         serverSelectionTimeoutMS=3000,
         connectTimeoutMS=2000,
-        timeoutMS=4000,
+        timeoutMS=int(seconds * 1000),
         appname="temper",
     )
     return client.get_database(
