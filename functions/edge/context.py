@@ -26,8 +26,8 @@ from contracts.ports import (
     Secrets,
 )
 from contracts.wire import openai
-from functions.edge.core import Order, Window, beyond, unknown_after
 from functions.edge.fields import parse_json, parse_object
+from functions.edge.listing import Order, Window, beyond, unknown_after
 from functions.edge.parameters import Parameters, check
 from functions.edge.refusals import ApiError, key_reused, too_large
 

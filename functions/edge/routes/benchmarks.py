@@ -15,7 +15,7 @@ from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested
 from contracts.ports import BlobNotFoundError, Reservation
 from contracts.wire import benchmarks as wire
 from contracts.wire import openai
-from functions.edge import benchmarks, core
+from functions.edge import benchmarks, listing
 from functions.edge.context import (
     deps,
     end,
@@ -148,7 +148,7 @@ async def list_of_job(request: Request) -> Response:
 
 
 async def _page(request: Request, where: dict[str, Any]) -> Response:
-    asked = core.window(request.query_params, default=20, most=100)
+    asked = listing.window(request.query_params, default=20, most=100)
     return await list_page(request, "benchmarks", where, asked, wire.benchmark)
 
 

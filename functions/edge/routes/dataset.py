@@ -15,7 +15,7 @@ from contracts.corpus import RowOrigin, Split
 from contracts.envelope import derived_id, make
 from contracts.events.files import FileDeleted
 from contracts.wire import dataset, openai
-from functions.edge import core, lines, provenance
+from functions.edge import core, lines, listing, provenance
 from functions.edge.context import (
     deps,
     new_object_id,
@@ -49,9 +49,9 @@ async def list_rows(request: Request) -> Response:
     return reply(openai.page(shown, first + len(shown) <= total))
 
 
-def _rows_asked(request: Request) -> tuple[core.Window, Split]:
+def _rows_asked(request: Request) -> tuple[listing.Window, Split]:
     query = request.query_params
-    asked = core.window(query, default=20, most=100)
+    asked = listing.window(query, default=20, most=100)
     if query.get("order") == "desc":
         raise unsupported("Rows in descending order are", "order")
     named = Fields({"split": query.get("split")}).choice("split", dataset.SPLITS)
@@ -67,7 +67,7 @@ def _line(after: str, split: Split, total: int) -> int:
     except ValueError as error:
         raise ApiError(f"{error}.", param="after", code="invalid_value") from None
     if not 1 <= line <= total:
-        raise core.unknown_after(after)
+        raise listing.unknown_after(after)
     return line
 
 
@@ -142,7 +142,7 @@ async def lineage(request: Request) -> Response:
     view = await owned(request, "files", file)
     if view is None or view["deleted"]:
         raise no_file(file)
-    asked, page = core.window(query, default=20, most=100), _page(request)
+    asked, page = listing.window(query, default=20, most=100), _page(request)
     home = view["source"] or file  # the documents of what was re-curated are its source's
     found = await ports.documents.find("documents", _of(request, home, page, asked.after), [("id", 1)], asked.limit + 1)
     shown = found[: asked.limit]

@@ -21,7 +21,7 @@ from contracts.formats import HEAD
 from contracts.ports import UnavailableError
 from contracts.results import JSONL, PURPOSE
 from contracts.wire import dataset, openai
-from functions.edge import core, provenance
+from functions.edge import core, listing, provenance
 from functions.edge.context import (
     deps,
     incoming,
@@ -160,7 +160,7 @@ async def _file(request: Request, id: str | None = None) -> dict[str, Any]:
 
 async def list_files(request: Request) -> Response:
     """GET /files."""
-    asked = core.window(request.query_params, default=10000, most=10000)
+    asked = listing.window(request.query_params, default=10000, most=10000)
     where: dict[str, Any] = {"deleted": False}
     if purpose := request.query_params.get("purpose"):
         where["purpose"] = purpose

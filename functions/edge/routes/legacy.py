@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.wire import legacy, openai
-from functions.edge import core
+from functions.edge import listing
 from functions.edge.context import list_page, owned, reply, reply_reserved
 from functions.edge.refusals import ApiError, missing, no_file
 from functions.edge.routes import jobs
@@ -96,9 +96,9 @@ async def list_events(request: Request) -> Response:
     return reply(openai.page([legacy.job_event(view) for view in views], more))
 
 
-def _window(request: Request, default: int, most: int) -> core.Window:
+def _window(request: Request, default: int, most: int) -> listing.Window:
     """Return the window asked for as LLMHub reads it: too high a limit is lowered, and the oldest come first."""
-    asked = core.window(request.query_params, default, most=10**9)
+    asked = listing.window(request.query_params, default, most=10**9)
     descending = request.query_params.get("order") == "desc"
     return replace(asked, limit=min(asked.limit, most), descending=descending)
 

@@ -11,7 +11,7 @@ from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import derived_id, make
 from contracts.events.models import ModelDeleted
 from contracts.wire import openai
-from functions.edge import core
+from functions.edge import listing
 from functions.edge.context import deps, in_windows, is_retry, owned, publish, reply, tenant, visible_model
 from functions.edge.refusals import ApiError, no_model
 
@@ -21,7 +21,7 @@ async def list_models(request: Request) -> Response:
     where = {"tenant": {"$in": [tenant(request), PUBLIC]}, "deleted": False}
     windows = in_windows(deps(request).documents, "models", where, [("created_at", 1), ("id", 1)])
     views = [view async for window in windows for view in window]
-    return reply({"object": "list", "data": [openai.model(view) for view in core.in_order(views)]})
+    return reply({"object": "list", "data": [openai.model(view) for view in listing.in_order(views)]})
 
 
 async def retrieve_model(request: Request) -> Response:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from contracts.blobs import BlobRef
 from contracts.wire import openai
-from functions.edge import core
+from functions.edge import core, listing
 from functions.edge.fields import MAX_DEPTH, check_strings, parse_json, parse_object
 from functions.edge.refusals import ApiError
 from tests.functional.edge import matches
@@ -166,9 +166,9 @@ items = st.lists(
 def test_pages_show_everything_once_in_order(rows: list[tuple[int, str]], limit: int, descending: bool) -> None:
     views = [{"created_at": at, "id": id} for at, id in rows]
     views.sort(key=lambda view: (view["created_at"], view["id"]), reverse=descending)
-    window, seen = core.Window(limit, None, descending), list[dict[str, Any]]()
+    window, seen = listing.Window(limit, None, descending), list[dict[str, Any]]()
     while True:
-        where = core.beyond(seen[-1], window.order) if seen else {}
+        where = listing.beyond(seen[-1], window.order) if seen else {}
         page = [view for view in views if matches(view, where)][:limit]
         if not page:
             break
@@ -177,10 +177,10 @@ def test_pages_show_everything_once_in_order(rows: list[tuple[int, str]], limit:
 
 
 def test_a_metadata_filter_never_reaches_into_other_fields() -> None:
-    assert core.metadata_filter({"metadata[team]": "a", "limit": "1"}) == {"created.metadata.team": "a"}
+    assert listing.metadata_filter({"metadata[team]": "a", "limit": "1"}) == {"created.metadata.team": "a"}
     for key in ("metadata[]", "metadata[a.b]", "metadata[$where]"):
         with pytest.raises(ApiError):
-            core.metadata_filter({key: "x"})
+            listing.metadata_filter({key: "x"})
 
 
 # --- untrusted JSON
