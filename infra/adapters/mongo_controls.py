@@ -13,11 +13,11 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from contracts import topics
 from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
-from contracts.envelope import Event, PoisonError, make, sayable, understood
+from contracts.envelope import Event, PoisonError
 from contracts.manifest import ManifestRef
 from contracts.ports import LostLeaseError, RebuildingError
+from infra.adapters.event_text import decode_event, encode_event
 from infra.adapters.generations import Whole
 from infra.adapters.mongo_connection import Database, weather
 
@@ -31,33 +31,6 @@ _CLAIMABLE = {
     "desired": "run",
     "$expr": {"$and": [{"$lt": ["$expires_at", "$$NOW"]}, {"$lt": ["$not_before", "$$NOW"]}]},
 }
-
-
-def encode_event(event: Event) -> str:
-    """Return an unpublished event as text, so that whoever publishes it says the same; raises UnsayableError."""
-    sayable(event)
-    return json.dumps(
-        {
-            "type": event.type,
-            "subject": event.subject,
-            "tenant": event.tenant,
-            "id": event.id,
-            "cause": event.cause,
-            "epoch": event.epoch,
-            "attempt": event.attempt,
-            "data": event.data.model_dump(mode="json"),
-        },
-        sort_keys=True,
-    )
-
-
-def decode_event(text: str) -> Event:
-    """Return the event that `encode_event` wrote."""
-    stored: dict[str, Any] = json.loads(text)
-    topic = topics.named(stored.pop("type"))
-    if topic is None:
-        raise ValueError("a control document holds an event of an unknown topic")
-    return make(understood(topic, stored.pop("data"), ours=True), **stored)
 
 
 def _control(found: Mapping[str, Any]) -> Control:

@@ -52,8 +52,8 @@ def bare(mongo_url: str) -> Starlette:
 
     async def job(request: Request) -> Response:
         digest = key_hash(request.headers["authorization"].removeprefix("Bearer "))
-        key = await db.keys.find_one({"_id": digest}, {"view": 1})
-        found = await db.jobs.find_one({"_id": request.path_params["id"]}, {"view": 1})
+        key = await db["keys@benchmark"].find_one({"_id": digest}, {"view": 1})
+        found = await db["jobs@benchmark"].find_one({"_id": request.path_params["id"]}, {"view": 1})
         if key is None or found is None or found["view"]["tenant"] != key["view"]["tenant"]:
             return Response(status_code=404)
         return Response(msgspec.json.encode(openai.job(found["view"])), media_type="application/json")
