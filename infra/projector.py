@@ -100,6 +100,7 @@ class Projector:
     async def _fill(self, id: str, there: LogState) -> None:
         total = sum(there.ends.values())
         log.info("building the read models from %d records", total)
+        await self._builds.prepare(id)
 
         async def say(done: int) -> None:
             log.info("folded %d of %d records", done, total)

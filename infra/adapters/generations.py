@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pymongo import ReturnDocument
+from pymongo import IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from contracts.canonical import compact, sha256
@@ -139,7 +139,7 @@ class Builds:
         self._meta = db.meta
 
     async def begin(self, id: str) -> bool:
-        """Insert a generation with empty collections; False while somebody else builds one or has built it."""
+        """Insert a generation; False while somebody else builds one or has built it."""
         fresh = {"id": id, "versions": code_versions(), "positions": [], "goal": [], "complete": False, "turn": 0}
         with weather():
             await self._meta.delete_one({"_id": _key(), "complete": False, "$expr": _stale()})
@@ -147,11 +147,18 @@ class Builds:
                 await self._meta.insert_one({"_id": _key(), **fresh, "touched_at": datetime.now(UTC)})
             except DuplicateKeyError:
                 return False
-            for model in READ_MODELS.values():
-                for fields in model.indexes:
-                    keys = [(f"view.{field.lstrip('-')}", -1 if field.startswith("-") else 1) for field in fields]
-                    await self.database[f"{model.name}@{id}"].create_index(keys)
         return True
+
+    async def prepare(self, id: str) -> None:
+        """Create a generation's collections with their indexes; it takes seconds, so the builder is seen meanwhile."""
+        for model in READ_MODELS.values():
+            keys = [
+                [(f"view.{field.lstrip('-')}", -1 if field.startswith("-") else 1) for field in fields]
+                for fields in model.indexes
+            ]
+            if keys:
+                with weather():
+                    await self.database[f"{model.name}@{id}"].create_indexes([IndexModel(each) for each in keys])
 
     async def complete(self, id: str, positions: Mapping[Place, int], follower: str | None = None) -> int | None:
         """Let readers see generation `id`, folded up to `positions`, and return its follower's next turn.

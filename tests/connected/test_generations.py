@@ -87,7 +87,7 @@ async def collections(db: Database) -> set[str]:
 async def test_of_two_workers_that_rebuild_slowly_one_does_it_once(
     servers: Settings, db: Database, emit: KafkaEmit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generations, "ABANDONED_SECONDS", 2.0)
+    monkeypatch.setattr(generations, "ABANDONED_SECONDS", 6.0)
     monkeypatch.setattr(generations, "TOUCH_SECONDS", 0.2)
     restored: list[str] = []
 
@@ -109,7 +109,7 @@ async def test_of_two_workers_that_rebuild_slowly_one_does_it_once(
 async def test_one_of_two_workers_follows_and_the_other_goes_on_when_that_one_is_gone(
     servers: Settings, db: Database, emit: KafkaEmit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generations, "ABANDONED_SECONDS", 2.0)
+    monkeypatch.setattr(generations, "ABANDONED_SECONDS", 6.0)
     for module in (generations, projecting):
         monkeypatch.setattr(module, "TOUCH_SECONDS", 0.2)
     documents, followers = MongoDocuments(db), list[str | None]()
@@ -166,6 +166,7 @@ async def test_code_of_two_versions_reads_two_generations_until_nobody_follows_t
 ) -> None:
     builds, documents = Builds(db), MongoDocuments(db)
     await builds.begin("old")
+    await builds.prepare("old")
     await builds.complete("old", {})
     event = make(uploaded("file-1"), subject="file-1", tenant="local", id="1")
     await documents.apply(event)
@@ -174,6 +175,7 @@ async def test_code_of_two_versions_reads_two_generations_until_nobody_follows_t
         with pytest.raises(RebuildingError):
             await MongoDocuments(db).get("files", "file-1")
         assert await builds.begin("new")
+        await builds.prepare("new")
         await builds.complete("new", {})
         await builds.sweep()
     assert await documents.get("files", "file-1") is not None  # the old one is read and followed as before

@@ -34,6 +34,7 @@ async def db(servers: Settings) -> AsyncIterator[Database]:
     database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
     await ensure_indexes(database)
     await Builds(database).begin("g")
+    await Builds(database).prepare("g")
     await Builds(database).complete("g", {})
     yield database
     await database.client.drop_database(database.name)
