@@ -340,7 +340,7 @@ async def test_an_error_anywhere_ends_the_requests_concerned_and_the_loop_goes_o
     assert {type(each) for each in failures} == {told}
     assert not any(part in str(each) for each in failures for part in ("path", "tried", "left"))
     assert len(await answer(engine, None, [7], GREEDY)) == 24
-    assert engine.state()["running"] == 0
+    await until(lambda: engine.state()["running"] == 0)
 
 
 class _EndError(BaseException):
@@ -367,7 +367,7 @@ async def test_a_loop_that_dies_leaves_nobody_waiting(
                 await asyncio.to_thread(engine.logits, "base", None, [7])
         with pytest.raises(EngineError, match="closed"):
             engine.submit("base", None, [7], GREEDY)
-        assert engine.state()["alive"] is False
+        await until(lambda: engine.state()["alive"] is False)
 
 
 async def test_closing_ends_what_runs(folders: dict[str, Path]) -> None:
