@@ -51,6 +51,7 @@ class Function:
     on_failure: OnFailure = no_failure
     group: str = field(default_factory=lambda: f"test-{uuid4().hex}")
     deadline: float = 60.0
+    key: bytes = KEY
     seen: list[Event] = field(default_factory=list)
 
     @asynccontextmanager
@@ -65,7 +66,7 @@ class Function:
                 await self.handle(event)
 
         subscription = Subscription(self.group, tuple(self.topics), handle, self.on_failure, self.deadline)
-        belief = Belief(self.bootstrap, KEY, "local")
+        belief = Belief(self.bootstrap, self.key, "local")
         delivery = Delivery(bootstrap or self.bootstrap, [subscription], self.emit, belief)
         self.tap = tap
         delivery.start()
@@ -201,9 +202,11 @@ async def test_only_the_partition_that_needs_what_is_away_waits(bootstrap: str, 
 
 async def test_an_event_of_a_newer_temper_waits_for_the_upgrade(bootstrap: str, emit: KafkaEmit) -> None:
     event = replace(uploaded(), dataversion=99)
-    function = Function(bootstrap, emit)
+    key = b"a key of its own: whoever believed this event later in the same log would wait for ever"
+    function, newer = Function(bootstrap, emit, key=key), KafkaEmit(bootstrap, key)
     async with function.running() as delivery:
-        await emit(event)
+        await newer(event)
+        await newer.stop()
         await until(lambda: delivery.status()["status"] == "waiting")
         (reason,) = delivery.status()["groups"][function.group]["waiting"].values()
         assert reason.startswith("newer_version: file.uploaded has version 99")
