@@ -1,30 +1,15 @@
 """Control documents of MongoDB while read models are rebuilt, and what makes POST safe to retry."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from contracts.ports import RebuildingError
-from infra.adapters.mongo import Builds, Database, connect
+from infra.adapters.mongo import Database
 from infra.adapters.mongo_controls import MongoControls
 from infra.adapters.mongo_requests import MongoRequests
-from infra.settings import Settings
 
-pytestmark = pytest.mark.connected
-
-
-@pytest_asyncio.fixture
-async def db(servers: Settings) -> AsyncIterator[Database]:
-    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
-    builds = Builds(database)
-    await builds.begin("g")
-    await builds.complete("g", {})
-    yield database
-    await database.client.drop_database(database.name)
-    await database.client.close()
+pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("whole")]
 
 
 async def test_nothing_is_created_or_claimed_while_the_read_models_are_not_whole(db: Database) -> None:

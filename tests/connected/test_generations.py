@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-import pytest_asyncio
 from pymongo.errors import PyMongoError
 
 from contracts.blobs import BlobRef
@@ -22,7 +21,7 @@ from contracts.events.files import FileUploaded
 from contracts.ports import RebuildingError
 from infra import projector as projecting
 from infra.adapters import generations
-from infra.adapters.kafka import KafkaEmit, ensure_topics
+from infra.adapters.kafka import KafkaEmit
 from infra.adapters.mongo import Builds, Database, MongoDocuments, connect, read_generation, wait_whole
 from infra.adapters.mongo_controls import MongoControls
 from infra.belief import Belief
@@ -35,22 +34,6 @@ from tests.connected.log import KEY, until
 pytestmark = pytest.mark.connected
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 Restore = Callable[[MongoDocuments], Awaitable[int]]
-
-
-@pytest_asyncio.fixture
-async def db(servers: Settings) -> AsyncIterator[Database]:
-    await ensure_topics(str(servers.kafka_bootstrap))
-    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
-    yield database
-    await database.client.drop_database(database.name)
-    await database.client.close()
-
-
-@pytest_asyncio.fixture
-async def emit(servers: Settings) -> AsyncIterator[KafkaEmit]:
-    producer = KafkaEmit(str(servers.kafka_bootstrap), KEY)
-    yield producer
-    await producer.stop()
 
 
 async def nothing_to_restore(_: MongoDocuments) -> int:

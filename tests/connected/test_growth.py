@@ -1,13 +1,11 @@
 """P5: what is asked every second reads an index, and what has ended is no more than what it said."""
 
 import json
-import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from pymongo.read_concern import ReadConcern
 
 from contracts.blobs import BlobRef
@@ -18,27 +16,14 @@ from contracts.events.corpus import ZipUploaded
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import JobCreated, JobFailed
 from contracts.manifest import ManifestRef
-from infra.adapters.mongo import Builds, Database, MongoDocuments, connect
+from infra.adapters.mongo import Database, MongoDocuments
 from infra.adapters.mongo_controls import MongoControls, ensure_indexes
 from infra.adapters.mongo_requests import MongoRequests
-from infra.settings import Settings
 from infra.sweep import Sweeper
 from infra.world import now_ms
 
-pytestmark = pytest.mark.connected
+pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("whole")]
 BLOB = BlobRef(key="local/file-1/content", sha256="0" * 64, bytes=1)
-
-
-@pytest_asyncio.fixture
-async def db(servers: Settings) -> AsyncIterator[Database]:
-    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
-    await ensure_indexes(database)
-    await Builds(database).begin("g")
-    await Builds(database).prepare("g")
-    await Builds(database).complete("g", {})
-    yield database
-    await database.client.drop_database(database.name)
-    await database.client.close()
 
 
 def ending(job: str) -> list[Event]:

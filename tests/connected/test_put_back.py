@@ -10,15 +10,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from contracts.documents.models import model_id
 from contracts.envelope import make
 from contracts.events.jobs import JobPauseRequested
 from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.ports import RebuildingError, UnavailableError
-from infra.adapters.kafka import KafkaEmit, end_offsets, ensure_topics
-from infra.adapters.mongo import Builds, Database, MongoDocuments, Whole, connect, wait_whole
+from infra.adapters.kafka import KafkaEmit, end_offsets
+from infra.adapters.mongo import Builds, Database, MongoDocuments, Whole, wait_whole
 from infra.belief import Belief
 from infra.folding import ALL
 from infra.projector import Projector
@@ -38,22 +37,6 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Servers of its own: in a log that other tests share, their unfinished jobs are to be done as well."""
     with running_stack(tmp_path_factory.mktemp("put_back"), "--only", "kafka,mongo,minio") as stack:
         yield addresses(stack)
-
-
-@pytest_asyncio.fixture
-async def db(servers: Settings) -> AsyncIterator[Database]:
-    await ensure_topics(str(servers.kafka_bootstrap))
-    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
-    yield database
-    await database.client.drop_database(database.name)
-    await database.client.close()
-
-
-@pytest_asyncio.fixture
-async def kafka(servers: Settings) -> AsyncIterator[KafkaEmit]:
-    producer = KafkaEmit(str(servers.kafka_bootstrap), KEY)
-    yield producer
-    await producer.stop()
 
 
 @asynccontextmanager
@@ -108,13 +91,13 @@ async def put_back(db: Database, old: Dump) -> None:
 
 @pytest.mark.parametrize("at_rest", [True, False], ids=["with all processes stopped", "under running processes"])
 async def test_a_finished_job_is_not_trained_again(
-    servers: Settings, db: Database, kafka: KafkaEmit, at_rest: bool
+    servers: Settings, db: Database, emit: KafkaEmit, at_rest: bool
 ) -> None:
     bootstrap = str(servers.kafka_bootstrap)
     tap = await Tap.open(bootstrap, "job.started", "job.succeeded", "job.failed", "model.registered")
     key = f"key-{uuid.uuid4().hex}"
     async with AsyncExitStack() as lives:
-        first = Process(db, kafka)
+        first = Process(db, emit)
         await lives.enter_async_context(worker(servers, first))
         await first.say(make(KeyCreated(sha256=key, hint="x"), subject=key, tenant="local", id=f"{key}-1"))
         _, job = await ask_for_a_model(first)
@@ -123,7 +106,7 @@ async def test_a_finished_job_is_not_trained_again(
             await asyncio.wait_for(first.died.wait(), 30)
         old = await dump(db)
         await let_time_pass(db, "expires_at")
-        second = Process(db, kafka, whole=lasting(servers, db))
+        second = Process(db, emit, whole=lasting(servers, db))
         await lives.enter_async_context(second.running())
 
         async def succeeded(process: Process) -> bool:
@@ -144,7 +127,7 @@ async def test_a_finished_job_is_not_trained_again(
         edge = MongoDocuments(db, lasting(servers, db))
         with pytest.raises(RebuildingError):
             await edge.get("keys", key)  # it works, says this MongoDB
-        third = Process(db, kafka, whole=lasting(servers, db))
+        third = Process(db, emit, whole=lasting(servers, db))
         await lives.enter_async_context(third.running())
         await lives.enter_async_context(worker(servers, third))
 
@@ -179,10 +162,8 @@ async def _caught_up(servers: Settings, db: Database) -> bool:
     return False
 
 
-async def test_a_pause_that_the_control_document_forgot_holds(
-    servers: Settings, db: Database, kafka: KafkaEmit
-) -> None:
-    trainer = Process(db, kafka, dies_at="job.started")
+async def test_a_pause_that_the_control_document_forgot_holds(servers: Settings, db: Database, emit: KafkaEmit) -> None:
+    trainer = Process(db, emit, dies_at="job.started")
     async with worker(servers, trainer):
         _, job = await ask_for_a_model(trainer)
         async with trainer.running():
@@ -194,7 +175,7 @@ async def test_a_pause_that_the_control_document_forgot_holds(
         await trainer.say(asked)
         await until(lambda: _caught_up(servers, db))
     await put_back(db, old)
-    again = Process(db, kafka, whole=lasting(servers, db))
+    again = Process(db, emit, whole=lasting(servers, db))
     async with again.running(), worker(servers, again):
 
         async def pausing() -> bool:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 
 import pytest
-import pytest_asyncio
 
 from contracts.blobs import BlobRef
 from contracts.documents import READ_MODELS, View, touched
@@ -22,7 +21,7 @@ from contracts.events.files import FileDeleted, FileUploaded
 from contracts.events.jobs import JobCreated, JobProgressed, JobStarted, StepMetrics
 from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.ports import RebuildingError
-from infra.adapters.kafka import KafkaEmit, ensure_topics
+from infra.adapters.kafka import KafkaEmit
 from infra.adapters.mongo import Builds, Database, MongoDocuments, connect, read_generation, wait_whole
 from infra.adapters.mongo_controls import MongoControls
 from infra.belief import Belief
@@ -56,22 +55,6 @@ def some_events(job: str) -> list[Event]:
         of(JobProgressed(total_steps=7, steps=tuple(steps)), "progressed", epoch=1, attempt=1),
         make(FileDeleted(), subject=file, tenant="local", id=derived_id(file, "deleted")),
     ]
-
-
-@pytest_asyncio.fixture
-async def db(servers: Settings) -> AsyncIterator[Database]:
-    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
-    yield database
-    await database.client.drop_database(database.name)
-    await database.client.close()
-
-
-@pytest_asyncio.fixture
-async def emit(servers: Settings) -> AsyncIterator[KafkaEmit]:
-    await ensure_topics(str(servers.kafka_bootstrap))
-    producer = KafkaEmit(str(servers.kafka_bootstrap), KEY)
-    yield producer
-    await producer.stop()
 
 
 @asynccontextmanager

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
-from infra.adapters.mongo import Database, connect
+from infra.adapters.mongo import Database
 from infra.adapters.mongo_secrets import MongoSecrets
-from infra.settings import Settings
 
 pytestmark = pytest.mark.connected
-
-
-@pytest_asyncio.fixture
-async def db(servers: Settings) -> AsyncIterator[Database]:
-    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
-    try:
-        yield database
-    finally:
-        await database.client.drop_database(database.name)
-        await database.client.close()
 
 
 async def test_a_secret_opens_with_its_deployments_key_and_under_its_own_name_alone(db: Database) -> None:

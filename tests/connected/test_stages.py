@@ -46,10 +46,10 @@ from infra.work import Bells, publish_recorded
 from infra.world import now_ms
 from tests.connected.log import KEY
 from tests.connected.stores import minio_blobs
-from tests.connected.test_sweep import BASE, BASE_REF, db, let_time_pass  # noqa: F401
+from tests.connected.test_sweep import BASE, BASE_REF, let_time_pass
 from tests.functional.edge import plan
 
-pytestmark = pytest.mark.connected
+pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("whole")]
 HASH = "0" * 64
 BLOB = BlobRef(key="local/any", sha256=HASH, bytes=1)
 FILE, ZIP, DOCUMENT, JOB, BENCHMARK = "file-rows", "file-zip", "file-document", "ftjob-1", "bench-1"
@@ -135,7 +135,7 @@ ENDED = ["file", "valid", "zip", "unpacked", *LEADS["assemble_dataset"][1], "ass
 
 
 @pytest_asyncio.fixture
-async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:  # noqa: F811
+async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
     await ensure_topics(str(servers.kafka_bootstrap))
     emit, bells, settings = KafkaEmit(str(servers.kafka_bootstrap), KEY), Bells(), servers
     documents, controls = MongoDocuments(db), MongoControls(db)
@@ -243,7 +243,7 @@ async def test_an_archive_that_crashes_whenever_it_is_taken_up_keeps_none_waitin
     assert seen.count(ZIP) == MAX_TRIES
 
 
-async def test_what_can_never_be_said_keeps_nothing_waiting_and_ends_with_a_code(here: Worker, db: Any) -> None:  # noqa: F811
+async def test_what_can_never_be_said_keeps_nothing_waiting_and_ends_with_a_code(here: Worker, db: Any) -> None:
     await here.go("file")
     verdict = make(FileRejected(code="c", message="m"), subject="file-good", tenant="local", id="good")
     for subject in [*(f"file-bad-{number}" for number in range(100)), FILE, "file-good"]:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from contracts.blobs import BlobRef
 from contracts.controls import Checkpoint
@@ -36,16 +35,16 @@ from functions.control_job.handler import Deps, on_job
 from functions.prepare_job import handler as prepare
 from functions.train_model import outcome
 from functions.validate_file.handler import on_file_uploaded
-from infra.adapters.kafka import KafkaEmit, ensure_topics
-from infra.adapters.mongo import Builds, Database, MongoDocuments, Whole, connect
+from infra.adapters.kafka import KafkaEmit
+from infra.adapters.mongo import Database, MongoDocuments, Whole
 from infra.adapters.mongo_controls import MongoControls
 from infra.settings import Settings
 from infra.sweep import Sweeper
 from infra.work import Bells, Runner, Stage, publish_recorded
 from infra.world import now_ms
-from tests.connected.log import KEY, Tap, until
+from tests.connected.log import Tap, until
 
-pytestmark = pytest.mark.connected
+pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("whole")]
 BASE = "swept-base"
 HASH = "0" * 64
 BASE_REF = ManifestRef(key=f"public/{BASE}/manifest.json", sha256=HASH)
@@ -164,24 +163,6 @@ async def train(lease: Lease, emit: Any) -> list[Event]:
     return outcome.success(control, lease.claim.fence, made, None, [(stored, manifest, STEP)], results, 10, HASH)
 
 
-@pytest_asyncio.fixture
-async def db(servers: Settings) -> AsyncIterator[Database]:
-    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
-    await Builds(database).begin("g")
-    await Builds(database).complete("g", {})
-    yield database
-    await database.client.drop_database(database.name)
-    await database.client.close()
-
-
-@pytest_asyncio.fixture
-async def kafka(servers: Settings) -> AsyncIterator[KafkaEmit]:
-    await ensure_topics(str(servers.kafka_bootstrap))
-    producer = KafkaEmit(str(servers.kafka_bootstrap), KEY)
-    yield producer
-    await producer.stop()
-
-
 async def ask_for_a_model(process: Process) -> tuple[str, str]:
     """Say what the edge and the command line say; returns the ids of the file and the job."""
     file, job = f"file-{uuid.uuid4().hex}", f"ftjob-{uuid.uuid4().hex}"
@@ -209,10 +190,10 @@ TOPICS = ("file.validated", "job.queued", "job.started", "file.uploaded", "model
 
 @pytest.mark.parametrize("topic", TOPICS)
 async def test_an_event_that_a_dead_process_owed_is_said_once(
-    servers: Settings, db: Database, kafka: KafkaEmit, topic: str
+    servers: Settings, db: Database, emit: KafkaEmit, topic: str
 ) -> None:
     tap = await Tap.open(str(servers.kafka_bootstrap), *{*TOPICS, "job.failed", "job.cancelled"})
-    first = Process(db, kafka)
+    first = Process(db, emit)
     file, job = await ask_for_a_model(first)
     first.dies_at = topic
     async with first.running():
@@ -223,7 +204,7 @@ async def test_an_event_that_a_dead_process_owed_is_said_once(
     assert topic == "file.uploaded" or topic not in said
 
     await let_time_pass(db, "expires_at")
-    second = Process(db, kafka)
+    second = Process(db, emit)
     sweeper = second.sweeper()
     async with second.running():
 
@@ -249,8 +230,8 @@ async def test_an_event_that_a_dead_process_owed_is_said_once(
     assert order[-1] == "job.succeeded"
 
 
-async def test_a_rest_that_a_dead_process_owed_is_said(db: Database, kafka: KafkaEmit) -> None:
-    trainer = Process(db, kafka, dies_at="job.started")
+async def test_a_rest_that_a_dead_process_owed_is_said(db: Database, emit: KafkaEmit) -> None:
+    trainer = Process(db, emit, dies_at="job.started")
     _, job = await ask_for_a_model(trainer)
     async with trainer.running():
         await asyncio.wait_for(trainer.died.wait(), 20)
@@ -259,10 +240,10 @@ async def test_a_rest_that_a_dead_process_owed_is_said(db: Database, kafka: Kafk
     asked = make(JobPauseRequested(), subject=job, tenant="local", id="a request", epoch=control.epoch)
     await trainer.say(asked)
     await let_time_pass(db, "expires_at")
-    worker = Process(db, kafka, dies_at="job.paused")
+    worker = Process(db, emit, dies_at="job.paused")
     answering = asyncio.create_task(on_job(asked, worker.requests))
     await asyncio.wait_for(worker.died.wait(), 20)
     answering.cancel()
     assert (await worker.documents.get("jobs", job) or {})["status"] == "queued"
-    await Process(db, kafka).sweeper().sweep()
+    await Process(db, emit).sweeper().sweep()
     assert (await worker.documents.get("jobs", job) or {})["status"] == "paused"

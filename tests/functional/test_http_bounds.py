@@ -215,7 +215,9 @@ async def test_a_body_has_a_total_time_however_fast_it_comes(world: World, quick
     pouring.cancel()
 
 
-async def test_a_body_that_nobody_takes_is_not_called_slow(world: World, quick: Dial) -> None:
+async def test_a_body_that_nobody_takes_is_not_called_slow(
+    world: World, quick: Dial, monkeypatch: pytest.MonkeyPatch
+) -> None:
     taken = asyncio.Event()
     put = world.blobs.put
 
@@ -223,7 +225,7 @@ async def test_a_body_that_nobody_takes_is_not_called_slow(world: World, quick: 
         await taken.wait()
         return await put(*arguments)
 
-    world.blobs.put = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(world.blobs, "put", slow)
     head = b'--b\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nfine-tune\r\n'
     body = head + FILE + b'{"messages": []}\n' * 60_000 + b"\r\n--b--\r\n"
     reader, writer = await quick()

@@ -44,9 +44,7 @@ async def look_at_log(bootstrap: str, topics: Iterable[str]) -> LogState:
         await admin.start()
         cluster = (await admin.describe_cluster()).get("cluster_id")
         await consumer.start()
-        known = await consumer._client.fetch_all_metadata()  # noqa: SLF001  as in `_places`
-        there = [topic for topic in topics if known.partitions_for_topic(topic)]
-        places = await _places(consumer, there)
+        places = await _places(consumer, topics, skip_missing=True)
         beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
     except (KafkaError, OSError) as error:
         raise _away(bootstrap, error) from error
@@ -194,14 +192,16 @@ def _consumer(bootstrap: str) -> AIOKafkaConsumer:
     )
 
 
-async def _places(consumer: AIOKafkaConsumer, topics: Iterable[str]) -> list[TopicPartition]:
+async def _places(
+    consumer: AIOKafkaConsumer, topics: Iterable[str], skip_missing: bool = False
+) -> list[TopicPartition]:
     known = await consumer._client.fetch_all_metadata()  # noqa: SLF001  the public way answers only for subscribed topics
     places: list[TopicPartition] = []
     for topic in topics:
         partitions = known.partitions_for_topic(topic)
-        if not partitions:
+        if not partitions and not skip_missing:
             raise UnavailableError("kafka", f"Kafka has no topic {topic}; `temper up` creates the topics")
-        places += [TopicPartition(topic, partition) for partition in sorted(partitions)]
+        places += [TopicPartition(topic, partition) for partition in sorted(partitions or ())]
     return places
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.controls import Checkpoint, Claim, Control
-from contracts.events.jobs import StepMetrics
+from contracts.events.jobs import JobDelayed, JobSucceeded, StepMetrics
 from contracts.manifest import Manifest, ManifestRef
 from functions.train_model import outcome
 from tests.functional.edge import plan
@@ -44,7 +44,9 @@ def test_success_is_said_in_order_and_under_ids_that_every_attempt_gives() -> No
     said = [outcome.success(CONTROL, attempt, plan(), None, models, results, 7, "2" * 64) for attempt in (5, 6)]
     assert [event.type for event in said[0]] == ["file.uploaded"] * 2 + ["model.registered"] * 2 + ["job.succeeded"]
     assert [event.id for event in said[0]] == [event.id for event in said[1]]
-    assert said[0][-1].data.fine_tuned_model == said[0][-2].subject  # type: ignore[attr-defined]
+    succeeded = said[0][-1].data
+    assert isinstance(succeeded, JobSucceeded)
+    assert succeeded.fine_tuned_model == said[0][-2].subject
     with pytest.raises(ValueError, match="without a model"):
         outcome.success(CONTROL, 5, plan(), None, [], results, 7, "2" * 64)
 
@@ -52,7 +54,8 @@ def test_success_is_said_in_order_and_under_ids_that_every_attempt_gives() -> No
 @pytest.mark.parametrize("dependency", ["serving", "minio", "kafka", "mongo", "another"])
 def test_each_dependency_is_one_code(dependency: str) -> None:
     event = outcome.waiting(CONTROL, 5, dependency)
-    assert event.data.code == f"waiting_for_{dependency}"  # type: ignore[attr-defined]
+    assert isinstance(event.data, JobDelayed)
+    assert event.data.code == f"waiting_for_{dependency}"
     assert (event.epoch, event.attempt) == (2, 5)
 
 

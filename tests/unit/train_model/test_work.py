@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from contracts.events.jobs import JobFailed
 from contracts.ports import LostLeaseError, ProofFailedError, UnavailableError
 from functions.train_model import work as training
 from functions.train_model.work import ChildDiedError
@@ -91,7 +92,8 @@ async def test_an_unexpected_exception_of_the_recipe_is_a_crash_and_a_refusal_is
     with pytest.raises(ChildDiedError, match="OSError: the disk is slow"):
         await desk.attempt(*whole()[:4], {"type": "crashed", "message": "OSError: the disk is slow"})
     (ending,) = await desk.attempt({"type": "failed", "code": "nan_loss", "message": "The loss of step 3 is nan."})
-    assert (ending.type, ending.data.code) == ("job.failed", "nan_loss")  # type: ignore[attr-defined]
+    assert isinstance(ending.data, JobFailed)
+    assert ending.data.code == "nan_loss"
     assert [data.from_step for data in desk.of("job.started")] == [0, 2]
 
 
@@ -135,7 +137,8 @@ async def test_a_last_checkpoint_that_is_damaged_is_left_for_the_one_before(desk
 async def test_a_model_that_serving_refuses_fails_the_job(desk: Desk) -> None:
     desk.proves = [ProofFailedError("not_finite", "lm_head holds NaN")]
     (ending,) = await desk.attempt(*whole())
-    assert (ending.type, ending.data.code) == ("job.failed", "not_finite")  # type: ignore[attr-defined]
+    assert isinstance(ending.data, JobFailed)
+    assert ending.data.code == "not_finite"
 
 
 @pytest.mark.parametrize("desired", ["pause", "run"])
