@@ -46,6 +46,7 @@ ANSWERS_AT_ONCE = 8
 def subscriptions(here: World, bell: Bell, give_up: GiveUp) -> tuple[Subscription, ...]:
     """Return who reacts to what."""
     documents, controls, blobs = here.documents, here.controls, here.blobs
+    erasing = ErasingBlobs(blobs, documents)
 
     async def read(event: Event) -> None:
         if event.type == "document.uploaded":
@@ -53,8 +54,8 @@ def subscriptions(here: World, bell: Bell, give_up: GiveUp) -> tuple[Subscriptio
         else:
             await extraction.on_zip_extracted(event, blobs, controls, bell)
 
-    join_cut = partial(planning.on_document_ended, documents=documents, controls=controls, bell=bell)
-    join_made = partial(assembly.on_examples_ended, documents=documents, controls=controls, bell=bell)
+    join_cut = partial(planning.on_document_ended, blobs=erasing, documents=documents, controls=controls, bell=bell)
+    join_made = partial(assembly.on_examples_ended, blobs=erasing, documents=documents, controls=controls, bell=bell)
     lead_there = (*assembly.TOPICS, "zip.extracted", "document.uploaded")
     no_data_set = give_up.on_failure(assembly.STAGE, dict.fromkeys(lead_there, of_archive(assembly.STAGE)))
     return (
@@ -205,14 +206,15 @@ async def _target(here: World, model: str) -> View:
 async def reconsider(archive: View, here: World, bell: Bell) -> None:
     """Take every step that the state of an archive allows, once more; steps that were taken stay as they are."""
     documents, controls, blobs = here.documents, here.controls, here.blobs
+    erasing = ErasingBlobs(blobs, documents)
     if archive["source"] is not None:
         unknown_since = now_ms() - int(here.settings.file_wait_seconds * 1000)
-        await assembly.settle(archive["id"], documents, controls, bell, unknown_since=unknown_since)
+        await assembly.settle(archive["id"], erasing, documents, controls, bell, unknown_since=unknown_since)
         return
     said = partial(said_again, archive)
     if archive["planned"]:
         await synthesis.on_corpus_planned(said("corpus.planned", archive["planned"]), blobs, controls, bell)
-        await assembly.settle(archive["id"], documents, controls, bell)
+        await assembly.settle(archive["id"], erasing, documents, controls, bell)
         return
     if archive["single"]:
         await extraction.on_document_uploaded(said("document.uploaded", archive["uploaded"]), controls, bell)
@@ -225,4 +227,4 @@ async def reconsider(archive: View, here: World, bell: Bell) -> None:
             await chunking.on_document_extracted(
                 said_again(document, "document.extracted", document["extracted"]), controls, bell
             )
-    await planning.settle(archive["id"], documents, controls, bell)
+    await planning.settle(archive["id"], erasing, documents, controls, bell)

@@ -19,7 +19,7 @@ from functions.control_job.core import at_rest
 from functions.prepare_job import handler as preparation
 from functions.validate_file import handler as validation
 from infra.adapters.mongo import MongoDocuments
-from infra.adapters.mongo_controls import MongoControls, new_document
+from infra.adapters.mongo_controls import KEPT_CHECKPOINTS, MongoControls, new_document
 from infra.claims import behind
 from infra.stages import STAGES, GiveUp
 from infra.work import publish_recorded
@@ -225,7 +225,7 @@ class Sweeper:
         )
         mine = {"job": job["id"]}
         checkpoints = [] if job["ended"] else await self.documents.find("job_checkpoints", mine, sort=[("step", 1)])
-        visible = [each for each in checkpoints if not hidden(each, job["runs"])]
+        visible = kept([each for each in checkpoints if not hidden(each, job["runs"])])
         found["checkpoints"] = [
             {
                 "step": each["step"],
@@ -249,6 +249,13 @@ def _ended(model: str, view: View) -> list[dict[str, Any]]:
         for stage, shown in STAGES.items()
         if shown.model == model and shown.over(view)
     ]
+
+
+def kept(checkpoints: list[View]) -> list[View]:
+    """Return those of `checkpoints`, oldest first, that a control document keeps: the newest of both kinds."""
+    ends = [each for each in checkpoints if each["epoch_end"]][-KEPT_CHECKPOINTS:]
+    others = [each for each in checkpoints if not each["epoch_end"]][-KEPT_CHECKPOINTS:]
+    return [*others, *ends]
 
 
 def hidden(item: Mapping[str, Any], runs: list[dict[str, Any]]) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from contracts.canonical import compact
 from contracts.documents.facts import View
 from contracts.envelope import Event
-from contracts.ports import Bell, Controls, Documents
+from contracts.ports import AbandonedError, Bell, Blobs, Controls, Documents
 from functions.assemble_dataset import core
 
 STAGE = "assemble_dataset"
@@ -14,15 +16,16 @@ TOPICS = ("corpus.planned", "examples.synthesized", "examples.failed", "dataset.
 JOINS = ("archives", "documents")
 
 
-async def on_examples_ended(event: Event, documents: Documents, controls: Controls, bell: Bell) -> None:
+async def on_examples_ended(event: Event, blobs: Blobs, documents: Documents, controls: Controls, bell: Bell) -> None:
     """File the event in the joins, then look whether the rows of every planned document have ended."""
     await documents.apply(event, *JOINS)
     said: dict[str, Any] = event.data.model_dump(mode="json")
-    await settle(said.get("archive", event.subject), documents, controls, bell, event.id)
+    await settle(said.get("archive", event.subject), blobs, documents, controls, bell, event.id)
 
 
 async def settle(
     archive: str,
+    blobs: Blobs,
     documents: Documents,
     controls: Controls,
     bell: Bell,
@@ -31,7 +34,8 @@ async def settle(
 ) -> None:
     """Open the assembly of an archive whose documents all have their rows; any other is left alone.
 
-    One that waits since `unknown_since` (ms) for a source of which nothing is known ends.
+    One that waits since `unknown_since` (ms) for a source of which nothing is known ends. The documents are listed in
+    a blob: ten thousand of them have no place in a control document.
     """
     found = await documents.get("archives", archive)
     if found is None or found["assembled"] or found["failed"] or found["deleted"]:
@@ -43,8 +47,19 @@ async def settle(
         waits = await controls.open(subject, tenant, STAGE, {}, ready=False)
         inputs = await _of_source(found, documents, waits.opened_at <= unknown_since)
     if inputs is not None:
-        await controls.open(subject, tenant, STAGE, {"event_id": event_id, "archive": archive, **inputs})
-        bell(STAGE)
+        with suppress(AbandonedError):  # deleted meanwhile
+            inputs = await _listed(inputs, f"{tenant}/{archive}/dataset.documents.json", blobs)
+            await controls.open(subject, tenant, STAGE, {"event_id": event_id, "archive": archive, **inputs})
+            bell(STAGE)
+
+
+async def _listed(inputs: dict[str, Any], key: str, blobs: Blobs) -> dict[str, Any]:
+    """Return inputs whose documents stand in a blob; a refusal has none."""
+    if "documents" not in inputs:
+        return inputs
+    blob = await blobs.put(key, compact(inputs["documents"]), "application/json")
+    kept = {name: value for name, value in inputs.items() if name != "documents"}
+    return {**kept, "listed": blob.model_dump(mode="json")}
 
 
 async def _of_source(archive: View, documents: Documents, late: bool) -> dict[str, Any] | None:

@@ -30,7 +30,7 @@ async def work(
     """Return `dataset.assembled`, or the `dataset.failed` that says why there is none.
 
     The control document's subject is `{archive}/dataset`, the event's is the archive. Its inputs: `event_id` (the
-    cause), `archive`, `plan` (a BlobRef) and `documents`, in any order: {document, path, sha256, chunks (a BlobRef),
+    cause), `archive`, `plan` (a BlobRef) and `listed` (a BlobRef of a JSON array), in any order: {chunks (a BlobRef),
     examples (a BlobRef, or null where there are none)} for every document that the plan has chunks of. A re-curation
     has those of its source, and `min_score`, `max_score`, and `report` (a BlobRef): rows are made with the settings of
     that report, so that the scores alone make a difference. `refused` (code, message) is there instead of all of it.
@@ -117,7 +117,7 @@ async def _spec(inputs: Mapping[str, Any], settings: Settings, blobs: Blobs, fol
         "plan": brought(inputs["plan"], "plan.json"),
         "documents": [
             (brought(entry["chunks"], f"{number}.chunks.json"), brought(entry["examples"], f"{number}.examples.jsonl"))
-            for number, entry in enumerate(inputs["documents"])
+            for number, entry in enumerate(json.loads(await blobs.get(inputs["listed"]["key"])))
         ],
         "general": brought(None if settings.general is None else settings.general.model_dump(), "general.jsonl"),
         "folder": str(folder),

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from contracts.canonical import compact
 from contracts.envelope import Event
-from contracts.ports import Bell, Controls, Documents
+from contracts.ports import AbandonedError, Bell, Blobs, Controls, Documents
 
 STAGE = "plan_corpus"
 TOPICS = ("zip.extracted", "document.chunked", "document.rejected")
 JOINS = ("archives", "documents")
 
 
-async def on_document_ended(event: Event, documents: Documents, controls: Controls, bell: Bell) -> None:
+async def on_document_ended(event: Event, blobs: Blobs, documents: Documents, controls: Controls, bell: Bell) -> None:
     """File the event in the joins, then look whether every document of its archive has ended."""
     await documents.apply(event, *JOINS)
     said: dict[str, Any] = event.data.model_dump(mode="json")
-    await settle(said.get("archive", event.subject), documents, controls, bell, event.id)
+    await settle(said.get("archive", event.subject), blobs, documents, controls, bell, event.id)
 
 
 async def settle(
-    archive: str, documents: Documents, controls: Controls, bell: Bell, event_id: str | None = None
+    archive: str, blobs: Blobs, documents: Documents, controls: Controls, bell: Bell, event_id: str | None = None
 ) -> None:
-    """Open the planning of an archive whose documents have all ended; any other is left alone."""
+    """Open the planning of an archive whose documents have all ended; any other is left alone.
+
+    They are listed in a blob: ten thousand of them have no place in a control document.
+    """
     found = await documents.get("archives", archive)
     if found is None or found["documents"] is None or found["planned"] or found["failed"] or found["deleted"]:
         return
@@ -30,11 +35,12 @@ async def settle(
     if await documents.count("documents", of_it) < found["documents"]:
         return
     ended = sorted(await documents.find("documents", of_it), key=lambda each: str(each["id"]))
-    inputs = {
-        "event_id": event_id,
-        "archive": archive,
+    listed = {
         "documents": [{"document": d["id"], "chunks": d["chunked"]["chunks"]} for d in ended if d["chunked"]],
         "rejected": [d["id"] for d in ended if not d["chunked"]],
     }
-    await controls.open(f"{archive}/plan", found["tenant"], STAGE, inputs)
-    bell(STAGE)
+    with suppress(AbandonedError):  # deleted meanwhile
+        blob = await blobs.put(f"{found['tenant']}/{archive}/plan.documents.json", compact(listed), "application/json")
+        inputs = {"event_id": event_id, "archive": archive, "listed": blob.model_dump(mode="json")}
+        await controls.open(f"{archive}/plan", found["tenant"], STAGE, inputs)
+        bell(STAGE)

@@ -24,12 +24,14 @@ async def work(
 ) -> list[Event]:
     """Return the one verdict on the archive that `lease` holds: `corpus.planned`, or `dataset.failed`.
 
-    The control's subject is `{archive}/plan`. Its inputs: `event_id` (what led to this), `archive` (a file id),
-    `documents` (a list of `document`, an id, and `chunks`, a BlobRef of `contracts.corpus.Chunks`) and `rejected`
-    (ids of documents), in any order. `held_out` is the share of tokens that training never sees.
+    The control's subject is `{archive}/plan`. Its inputs: `event_id` (what led to this), `archive` (a file id) and
+    `listed`, a BlobRef of JSON with `documents` (a list of `document`, an id, and `chunks`, a BlobRef of
+    `contracts.corpus.Chunks`) and `rejected` (ids of documents), in any order. `held_out` is the share of tokens that
+    training never sees.
     """
     control = lease.claim.control
-    archive, documents, rejected = (control.inputs[name] for name in ("archive", "documents", "rejected"))
+    archive, listed = control.inputs["archive"], json.loads(await blobs.get(control.inputs["listed"]["key"]))
+    documents, rejected = listed["documents"], listed["rejected"]
     if not documents:
         return [_failed(control, "no_documents", _nothing_readable(len(rejected)))]
     folder = (scratch / f"{archive}-plan-{lease.claim.fence}").resolve()  # the child works in another folder

@@ -18,6 +18,7 @@ from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import ZipUploaded
 from infra import corpus
 from infra.adapters.child import ProcessChild
+from infra.stages import GiveUp
 from infra.world import World
 from tests.controls import MemoryControls
 from tests.functional.edge import DictDocuments
@@ -35,6 +36,10 @@ def lease(control: Control) -> Any:
     return SimpleNamespace(claim=Claim(control, 1, "by-hand"), control=control, record=record)
 
 
+async def _unheard(control: Control) -> None:
+    raise AssertionError(f"{control.subject} crashed")
+
+
 async def dataset(archive: str, content: bytes, here: World, scratch: Path) -> tuple[Event, Counter[str]]:
     """Return the last event about an archive (`dataset.assembled`, or why there is none) and the seconds of each stage.
 
@@ -50,7 +55,7 @@ async def dataset(archive: str, content: bytes, here: World, scratch: Path) -> t
     documents, controls = DictDocuments(), MemoryControls()
     kept: Any = {"documents": documents, "controls": controls}
     stages = {stage.name: stage for stage in corpus.stages(here, ProcessChild(), scratch, here.settings)}
-    listening = corpus.subscriptions(replace(here, **kept), lambda stage: None)
+    listening = corpus.subscriptions(replace(here, **kept), lambda stage: None, GiveUp(controls, _unheard))
     while True:
         event = waiting.pop(0)
         await documents.apply(event)

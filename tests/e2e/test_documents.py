@@ -152,8 +152,7 @@ def test_after_kill_9_of_the_worker_the_data_set_is_made_once(user: User, stack:
     with support.database(stack) as db:
 
         def unpacked() -> bool:
-            found = db.archives.find_one({"_id": file})
-            return bool(found and found["view"]["extracted"])
+            return bool(support.view(db, "archives", file).get("extracted"))
 
         support.until(unpacked, f"the members of {file}", every=0.01)
     before = stack.process("worker").restarts

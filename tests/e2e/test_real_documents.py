@@ -67,7 +67,7 @@ def packed(members: Iterable[tuple[str, bytes]]) -> bytes:
 def collected(stack: Stack, file: str, content: dict[str, bytes]) -> Made:
     def assembled() -> DatasetAssembled | None:  # a file may be shown as processed before its archive is
         with support.database(stack) as db:
-            found = (db.archives.find_one({"_id": file}) or {"view": {}})["view"].get("assembled")
+            found = support.view(db, "archives", file).get("assembled")
         return DatasetAssembled.model_validate(found) if found else None
 
     made = support.until(assembled, f"the archive {file}")
@@ -98,7 +98,7 @@ def split(stack: Stack, file: str) -> dict[tuple[str, int], str]:
 
     def planned() -> bool:
         with support.database(stack) as db:
-            return bool((db.archives.find_one({"_id": file}) or {"view": {}})["view"].get("planned"))
+            return bool(support.view(db, "archives", file).get("planned"))
 
     support.until(planned, f"the plan of {file}", 2 * support.PATIENCE)
 

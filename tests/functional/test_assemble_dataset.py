@@ -44,7 +44,8 @@ async def stored(made: Archive, blobs: MemoryBlobs) -> dict[str, Any]:
                 "examples": examples and examples.model_dump(),
             }
         )
-    return {"event_id": "e1", "archive": ARCHIVE, "plan": plan.model_dump(), "documents": documents}
+    listed = await blobs.put(f"{PREFIX}/dataset.documents.json", json.dumps(documents).encode())
+    return {"event_id": "e1", "archive": ARCHIVE, "plan": plan.model_dump(), "listed": listed.model_dump()}
 
 
 def lease(inputs: dict[str, Any], recorded: dict[str, Any] | None = None, archive: str = ARCHIVE) -> Any:

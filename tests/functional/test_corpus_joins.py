@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
 
 import pytest
@@ -23,6 +24,7 @@ from contracts.events.corpus import (
 from contracts.events.files import FileDeleted
 from functions.assemble_dataset import handler as assemble
 from functions.plan_corpus import handler as plan
+from infra.adapters.memory import MemoryBlobs
 from tests.controls import MemoryControls
 from tests.functional.edge import DictDocuments
 
@@ -60,39 +62,58 @@ ENDED = [EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED]
 
 @pytest.mark.parametrize("order", list(itertools.permutations(ENDED)))
 async def test_the_last_document_to_end_opens_the_plan(order: tuple[Event, ...]) -> None:
-    documents, controls, rung = DictDocuments(), MemoryControls(), list[str]()
+    blobs, documents, controls, rung = MemoryBlobs(), DictDocuments(), MemoryControls(), list[str]()
     await documents.apply(UPLOADED)
     for each in order[:-1]:
-        await plan.on_document_ended(each, documents, controls, rung.append)
-        await plan.on_document_ended(each, documents, controls, rung.append)  # delivered twice
+        await plan.on_document_ended(each, blobs, documents, controls, rung.append)
+        await plan.on_document_ended(each, blobs, documents, controls, rung.append)  # delivered twice
     assert not rung
-    await plan.on_document_ended(order[-1], documents, controls, rung.append)
+    await plan.on_document_ended(order[-1], blobs, documents, controls, rung.append)
     assert rung == ["plan_corpus"]
     opened = controls.controls[f"{ARCHIVE}/plan"]
     assert (opened.tenant, opened.stage, opened.inputs["archive"]) == ("acme", "plan_corpus", ARCHIVE)
-    assert [each["document"] for each in opened.inputs["documents"]] == ["doc-1", "doc-2"]
-    assert opened.inputs["rejected"] == ["doc-3"]
+    listed = json.loads(await blobs.get(opened.inputs["listed"]["key"]))
+    assert [each["document"] for each in listed["documents"]] == ["doc-1", "doc-2"]
+    assert listed["rejected"] == ["doc-3"]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations([PLANNED, MADE, FAILED])))
 async def test_the_last_rows_to_be_made_open_the_assembly(order: tuple[Event, ...]) -> None:
-    documents, controls, rung = DictDocuments(), MemoryControls(), list[str]()
+    blobs, documents, controls, rung = MemoryBlobs(), DictDocuments(), MemoryControls(), list[str]()
     for each in (UPLOADED, EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED):
         await documents.apply(each)
     for each in order:
         assert not rung
-        await assemble.on_examples_ended(each, documents, controls, rung.append)
+        await assemble.on_examples_ended(each, blobs, documents, controls, rung.append)
     assert rung == ["assemble_dataset"]
     opened = controls.controls[f"{ARCHIVE}/dataset"]
     assert opened.inputs["plan"]["key"] == f"acme/{ARCHIVE}/plan"
-    assert [each["examples"] is None for each in opened.inputs["documents"]] == [False, True]
+    listed = json.loads(await blobs.get(opened.inputs["listed"]["key"]))
+    assert [each["examples"] is None for each in listed] == [False, True]
+
+
+async def test_ten_thousand_documents_make_no_control_document_large() -> None:
+    blobs, documents, controls, rung = MemoryBlobs(), DictDocuments(), MemoryControls(), list[str]()
+    many = [chunked(f"doc-{number:032d}") for number in range(10_000)]
+    for each in (UPLOADED, event(ZipExtracted(manifest=blob("members"), taken=len(many), skipped=0)), *many):
+        await documents.apply(each)
+    await plan.settle(ARCHIVE, blobs, documents, controls, rung.append)
+    for each in many:
+        made = MADE.data.model_copy(update={"examples": blob(f"{each.subject}/examples")})
+        await documents.apply(event(made, each.subject))
+    await documents.apply(event(PLANNED.data.model_copy(update={"documents": len(many)})))
+    await assemble.settle(ARCHIVE, blobs, documents, controls, rung.append)
+    assert rung == ["plan_corpus", "assemble_dataset"]
+    for control in controls.controls.values():
+        assert len(json.dumps(control.inputs)) < 2000
+        assert len(await blobs.get(control.inputs["listed"]["key"])) > 2**20
 
 
 async def test_a_deleted_archive_is_left_alone() -> None:
     documents, controls, rung = DictDocuments(), MemoryControls(), list[str]()
     for each in (UPLOADED, EXTRACTED, event(FileDeleted()), chunked("doc-1"), chunked("doc-2")):
         await documents.apply(each)
-    await plan.on_document_ended(REJECTED, documents, controls, rung.append)
+    await plan.on_document_ended(REJECTED, MemoryBlobs(), documents, controls, rung.append)
     assert not controls.controls
 
 
@@ -101,5 +122,5 @@ async def test_text_alone_does_not_end_a_document() -> None:
     text = DocumentExtracted(archive=ARCHIVE, path="a", text=blob("text"), pages=1, characters=5)
     for each in (UPLOADED, event(text, "doc-2"), chunked("doc-1"), REJECTED):
         await documents.apply(each)
-    await plan.on_document_ended(EXTRACTED, documents, controls, rung.append)
+    await plan.on_document_ended(EXTRACTED, MemoryBlobs(), documents, controls, rung.append)
     assert not rung

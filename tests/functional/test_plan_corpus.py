@@ -1,5 +1,6 @@
 """A corpus is planned as in operation: chunks from a store, the planning in a limited process of its own."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +18,14 @@ from infra.adapters.child import ProcessChild
 from infra.adapters.memory import MemoryBlobs
 
 ARCHIVE = "file-" + "1" * 32
+LISTED = f"acme/{ARCHIVE}/plan.documents.json"
 
 
 class Recording:
     """A lease that keeps the first value under each name, as the control document does."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Control, listed: dict[str, Any]) -> None:
+        self.listed = listed
         self.control, self.claim = control, Claim(control, 1, "n")
         self.recorded: dict[str, Any] = {}
 
@@ -44,9 +47,9 @@ def lease(documents: list[dict[str, Any]], rejected: list[str]) -> Any:
         holder="test",
         live=True,
         opened_at=0,
-        inputs={"event_id": "e1", "archive": ARCHIVE, "documents": documents, "rejected": rejected},
+        inputs={"event_id": "e1", "archive": ARCHIVE, "listed": {"key": LISTED}},
     )
-    return Recording(control)
+    return Recording(control, {"documents": documents, "rejected": rejected})
 
 
 async def stored(blobs: MemoryBlobs, name: str, n_chunks: int, marks: str = "") -> dict[str, Any]:
@@ -76,6 +79,7 @@ async def make_plan(
     blobs: MemoryBlobs, held: Any, scratch: Path, share: float = 0.25, rows: int = 2, child: Any = None
 ) -> Event:
     """Return the one verdict, having checked the envelope around it."""
+    await blobs.put(LISTED, json.dumps(held.listed).encode())
     events = await planning.work(held, blobs, child or ProcessChild(), scratch, share, rows)
     assert len(events) == 1
     envelope = (events[0].id, events[0].subject, events[0].tenant, events[0].cause)

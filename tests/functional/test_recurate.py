@@ -91,8 +91,8 @@ async def opened(world: World, id: str, since: int = -1) -> dict[str, Any] | Non
     """What the worker's handler makes of the event: the inputs of the work, None while it waits."""
     rung: list[str] = []
     for event in [each for each in world.emit.events if each.subject == id and each.type == "dataset.recurated"]:
-        await handler.on_examples_ended(event, world.documents, world.controls, rung.append)  # type: ignore[arg-type]
-    await handler.settle(id, world.documents, world.controls, rung.append, None, since)  # type: ignore[arg-type]
+        await handler.on_examples_ended(event, world.blobs, world.documents, world.controls, rung.append)
+    await handler.settle(id, world.blobs, world.documents, world.controls, rung.append, None, since)
     control = world.controls.controls.get(f"{id}/dataset")
     assert not rung or (control is not None and control.ready)
     return dict(control.inputs) if control and control.ready else None
@@ -146,7 +146,7 @@ async def test_a_new_file_has_the_rows_within_the_bounds_and_the_old_one_is_what
 
     assert {key: await world.blobs.get(key) for key in await world.blobs.list(f"{PREFIX}/")} == kept
     assert (await api.get(f"/v1/files/{ARCHIVE}")).json() == before
-    assert all(key.startswith(f"acme/{file['id']}/dataset/") for key in await world.blobs.list(f"acme/{file['id']}/"))
+    assert all(key.startswith(f"acme/{file['id']}/dataset") for key in await world.blobs.list(f"acme/{file['id']}/"))
 
 
 async def test_the_same_scores_make_the_same_version_whatever_the_settings_are_by_then(
