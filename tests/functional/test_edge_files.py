@@ -26,12 +26,6 @@ async def world() -> World:
     return World()
 
 
-@pytest.fixture
-async def api(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with world.client(await world.key("local")) as client:
-        yield client
-
-
 async def upload(
     api: httpx.AsyncClient,
     content: bytes = ROWS,

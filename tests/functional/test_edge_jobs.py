@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -26,19 +25,6 @@ from tests.functional.edge import BASE, World, plan
 from tests.functional.test_edge_files import error, upload
 
 JOBS = "/v1/fine_tuning/jobs"
-
-
-@pytest.fixture
-async def world() -> World:
-    world = World()
-    await world.base()
-    return world
-
-
-@pytest.fixture
-async def api(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with world.client(await world.key("local")) as client:
-        yield client
 
 
 @pytest.fixture

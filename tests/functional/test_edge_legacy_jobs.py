@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -16,19 +15,6 @@ from tests.functional.test_edge_files import error, upload
 from tests.functional.test_edge_jobs import running
 
 JOBS = "/v1/finetune-jobs"
-
-
-@pytest.fixture
-async def world() -> World:
-    world = World()
-    await world.base()
-    return world
-
-
-@pytest.fixture
-async def api(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with world.client(await world.key("local")) as client:
-        yield client
 
 
 async def create(api: httpx.AsyncClient, file: str, **headers: str) -> dict[str, Any]:

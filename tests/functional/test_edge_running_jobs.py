@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -17,19 +16,6 @@ from contracts.manifest import ManifestRef
 from tests.functional.edge import BASE, World, metrics
 from tests.functional.test_edge_files import error, upload
 from tests.functional.test_edge_jobs import JOBS, job_of, running
-
-
-@pytest.fixture
-async def world() -> World:
-    world = World()
-    await world.base()
-    return world
-
-
-@pytest.fixture
-async def api(world: World) -> AsyncIterator[httpx.AsyncClient]:
-    async with world.client(await world.key("local")) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,0 +1,31 @@
+"""What most tests of the edge stand on; a module that needs another world has a fixture of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tests.functional.edge import World
+
+
+@pytest.fixture
+async def world() -> World:
+    """An edge with the demo base."""
+    world = World()
+    await world.base()
+    return world
+
+
+@pytest.fixture
+async def key(world: World) -> str:
+    """The key of the tenant `local`."""
+    return await world.key("local")
+
+
+@pytest.fixture
+async def api(world: World, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with that key."""
+    async with world.client(key) as client:
+        yield client
