@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from contracts.ports import UnavailableError
 from infra.adapters.mongo_connection import Database, weather
+from infra.cancelling import pause
 
 SAY_SECONDS = 2.0
 STALE_SECONDS = 6.0
@@ -32,7 +32,7 @@ async def say(
             change = [{"$set": {"at": "$$NOW", **{field: {"$literal": value} for field, value in said.items()}}}]
             with suppress(UnavailableError), weather():  # readiness shows MongoDB itself
                 await db.presence.update_one(name, change, upsert=True)
-            await asyncio.sleep(SAY_SECONDS)
+            await pause(SAY_SECONDS)
     finally:
         with suppress(UnavailableError), weather():
             await db.presence.delete_one(name)

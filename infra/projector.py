@@ -19,8 +19,8 @@ from infra.adapters.generations import DECIDE, TOUCH_SECONDS, reached
 from infra.adapters.kafka import LogGapError, LogState, Place, dead_letter, look_at_log, read_log
 from infra.adapters.mongo import Builds, Generation, MongoDocuments, read_generation
 from infra.belief import Belief
+from infra.cancelling import heed_cancellation
 from infra.folding import ALL, Folded, crashed, fold_log
-from infra.work import heed_cancellation
 
 GROUP = "project_documents"
 """What its dead letters are signed with."""

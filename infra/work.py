@@ -22,6 +22,7 @@ from contracts.ports import (
     UnavailableError,
 )
 from infra import claims
+from infra.cancelling import heed_cancellation, pause
 
 log = logging.getLogger("temper.work")
 
@@ -74,7 +75,7 @@ class HeldLease:
         """Renew until cancelled; returns when the lease is lost or could not be renewed for 20 s."""
         renewed = time.monotonic()
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await pause(HEARTBEAT_SECONDS)
             try:
                 self.control = await self._controls.heartbeat(self.claim)
                 renewed = time.monotonic()
@@ -115,7 +116,7 @@ class Bells:
                 due = set(self._events)  # every runner shall find out, and say so
             for stage in due:
                 self(stage)
-            await asyncio.sleep(POLL_SECONDS)
+            await pause(POLL_SECONDS)
 
 
 async def publish_recorded(control: Control, controls: Controls, emit: Emit, documents: Documents) -> None:
@@ -170,8 +171,7 @@ class Runner:
                 self.trouble = None
             except UnavailableError as error:
                 self.trouble = str(error)
-                heed_cancellation()
-                await asyncio.sleep(POLL_SECONDS)
+                await pause(POLL_SECONDS)
                 continue
             heed_cancellation()
             if claim is None:
@@ -278,13 +278,6 @@ class Runner:
 
 def _growing(first: float, times: int) -> float:
     return min(LONGEST_WAIT, first * 2.0 ** min(times, 10))
-
-
-def heed_cancellation() -> None:
-    """Raise CancelledError again where a library swallowed it, as `wait_for` in Python 3.11 can."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _words(error: Exception) -> str:

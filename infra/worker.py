@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
@@ -30,6 +29,7 @@ from infra.adapters.child import ProcessChild
 from infra.adapters.erasure import ErasingBlobs
 from infra.adapters.kafka import Subscription
 from infra.adapters.mongo import Builds, MongoDocuments
+from infra.cancelling import pause
 from infra.process import deliveries, run_process, scratch_folder
 from infra.projector import Projector
 from infra.settings import Settings
@@ -170,7 +170,7 @@ def stages(here: World, child: Child, scratch: Path, settings: Settings) -> Sequ
 
 async def _sweep(sweeper: Sweeper) -> None:
     while True:
-        await asyncio.sleep(SWEEP_SECONDS)
+        await pause(SWEEP_SECONDS)
         try:
             await sweeper.sweep()
         except UnavailableError as error:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ from contracts.documents import READ_MODELS
 from contracts.ports import RebuildingError, UnavailableError
 from infra.adapters.kafka import LogState, Place
 from infra.adapters.mongo_connection import Database, weather
+from infra.cancelling import pause
 
 ABANDONED_SECONDS = 10.0
 """A generation that nobody has touched for this long has no builder, or no follower, any more."""
@@ -198,7 +198,7 @@ class Builds:
         """Touch a generation, as its builder or its follower, until it is no longer ours: a slow step is no death."""
         mine = {"_id": _key(), "id": id, "complete": follower is not None, "follower": follower}
         while True:
-            await asyncio.sleep(TOUCH_SECONDS)
+            await pause(TOUCH_SECONDS)
             try:
                 with weather():
                     touched = await self._meta.update_one(mine, [{"$set": {"touched_at": "$$NOW"}}])

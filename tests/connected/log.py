@@ -65,7 +65,7 @@ async def lag(bootstrap: str, group: str, topics: Sequence[str]) -> int:
     return sum(end - committed[place] for place, end in ends.items())
 
 
-async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], within: float = 30.0) -> None:
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], within: float = 90.0) -> None:
     """Return when `condition` holds; raises TimeoutError."""
     async with asyncio.timeout(within):
         while True:

@@ -19,6 +19,7 @@ from contracts.ports import RebuildingError, UnavailableError
 from infra.adapters.kafka import KafkaEmit, end_offsets
 from infra.adapters.mongo import Builds, Database, MongoDocuments, Whole, wait_whole
 from infra.belief import Belief
+from infra.cancelling import pause
 from infra.folding import ALL
 from infra.projector import Projector
 from infra.settings import Settings
@@ -52,7 +53,7 @@ async def worker(servers: Settings, process: Process) -> AsyncIterator[None]:
         while True:
             with suppress(UnavailableError):
                 await process.sweeper().sweep()
-            await asyncio.sleep(0.1)
+            await pause(0.1)
 
     projector = Projector(bootstrap, Builds(process.db), restore, belief, process.emit)
     tasks = [asyncio.create_task(projector.run())]

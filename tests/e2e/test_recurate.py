@@ -80,7 +80,7 @@ def test_scores_make_a_new_data_set_that_a_job_trains_on_and_that_goes_with_its_
     assert synthesized(stack) == asked, "somebody was asked again"
     assert stored(stack, source) == frozen
     assert validation(user, source) == before
-    assert all(key.startswith(f"local/{made}/dataset/") for key in stored(stack, made))
+    assert all(key.startswith(f"local/{made}/dataset") for key in stored(stack, made))
 
     again: Any = user.client.post(
         f"/files/{source}/recurate", cast_to=object, body={"max_score": {"closed_book": bound}}

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from contracts.envelope import Record
 from contracts.ports import UnavailableError
 from infra.adapters.kafka.records import to_record
+from infra.cancelling import to_its_end
 
 Place = tuple[str, int]
 """(topic, partition)"""
@@ -41,9 +42,9 @@ async def look_at_log(bootstrap: str, topics: Iterable[str]) -> LogState:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="temper", request_timeout_ms=_REQUEST_MS)
     consumer = _consumer(bootstrap)
     try:
-        await admin.start()
+        await to_its_end(admin.start())
         cluster = (await admin.describe_cluster()).get("cluster_id")
-        await consumer.start()
+        await to_its_end(consumer.start())
         places = await _places(consumer, topics, skip_missing=True)
         beginnings, ends = await consumer.beginning_offsets(places), await consumer.end_offsets(places)
     except (KafkaError, OSError) as error:
@@ -62,7 +63,7 @@ async def end_offsets(bootstrap: str, topics: Iterable[str]) -> dict[Place, int]
     """Return the next offset to be written of every partition of `topics`; raises UnavailableError."""
     consumer = _consumer(bootstrap)
     try:
-        await consumer.start()
+        await to_its_end(consumer.start())
         return await _ends(consumer, await _places(consumer, topics))
     except (KafkaError, OSError) as error:
         raise _away(bootstrap, error) from error
@@ -95,7 +96,7 @@ async def read_log(
     """
     consumer = _consumer(bootstrap)
     try:
-        await consumer.start()
+        await to_its_end(consumer.start())
         places = await _places(consumer, topics)
         consumer.assign(places)
         await _seek(consumer, places, from_offsets or {})
@@ -129,7 +130,7 @@ class LogTail:
         try:
             if self._consumer is None:
                 self._consumer = _consumer(self._bootstrap)
-                await self._consumer.start()
+                await to_its_end(self._consumer.start())
                 self._consumer.assign(await _places(self._consumer, self._topics))
                 await self._consumer.seek_to_beginning()
             places = sorted(self._consumer.assignment())
@@ -180,6 +181,7 @@ async def _bounded(
 
 
 def _consumer(bootstrap: str) -> AIOKafkaConsumer:
+    """Return a reader; cut off in its start, aiokafka would leave a connection open for ever."""
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         client_id="temper-reader",
