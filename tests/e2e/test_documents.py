@@ -141,7 +141,8 @@ def test_a_job_on_a_zip_just_works_and_every_row_leads_back_to_its_page(user: Us
                 asked = json.loads(rows[origin.line - 1])["messages"]
                 assert any(plain_text(origin.quote) in plain_text(each["content"]) for each in asked)
         assert {text.format for text in texts.values()} >= {"pdf", "docx", "md"}
-        assert {span.page for each in origins if (span := each.span) and texts[each.document].paged} > {1}
+        # which pages are held out depends on the upload's id
+        assert max(span.page for each in origins if (span := each.span) and texts[each.document].paged) > 1
 
     support.in_world(stack, look)
 

@@ -234,14 +234,19 @@ def said_at(stack: Stack, needle: str) -> list[str]:
         return found
 
     caches = [stack.settings.cache / name for name in ("models", "harness", "tokenizers")]
-    paths = [path for folder in (stack.home, *caches) for path in folder.rglob("*") if path.is_file()]
+    paths = [
+        Path(place) / name
+        for folder in (stack.home, *caches)
+        for place, _, names in os.walk(folder)  # which passes over what goes meanwhile
+        for name in names
+    ]
     return support.in_world(stack, stores) + [str(path) for path in paths if _holds(path, needle.encode())]
 
 
 def _holds(path: Path, needle: bytes) -> bool:
     try:
         return needle in path.read_bytes()
-    except FileNotFoundError:  # it went meanwhile
+    except OSError:  # it went meanwhile, or is a socket
         return False
 
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.functional.edge import World
+from tests.functional.test_edge_files import upload
 
 
 @pytest.fixture
@@ -29,3 +30,10 @@ async def api(world: World, key: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client with that key."""
     async with world.client(key) as client:
         yield client
+
+
+@pytest.fixture
+async def file(api: httpx.AsyncClient) -> str:
+    """The id of an uploaded file of rows."""
+    id: str = (await upload(api)).json()["id"]
+    return id

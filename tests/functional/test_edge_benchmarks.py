@@ -24,9 +24,8 @@ from functions.benchmark_model.core import benchmark_of
 from functions.benchmark_model.handler import Deps, on_benchmark_requested, on_job_succeeded
 from tests.functional.edge import BASE, World
 from tests.functional.test_edge_files import error
-from tests.functional.test_edge_jobs import api, file, job_of, world
+from tests.functional.test_edge_jobs import job_of
 
-__all__ = ["api", "file", "world"]
 MADE = ManifestRef(key="local/made/manifest.json", sha256="1" * 64)
 
 

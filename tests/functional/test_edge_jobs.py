@@ -27,12 +27,6 @@ from tests.functional.test_edge_files import error, upload
 JOBS = "/v1/fine_tuning/jobs"
 
 
-@pytest.fixture
-async def file(api: httpx.AsyncClient) -> str:
-    id: str = (await upload(api)).json()["id"]
-    return id
-
-
 async def create(
     api: httpx.AsyncClient, file: str, idempotency_key: str = "", retry: int = 0, **body: Any
 ) -> httpx.Response:

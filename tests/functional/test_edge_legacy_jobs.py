@@ -11,7 +11,7 @@ from contracts.envelope import derived_id
 from contracts.events.jobs import JobFailed, JobProgressed, JobSucceeded
 from contracts.manifest import ManifestRef
 from tests.functional.edge import BASE, World, metrics
-from tests.functional.test_edge_files import error, upload
+from tests.functional.test_edge_files import error
 from tests.functional.test_edge_jobs import running
 
 JOBS = "/v1/finetune-jobs"
@@ -22,12 +22,6 @@ async def create(api: httpx.AsyncClient, file: str, **headers: str) -> dict[str,
     assert response.status_code == 200, response.text
     made: dict[str, Any] = response.json()
     return made
-
-
-@pytest.fixture
-async def file(api: httpx.AsyncClient) -> str:
-    id: str = (await upload(api)).json()["id"]
-    return id
 
 
 async def test_a_job_is_one_job_on_both_paths(world: World, api: httpx.AsyncClient, file: str) -> None:

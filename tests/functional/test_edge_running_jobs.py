@@ -14,15 +14,8 @@ from contracts.envelope import derived_id, make
 from contracts.events.jobs import JobCheckpointed, JobFailed, JobPaused, JobProgressed, JobStarted
 from contracts.manifest import ManifestRef
 from tests.functional.edge import BASE, World, metrics
-from tests.functional.test_edge_files import error, upload
+from tests.functional.test_edge_files import error
 from tests.functional.test_edge_jobs import JOBS, job_of, running
-
-
-@pytest.fixture
-async def file(api: httpx.AsyncClient) -> str:
-    id: str = (await upload(api)).json()["id"]
-    return id
-
 
 # --- cancel, pause, resume
 
