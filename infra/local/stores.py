@@ -97,7 +97,7 @@ def minio_program(home: Path, minio: Path, ports: Ports, env: dict[str, str], us
             "MINIO_ROOT_PASSWORD": password,
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
-            "MINIO_API_DELETE_CLEANUP_INTERVAL": "10s",  # what is deleted is on the disk for five minutes otherwise
+            "MINIO_API_DELETE_CLEANUP_INTERVAL": "10s",  # from its sixth minute on; five minutes otherwise
         },
         address=address,
         port=port,
