@@ -326,8 +326,8 @@ class Complete(Protocol):
         ...
 
 
-class Bell(Protocol):
-    """Wakes whoever waits for work of a stage; a lost ring only costs a moment."""
+class WakeUp(Protocol):
+    """Wakes whoever waits for work of a stage; a lost one only costs a moment."""
 
     def __call__(self, stage: str) -> None: ...
 

@@ -138,7 +138,7 @@ class Replies:
             return None
 
 
-async def outlast(
+async def wait_out(
     lease: Lease, name: str, replies: Replies, patience: Patience, ask: Callable[[], Awaitable[Result]]
 ) -> Result:
     """Return what `ask` returns; when the endpoint is away too often, what it returns of recorded answers alone.

@@ -25,7 +25,7 @@ from pydantic_core import PydanticUndefined
 
 from contracts import topics
 from contracts.topics import TOPICS, Topic
-from infra.cli import COMMANDS, temper
+from infra.cli.main import COMMANDS, temper
 from infra.settings import Settings
 
 ROOT = Path(__file__).parent.parent

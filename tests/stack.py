@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.launch import launching
+from infra.children.launch import launching
 from infra.local.record import Running, read_stack
 from infra.local.roles import SERVERS
 from infra.settings import Settings
@@ -80,7 +80,7 @@ def running_stack(home: Path, *arguments: str, env: dict[str, str] | None = None
     """Run `temper up` on free ports in a home until the block ends; usable for a second start on the same home too."""
     home.mkdir(parents=True, exist_ok=True)
     log = home / "up.out"
-    command = [sys.executable, "-P", "-m", "infra.cli", "up", "--free-ports", *arguments]
+    command = [sys.executable, "-P", "-m", "infra.cli.main", "up", "--free-ports", *arguments]
     with log.open("ab") as output:
         up = subprocess.Popen(
             [*launching(), *command],

@@ -48,21 +48,21 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     # Chunks of other documents than the plan's are not read: the plan alone says what may be shown.
     planned = {chunk.document for chunk in plan.chunks}
     every = (Chunks.model_validate_json(Path(chunks).read_bytes()) for chunks, _ in spec["documents"])
-    shelf = passages(plan, (each for each in every if each.document in planned), settings.headings)
-    by_chunk = {passage.chunk.id: passage for passage in shelf}
+    shown_passages = passages(plan, (each for each in every if each.document in planned), settings.headings)
+    by_chunk = {passage.chunk.id: passage for passage in shown_passages}
     selection = select(_examples(spec["documents"]), by_chunk, settings)
-    made = drafts(selection, shelf, Miner(shelf), settings, plan.seed)
+    made = drafts(selection, shown_passages, Miner(shown_passages), settings, plan.seed)
 
     answered = reporting.covered_by(selection, made["train"])
-    covered, chunks = reporting.coverage(shelf, answered, "train")
+    covered, chunks = reporting.coverage(shown_passages, answered, "train")
     examples = sum(1 for example in selection.kept if example.split == "train")
     refused = refusal(len(made["train"]), covered, chunks, examples, selection.dropped["train"], settings)
     if refused is not None:
         return {"ok": False, "code": refused.code, "message": refused.message, "coverage": refused.coverage}
 
     general = _general(spec["general"], settings, len(made["train"]), plan.seed)
-    page = reporting.report(plan, shelf, selection, made, settings, len(general))
-    own = _Rows(selection, shelf)
+    page = reporting.report(plan, shown_passages, selection, made, settings, len(general))
+    own = _Rows(selection, shown_passages)
     count = len(made["train"]) + len(general)
     trained = _mixed(map(own, made["train"]), len(made["train"]), general)
     version, samples = _write(trained, folder / ROWS, folder / LINEAGE, reporting.sampled(count))
@@ -89,14 +89,14 @@ def _examples(documents: Iterable[Sequence[str | None]]) -> Iterator[Example]:
 class _Rows:
     """Drafts become rows, one at a time: contexts are long, and there may be a million."""
 
-    def __init__(self, selection: Selection, shelf: Sequence[Passage]) -> None:
-        self._selection, self._shelf = selection, shelf
-        self._by_chunk = {passage.chunk.id: passage for passage in shelf}
+    def __init__(self, selection: Selection, shown_passages: Sequence[Passage]) -> None:
+        self._selection, self._passages = selection, shown_passages
+        self._by_chunk = {passage.chunk.id: passage for passage in shown_passages}
 
     def __call__(self, draft: Draft) -> Row:
         example = self._selection.kept[draft.example]
         own, absent = self._by_chunk[example.chunk], draft.position is None
-        shown = [self._shelf[place] for place in draft.shown]
+        shown = [self._passages[place] for place in draft.shown]
         origin = RowOrigin(
             line=0,
             example=example.id,

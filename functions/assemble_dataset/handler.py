@@ -8,7 +8,7 @@ from typing import Any
 from contracts.canonical import compact
 from contracts.documents.facts import View
 from contracts.envelope import Event
-from contracts.ports import AbandonedError, Bell, Blobs, Controls, Documents
+from contracts.ports import AbandonedError, Blobs, Controls, Documents, WakeUp
 from functions.assemble_dataset import core
 
 STAGE = "assemble_dataset"
@@ -16,11 +16,11 @@ TOPICS = ("corpus.planned", "examples.synthesized", "examples.failed", "dataset.
 JOINS = ("archives", "documents")
 
 
-async def on_examples_ended(event: Event, blobs: Blobs, documents: Documents, controls: Controls, bell: Bell) -> None:
+async def on_examples_ended(event: Event, blobs: Blobs, documents: Documents, controls: Controls, wake: WakeUp) -> None:
     """File the event in the joins, then look whether the rows of every planned document have ended."""
     await documents.apply(event, *JOINS)
     said: dict[str, Any] = event.data.model_dump(mode="json")
-    await settle(said.get("archive", event.subject), blobs, documents, controls, bell, event.id)
+    await settle(said.get("archive", event.subject), blobs, documents, controls, wake, event.id)
 
 
 async def settle(
@@ -28,7 +28,7 @@ async def settle(
     blobs: Blobs,
     documents: Documents,
     controls: Controls,
-    bell: Bell,
+    wake: WakeUp,
     event_id: str | None = None,
     unknown_since: int = -1,
 ) -> None:
@@ -50,7 +50,7 @@ async def settle(
         with suppress(AbandonedError):  # deleted meanwhile
             inputs = await _listed(inputs, f"{tenant}/{archive}/dataset.documents.json", blobs)
             await controls.open(subject, tenant, STAGE, {"event_id": event_id, "archive": archive, **inputs})
-            bell(STAGE)
+            wake(STAGE)
 
 
 async def _listed(inputs: dict[str, Any], key: str, blobs: Blobs) -> dict[str, Any]:

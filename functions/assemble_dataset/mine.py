@@ -21,22 +21,22 @@ class Miner:
     """Ranks the passages of a split for questions; passages sorted by path keep likely confounders together."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
-        self._shelves: list[_Shelf] = []
-        self._shelf_of: dict[str, int] = {}
+        self._shards: list[_Shard] = []
+        self._shard_of: dict[str, int] = {}
         for split in SPLITS:
             members = [place for place, passage in enumerate(passages) if passage.split == split]
-            # Shelves of like length, so that the last one is not left with a handful.
+            # Shards of like length, so that the last one is not left with a handful.
             count = -(-len(members) // SHELF)
             for start, end in ((len(members) * n // count, len(members) * (n + 1) // count) for n in range(count)):
-                self._shelf_of |= {passages[place].chunk.id: len(self._shelves) for place in members[start:end]}
-                self._shelves.append(_Shelf(members[start:end], passages))
+                self._shard_of |= {passages[place].chunk.id: len(self._shards) for place in members[start:end]}
+                self._shards.append(_Shard(members[start:end], passages))
 
     def __call__(self, example: Example) -> list[int]:
         """Return the places of the passages most like the question, the best first."""
-        return self._shelves[self._shelf_of[example.chunk]].search(example.question)
+        return self._shards[self._shard_of[example.chunk]].search(example.question)
 
 
-class _Shelf:
+class _Shard:
     def __init__(self, members: Sequence[int], passages: Sequence[Passage]) -> None:
         self._members = np.asarray(members)
         # The library numbers words by the order of a set, which differs between runs; these ids do not.

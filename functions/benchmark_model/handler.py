@@ -9,7 +9,7 @@ from typing import Any
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import Event
 from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested, Suite
-from contracts.ports import Bell, Controls, Documents, Emit, UnavailableError
+from contracts.ports import Controls, Documents, Emit, UnavailableError, WakeUp
 from functions.benchmark_model import core
 
 STAGE = "benchmark"
@@ -23,7 +23,7 @@ class Deps:
     controls: Controls
     emit: Emit
     publish: Callable[..., Awaitable[None]]
-    bell: Bell
+    wake: WakeUp
     suite: Suite | None
     general_file: str | None = None
     """A file of general rows that is asked then, in the tenant whose file it is."""
@@ -50,7 +50,7 @@ async def on_benchmark_requested(event: Event, deps: Deps) -> None:
         await deps.publish(await deps.controls.end(control.subject, (ending,)))
         return
     await deps.controls.open(event.subject, event.tenant, STAGE, {"event_id": event.id, **found})
-    deps.bell(STAGE)
+    deps.wake(STAGE)
 
 
 async def _inputs(requested: BenchmarkRequested, tenant: str, documents: Documents) -> dict[str, Any] | BenchmarkFailed:

@@ -25,7 +25,7 @@ from contracts.events.benchmarks import (
     BenchmarkStarted,
 )
 from contracts.ports import BlobExistsError, Blobs, Child, Emit, FaultyError, Generate, Lease, RefusedError
-from contracts.replies import Replies, outlast, spent
+from contracts.replies import Replies, spent, wait_out
 from functions.benchmark_model import core
 from functions.benchmark_model.core import Question
 from functions.benchmark_model.judging import Judge, judged
@@ -204,7 +204,7 @@ async def _asked(bench: Bench, questions: Sequence[Question], ask: Ask, total: i
     done = 0
     files: dict[Side, list[Path]] = {side: [] for side in ask}
     for number, part in enumerate(parts):
-        for side in (each for each in SIDES if each in ask):  # side by side, so that both meet the same weather
+        for side in (each for each in SIDES if each in ask):  # side by side, so that both meet the same outages
             key = f"{bench.prefix}/answers/{side}-{number:05d}.jsonl"
             if await bench.blobs.stat(key) is None:
                 lines = await _answers(bench, side, number, ask[side], part)
@@ -271,7 +271,7 @@ async def _judged(
 
     model, in_flight = judge.generate.model, judge.patience.in_flight
     if count:
-        await outlast(
+        await wait_out(
             bench.lease, "judge", replies, judge.patience,
             lambda: judged(bench.child, items, replies, model, in_flight, scored),
         )  # fmt: skip

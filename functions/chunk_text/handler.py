@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contracts.envelope import Event
-from contracts.ports import Bell, Controls
+from contracts.ports import Controls, WakeUp
 
 STAGE = "chunk_text"
 
 
-async def on_document_extracted(event: Event, controls: Controls, bell: Bell) -> None:
+async def on_document_extracted(event: Event, controls: Controls, wake: WakeUp) -> None:
     """Open the cutting of the document; the document's own control has ended with its extraction."""
     extracted = event.data.model_dump(mode="json")
     inputs = {"event_id": event.id, **{name: extracted[name] for name in ("archive", "path", "text")}}
     await controls.open(f"{event.subject}/chunks", event.tenant, STAGE, inputs)
-    bell(STAGE)
+    wake(STAGE)

@@ -7,14 +7,14 @@ from pydantic import TypeAdapter
 from contracts.blobs import BlobRef
 from contracts.corpus import Member, document_id
 from contracts.envelope import Event
-from contracts.ports import Bell, BlobNotFoundError, Blobs, Controls
+from contracts.ports import BlobNotFoundError, Blobs, Controls, WakeUp
 from functions.extract_text import core
 
 STAGE = "extract_text"
 _MEMBERS = TypeAdapter(tuple[Member, ...])
 
 
-async def on_zip_extracted(event: Event, blobs: Blobs, controls: Controls, bell: Bell) -> None:
+async def on_zip_extracted(event: Event, blobs: Blobs, controls: Controls, wake: WakeUp) -> None:
     """Open extraction of every member that was taken."""
     archive, tenant = event.subject, event.tenant
     try:
@@ -25,10 +25,10 @@ async def on_zip_extracted(event: Event, blobs: Blobs, controls: Controls, bell:
         if member.document is not None:
             inputs = core.member_inputs(tenant, archive, member, event.id)
             await controls.open(member.document, tenant, STAGE, inputs)
-    bell(STAGE)
+    wake(STAGE)
 
 
-async def on_document_uploaded(event: Event, controls: Controls, bell: Bell) -> None:
+async def on_document_uploaded(event: Event, controls: Controls, wake: WakeUp) -> None:
     """Open extraction of a document that came alone, if rows are to be made of it."""
     uploaded = event.data.model_dump(mode="json")
     if uploaded["purpose"] != "fine-tune":
@@ -36,4 +36,4 @@ async def on_document_uploaded(event: Event, controls: Controls, bell: Bell) -> 
     blob = BlobRef.model_validate(uploaded["blob"])
     inputs = core.document_inputs(event.subject, uploaded["filename"], uploaded["format"], blob, event.id)
     await controls.open(document_id(event.subject, blob.sha256), event.tenant, STAGE, inputs)
-    bell(STAGE)
+    wake(STAGE)

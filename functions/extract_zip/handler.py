@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from contracts.envelope import Event
-from contracts.ports import Bell, Controls
+from contracts.ports import Controls, WakeUp
 
 STAGE = "extract_zip"
 
 
-async def on_zip_uploaded(event: Event, controls: Controls, bell: Bell) -> None:
+async def on_zip_uploaded(event: Event, controls: Controls, wake: WakeUp) -> None:
     """Open unpacking of an archive that is to be trained on; for other purposes it is only kept."""
     uploaded = event.data.model_dump(mode="json")
     if uploaded["purpose"] != "fine-tune":
         return
     inputs = {"event_id": event.id, "uploaded": uploaded}
     await controls.open(event.subject, event.tenant, STAGE, inputs)
-    bell(STAGE)
+    wake(STAGE)

@@ -109,7 +109,7 @@ async def chat(engine: Engine, models: Models, ref: ManifestRef, wanted: ChatReq
         ids = await asyncio.to_thread(model.render, wanted.messages, wanted.tools)
         room = max_new_tokens(len(ids), options.max_tokens, model.context, "messages")
         _check_bias(engine, model, options)
-        choices = _start(engine, model, options, [ids], room, _tenant(request), lead=model.lead)
+        choices = _start(engine, model, options, [ids], room, _tenant(request), answer_prefix=model.answer_prefix)
         head = _head("chatcmpl-", options, model)
         if options.stream:
             return EventStream(_chat_events(head, options, choices), choices, stack.pop_all())
@@ -147,7 +147,7 @@ def _start(
     prompts: Sequence[list[int]],
     room: int,
     tenant: str,
-    lead: str = "",
+    answer_prefix: str = "",
     echo: bool = False,
 ) -> list[Choice]:
     """Queue every choice of every prompt; all or none."""
@@ -174,7 +174,9 @@ def _start(
             watch = options.stream or bool(options.stop)
             ids = prompts[index // options.n]
             generation = engine.submit(model.base, model.adapter, ids, sampling, stream=watch, tenant=tenant)
-            choices.append(Choice(index, generation, Answer(model.decode, options.stop, lead), model, options.logprobs))
+            choices.append(
+                Choice(index, generation, Answer(model.decode, options.stop, answer_prefix), model, options.logprobs)
+            )
     except BaseException:
         _cancel(choices)
         raise

@@ -51,7 +51,7 @@ class Model:
     """Bytes in memory."""
     parent: "Model | None" = None
     users: int = 0
-    lead: str = field(default="", init=False)
+    answer_prefix: str = field(default="", init=False)
     """What the template itself puts between the generation prompt and an answer's first character (white space)."""
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class Model:
         odd = [b for b in range(256) if b not in printable]
         self._letters = {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(odd)}
         self._byte_level = "ByteLevel" in str(getattr(self.tokenizer.backend_tokenizer, "decoder", ""))
-        self.lead = self._find_lead()
+        self.answer_prefix = self._find_answer_prefix()
 
     @property
     def template(self) -> str:
@@ -133,17 +133,17 @@ class Model:
         )
         return text
 
-    def _find_lead(self) -> str:
+    def _find_answer_prefix(self) -> str:
         question, answer = {"role": "user", "content": "x"}, "Answer"
         try:
             before = self._text([question], None, prompt=True)
             whole = self._text([question, {"role": "assistant", "content": answer}], None, prompt=False)
-        except Exception:  # noqa: BLE001  a template that cannot render this has no lead that we could know
+        except Exception:  # noqa: BLE001  a template that cannot render this has no prefix that we could know
             return ""
         if not whole.startswith(before):
             return ""
-        lead = whole[len(before) :].partition(answer)[0]
-        return lead if lead.isspace() else ""
+        answer_prefix = whole[len(before) :].partition(answer)[0]
+        return answer_prefix if answer_prefix.isspace() else ""
 
 
 class Models:

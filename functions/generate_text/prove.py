@@ -29,7 +29,7 @@ async def prove(
             room = min(ANSWER_TOKENS, model.context - len(ids))
             sampling = Sampling(max_tokens=max(room, 0), temperature=0.0, stop_ids=model.stop_ids)
             tokens = await engine.submit(model.base, model.adapter, ids, sampling, stream=False).all()
-            answer = model.decode([token.id for token in tokens]).removeprefix(model.lead)
+            answer = model.decode([token.id for token in tokens]).removeprefix(model.answer_prefix)
             return {"ok": True, "prompt_ids": ids, "answer": answer}
     except ModelError as error:
         raise RequestError(str(error), code=error.code, status=422) from error

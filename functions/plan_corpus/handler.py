@@ -7,22 +7,22 @@ from typing import Any
 
 from contracts.canonical import compact
 from contracts.envelope import Event
-from contracts.ports import AbandonedError, Bell, Blobs, Controls, Documents
+from contracts.ports import AbandonedError, Blobs, Controls, Documents, WakeUp
 
 STAGE = "plan_corpus"
 TOPICS = ("zip.extracted", "document.chunked", "document.rejected")
 JOINS = ("archives", "documents")
 
 
-async def on_document_ended(event: Event, blobs: Blobs, documents: Documents, controls: Controls, bell: Bell) -> None:
+async def on_document_ended(event: Event, blobs: Blobs, documents: Documents, controls: Controls, wake: WakeUp) -> None:
     """File the event in the joins, then look whether every document of its archive has ended."""
     await documents.apply(event, *JOINS)
     said: dict[str, Any] = event.data.model_dump(mode="json")
-    await settle(said.get("archive", event.subject), blobs, documents, controls, bell, event.id)
+    await settle(said.get("archive", event.subject), blobs, documents, controls, wake, event.id)
 
 
 async def settle(
-    archive: str, blobs: Blobs, documents: Documents, controls: Controls, bell: Bell, event_id: str | None = None
+    archive: str, blobs: Blobs, documents: Documents, controls: Controls, wake: WakeUp, event_id: str | None = None
 ) -> None:
     """Open the planning of an archive whose documents have all ended; any other is left alone.
 
@@ -43,4 +43,4 @@ async def settle(
         blob = await blobs.put(f"{found['tenant']}/{archive}/plan.documents.json", compact(listed), "application/json")
         inputs = {"event_id": event_id, "archive": archive, "listed": blob.model_dump(mode="json")}
         await controls.open(f"{archive}/plan", found["tenant"], STAGE, inputs)
-        bell(STAGE)
+        wake(STAGE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from contracts.controls import Control
 from contracts.documents.models import model_id
 from contracts.envelope import Event
-from contracts.ports import Bell, Controls, Documents, Emit
+from contracts.ports import Controls, Documents, Emit, WakeUp
 from functions.prepare_job import core
 
 STAGE = "prepare"
@@ -37,7 +37,7 @@ class Deps:
     emit: Emit
     publish: Callable[[Control], Awaitable[None]]
     """Publishes a control document's recorded events."""
-    bell: Bell
+    wake: WakeUp
     now: Callable[[], int]
     """Milliseconds."""
     wait_ms: int
@@ -76,7 +76,7 @@ async def _settle(name: str, deps: Deps, born: Event | None = None) -> None:
     match core.decide({**job, "at": max(job["at"], seen)}, files, base, deps.now(), deps.wait_ms):
         case core.Ready(inputs):
             await deps.controls.open(name, job["tenant"], STAGE, inputs)
-            deps.bell(STAGE)
+            deps.wake(STAGE)
         case core.Fail() as fail:
             await deps.controls.open(name, job["tenant"], STAGE, {}, ready=False)
             ending = core.failed(name, job["tenant"], born.id if born else None, fail)

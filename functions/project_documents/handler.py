@@ -8,7 +8,7 @@ from typing import Protocol
 from contracts.envelope import Event, PoisonError, Record
 
 Read = Callable[[Record], Event]
-Bury = Callable[[Record, str, str], Awaitable[None]]
+EmitDeadLetter = Callable[[Record, str, str], Awaitable[None]]
 """(record, code, message) → its dead letter is in Kafka."""
 
 
@@ -20,12 +20,12 @@ class Folds(Protocol):
         ...
 
 
-async def on_records(records: Sequence[Record], read: Read, folds: Folds, bury: Bury) -> None:
+async def on_records(records: Sequence[Record], read: Read, folds: Folds, emit_dead_letter: EmitDeadLetter) -> None:
     """Fold what can be read; what cannot goes to `dead.letter`, and the rest goes on."""
     events = []
     for record in records:
         try:
             events.append(read(record))
         except PoisonError as error:
-            await bury(record, error.code, str(error))
+            await emit_dead_letter(record, error.code, str(error))
     await folds.apply_batch(events)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from contracts.envelope import Event
-from contracts.ports import Bell, Blobs, Controls
+from contracts.ports import Blobs, Controls, WakeUp
 
 STAGE = "synthesize_examples"
 
@@ -15,11 +15,11 @@ def subject_of(document: str) -> str:
     return f"{document}/examples"
 
 
-async def on_corpus_planned(event: Event, blobs: Blobs, controls: Controls, bell: Bell) -> None:
+async def on_corpus_planned(event: Event, blobs: Blobs, controls: Controls, wake: WakeUp) -> None:
     """Open the work on every document of which rows are asked."""
     planned = event.data.model_dump(mode="json")["plan"]
     plan = json.loads(await blobs.get(planned["key"]))
     inputs = {"event_id": event.id, "archive": event.subject, "plan": planned}
     for document in sorted({chunk["document"] for chunk in plan["chunks"] if chunk["rows"] > 0}):
         await controls.open(subject_of(document), event.tenant, STAGE, inputs)
-    bell(STAGE)
+    wake(STAGE)

@@ -16,9 +16,9 @@ from contracts.corpus import Chunks, Example, PlannedChunk, Text
 from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import ExamplesFailed, ExamplesSynthesized, Generator
 from contracts.ports import BlobMismatchError, Blobs, Generate, Lease, RefusedError
-from contracts.replies import Patience, Pause, Replies, UnansweredError, outlast
+from contracts.replies import Patience, Pause, Replies, UnansweredError, wait_out
 from functions.synthesize_examples import extractive, prompts
-from functions.synthesize_examples.core import Candidate, Desk, Origin, Place, closed_book, places
+from functions.synthesize_examples.core import Candidate, Origin, Place, Selection, closed_book, places
 from functions.synthesize_examples.extractive import Extractor
 from functions.synthesize_examples.salvage import read_reply
 
@@ -70,7 +70,7 @@ async def work(
     else:
         replies = Replies(blobs, f"{prefix}/replies", generate, patience, pause)
         try:
-            proposals = await outlast(lease, "generator", replies, patience, lambda: _ask_all(
+            proposals = await wait_out(lease, "generator", replies, patience, lambda: _ask_all(
                 replies, chosen["model"], planned, patience.in_flight
             ))  # fmt: skip
         except RefusedError as error:
@@ -81,7 +81,7 @@ async def work(
     if base is not None:
         asked = Replies(blobs, f"{prefix}/replies", base, patience, pause)
         model, kept = base.model, examples
-        examples = await outlast(lease, "base", asked, patience, lambda: _without_context(
+        examples = await wait_out(lease, "base", asked, patience, lambda: _without_context(
             asked, model, kept, BASE_IN_FLIGHT
         ))  # fmt: skip
     lines = b"".join(example.model_dump_json().encode() + b"\n" for example in examples)
@@ -144,17 +144,17 @@ def _parse(plan: bytes, text: bytes, chunks: bytes) -> tuple[Text, list[Place]]:
 
 
 def _by_rule(text: Text, planned: Sequence[Place]) -> list[Example]:
-    desk, extractor = Desk(planned), Extractor(text)
+    selection, extractor = Selection(planned), Extractor(text)
     origin = Origin("extractive", extractive.VERSION)
-    return [example for place in planned for example in desk.choose(place, extractor.candidates(place), origin)]
+    return [example for place in planned for example in selection.choose(place, extractor.candidates(place), origin)]
 
 
 def _examine(planned: Sequence[Place], proposals: Sequence[Proposal], model: str) -> list[Example]:
-    desk = Desk(planned)
+    selection = Selection(planned)
     return [
         example
         for place, proposal in zip(planned, proposals, strict=True)
-        for example in desk.choose(
+        for example in selection.choose(
             place, proposal.candidates, Origin("endpoint", prompts.VERSION, model, proposal.reply)
         )
     ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contracts.envelope import Event
-from contracts.ports import Bell
+from contracts.ports import WakeUp
 
 STAGE = "train"
 
 
-async def on_job_queued(event: Event, bell: Bell) -> None:
-    """Wake this machine's trainer; the lease decides who trains, this only rings the bell."""
-    bell(STAGE)
+async def on_job_queued(event: Event, wake: WakeUp) -> None:
+    """Wake this machine's trainer; the lease decides who trains, this only wakes whoever does it."""
+    wake(STAGE)

@@ -11,14 +11,14 @@ from torch.nn import Identity
 from torch.nn.functional import linear
 
 
-def _is_mkl_abroad() -> bool:
+def _is_not_intel() -> bool:
     """Whether products of matrices would go to MKL on a processor that Intel did not make."""
     about = Path("/proc/cpuinfo")
     mkl = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return mkl and about.exists() and "GenuineIntel" not in about.read_text()
 
 
-MKL_ABROAD = _is_mkl_abroad()
+NOT_INTEL = _is_not_intel()
 """Whether `product` asks oneDNN."""
 
 
@@ -27,7 +27,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     On AMD's processors MKL does without AVX-512; oneDNN, which torch brings too, takes half of the time there.
     """
-    if MKL_ABROAD and x.device.type == "cpu":
+    if NOT_INTEL and x.device.type == "cpu":
         computed: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")  # noqa: SLF001
         return computed
     return linear(x, weight, bias)

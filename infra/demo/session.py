@@ -64,7 +64,7 @@ def running(home: Path, console: Console, settings: Mapping[str, str] | None = N
     found = read_stack(home)
     mine = found is None or found.state != "ready" or not _alive(found.pid)
     env = {**(settings or {}), **os.environ, "TEMPER_HOME": str(home)}
-    temper = [sys.executable, "-m", "infra.cli"]
+    temper = [sys.executable, "-m", "infra.cli.main"]
     if mine:
         if subprocess.run([*temper, "up", "--detach"], env=env, check=False).returncode:
             raise DemoError("The stack did not start; what it said stands above.")

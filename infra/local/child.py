@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra.launch import launching
+from infra.children.launch import launching
 
 LOG_LIMIT = 10 * 2**20
 

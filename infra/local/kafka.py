@@ -12,7 +12,7 @@ import uuid
 from functools import partial
 from pathlib import Path
 
-from infra.launch import launching
+from infra.children.launch import launching
 from infra.local.child import Program, tail
 from infra.local.errors import UserError
 from infra.local.files import locked

@@ -26,7 +26,7 @@ STORES = ("kafka_bootstrap", "mongo_url", "s3_url", "s3_access_key", "s3_secret_
 
 @dataclass(frozen=True)
 class Role:
-    """One of Temper's processes: `python -m infra.app NAME`, which answers `GET /healthz` on its port."""
+    """One of Temper's processes: `python -m infra.roles.app NAME`, which answers `GET /healthz` on its port."""
 
     name: str
     port_setting: str
@@ -155,7 +155,8 @@ def role_program(role: Role, settings: Settings, port: int) -> Program:
     address = http_address(str(settings.bind), port)
     return Program(
         name=role.name,
-        argv=[sys.executable, "-P", "-m", "infra.app", role.name],  # -P: an `infra` in the caller's folder is not ours
+        # -P: an `infra` in the folder of whoever starts it is not ours
+        argv=[sys.executable, "-P", "-m", "infra.roles.app", role.name],
         env=role_env(role, settings, port),
         address=address,
         port=port,

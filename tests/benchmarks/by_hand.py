@@ -1,6 +1,6 @@
 """The stages between documents and a data set, run one after another without log, leases or other processes.
 
-They are the worker's own (`infra.corpus`), with its handlers, child processes and blobs; only what an event leads to is
+They are the worker's own, with its handlers, child processes and blobs; only what an event leads to is
 kept in dictionaries. What the platform adds to them is then the difference.
 """
 
@@ -16,10 +16,10 @@ from typing import Any
 from contracts.controls import Claim, Control
 from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import ZipUploaded
-from infra import corpus
-from infra.adapters.child import ProcessChild
-from infra.stages import GiveUp
-from infra.world import World
+from infra.children.child import ProcessChild
+from infra.runtime import corpus
+from infra.runtime.stages import GiveUp
+from infra.runtime.world import World
 from tests.controls import MemoryControls
 from tests.functional.edge import DictDocuments
 

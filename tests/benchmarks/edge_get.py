@@ -30,9 +30,9 @@ from contracts.envelope import derived_id, make
 from contracts.events.jobs import JobCreated, JobQueued, JobStarted
 from contracts.wire import openai
 from functions.edge.auth import key_hash
-from infra.adapters.mongo import connect
-from infra.listening import listen
-from infra.process import server
+from infra.adapters.mongo.documents import connect
+from infra.runtime.listening import listen
+from infra.runtime.process import server
 from infra.settings import Settings
 from tests.benchmarks.edge_process import KEY, Served, prepare, serving, settings_env
 from tests.functional.edge import plan
@@ -145,7 +145,7 @@ def run(quick: bool = False) -> dict[str, Any]:
         asyncio.run(prepare(stack.settings.mongo_url, *events))
         env = settings_env(stack.settings, home=home)
         with (
-            serving(["-m", "infra.app", "edge"], env, "/healthz") as temper,
+            serving(["-m", "infra.roles.app", "edge"], env, "/healthz") as temper,
             serving(["-m", "tests.benchmarks.edge_get", "--peer"], env, "/healthz") as starlette,
         ):
             return asyncio.run(compare({"temper": temper, "starlette": starlette}, 1.0 if quick else 4.0))

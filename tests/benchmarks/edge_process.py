@@ -17,8 +17,8 @@ from contracts.documents import READ_MODELS
 from contracts.envelope import Event, derived_id, make
 from contracts.events.keys import KeyCreated
 from functions.edge.auth import encode_key, key_hash
-from infra.adapters.mongo import Builds, MongoDocuments, connect
-from infra.adapters.mongo_controls import ensure_indexes
+from infra.adapters.mongo.controls import ensure_indexes
+from infra.adapters.mongo.documents import Builds, MongoDocuments, connect
 from infra.settings import Settings
 
 KEY = encode_key(b"a benchmark's own key")

@@ -31,7 +31,7 @@ from contracts.envelope import Event
 from contracts.events.files import FileUploaded
 from infra.adapters.kafka import Delivery, KafkaEmit, Subscription
 from infra.adapters.kafka.records import to_record
-from infra.belief import Belief
+from infra.runtime.belief import Belief
 from tests.connected.log import KEY, begin_here
 from tests.stack import running_stack
 

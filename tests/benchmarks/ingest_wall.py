@@ -39,7 +39,7 @@ from openai import OpenAI
 from contracts.envelope import derived_id, make
 from contracts.events.corpus import DatasetAssembled, ZipUploaded
 from infra.demo.archive import zipped
-from infra.world import World, new_id, world
+from infra.runtime.world import World, new_id, world
 from tests.benchmarks import by_hand
 from tests.benchmarks.large_archive import write_large
 from tests.benchmarks.papers import paper

@@ -28,9 +28,9 @@ from contracts.envelope import Event
 from contracts.events.jobs import JobProgressed, Plan
 from contracts.manifest import Manifest
 from infra.demo.data import jsonl, make_sets, training_rows
-from infra.replay import records
+from infra.runtime.replay import records
+from infra.runtime.world import blob_store, world
 from infra.settings import Settings
-from infra.world import blob_store, world
 from tests.stack import Stack, running_stack
 
 ROUNDS, QUICK_ROUNDS = 5, 2

@@ -22,10 +22,10 @@ from typing import Any
 from contracts.ports import Blobs
 from contracts.replies import Patience, Replies
 from functions.benchmark_model.judging import IN_FLIGHT, judged
-from infra.adapters.child import ProcessChild
-from infra.adapters.generator import HttpGenerate
-from infra.adapters.minio import MinioBlobs
-from infra.world import blob_store
+from infra.adapters.http.generator import HttpGenerate
+from infra.adapters.minio.blobs import MinioBlobs
+from infra.children.child import ProcessChild
+from infra.runtime.world import blob_store
 from tests.judge import judging
 from tests.stack import running_stack
 

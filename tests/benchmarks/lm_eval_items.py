@@ -34,8 +34,8 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from functions.benchmark_model.harness.fast_path import Direct, templates_remembered
 from functions.benchmark_model.harness.journal import Journal
-from functions.benchmark_model.harness.lane import Direct, templates_remembered
 from tests.bundle import build
 
 ROOT = Path(__file__).parents[2]

@@ -167,7 +167,7 @@ def run(quick: bool = False) -> dict[str, Any]:
     ):
         settings = stack.settings
         asyncio.run(make_ready(settings))
-        with serving(["-m", "infra.app", "edge"], settings_env(settings, home=home), "/healthz") as served:
+        with serving(["-m", "infra.roles.app", "edge"], settings_env(settings, home=home), "/healthz") as served:
             return compare(served, settings, 64 * MIB if quick else 256 * 1000 * 1000)
 
 

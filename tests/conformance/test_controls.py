@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from contracts.ports import Controls
-from infra.adapters.mongo import Builds, connect
-from infra.adapters.mongo_controls import MongoControls
+from infra.adapters.mongo.controls import MongoControls
+from infra.adapters.mongo.documents import Builds, connect
 from infra.settings import Settings
 from tests.conformance.controls import ControlsSuite
 from tests.controls import MemoryControls

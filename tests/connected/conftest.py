@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from infra.adapters.kafka import KafkaEmit, ensure_topics
-from infra.adapters.mongo import Builds, Database, connect
-from infra.adapters.mongo_controls import ensure_indexes
+from infra.adapters.mongo.controls import ensure_indexes
+from infra.adapters.mongo.documents import Builds, Database, connect
 from infra.settings import Settings
 from tests.connected.log import KEY
 

@@ -9,7 +9,7 @@ from contracts.envelope import Event, derived_id
 from contracts.events.files import FileDeleted, FileUploaded
 from contracts.ports import UnavailableError
 from infra.adapters.kafka import Delivery, KafkaEmit, Subscription
-from infra.belief import Belief
+from infra.runtime.belief import Belief
 from tests.connected.log import KEY
 
 

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from infra.adapters.minio import MinioBlobs
+from infra.adapters.minio.blobs import MinioBlobs
 from infra.settings import Settings
 
 

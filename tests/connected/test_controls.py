@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from contracts.ports import RebuildingError
-from infra.adapters.mongo import Database
-from infra.adapters.mongo_controls import MongoControls
-from infra.adapters.mongo_requests import MongoRequests
+from infra.adapters.mongo.controls import MongoControls
+from infra.adapters.mongo.documents import Database
+from infra.adapters.mongo.requests import MongoRequests
 
 pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("whole")]
 

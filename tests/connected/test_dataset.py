@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from contracts.ports import Documents
 from functions.edge import lines, provenance
-from infra.adapters.minio import MinioBlobs
-from infra.adapters.mongo import Database, MongoDocuments, connect
+from infra.adapters.minio.blobs import MinioBlobs
+from infra.adapters.mongo.documents import Database, MongoDocuments, connect
 from infra.settings import Settings
 from tests.connected.stores import minio_blobs
 from tests.functional.dataset import MODEL, asked, job, planned, read, uploaded

@@ -18,8 +18,8 @@ from contracts.ports import UnavailableError
 from infra.adapters.kafka import Delivery, KafkaEmit, Subscription
 from infra.adapters.kafka.progress import Progress
 from infra.adapters.kafka.reliable import MAX_TRIES, OnFailure, no_failure
-from infra.belief import Belief
 from infra.local.ports import LOOPBACK, Ports
+from infra.runtime.belief import Belief
 from infra.settings import Settings
 from tests.connected.garbage import TOPIC, outside, signed, signed_with, uploaded
 from tests.connected.log import KEY, Tap, begin_here, lag, until

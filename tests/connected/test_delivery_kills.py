@@ -12,7 +12,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from contracts.events.dead import DeadLetter
-from infra.launch import launching
+from infra.children.launch import launching
 from infra.settings import Settings
 from tests.connected.garbage import GARBAGE, TOPIC, Raw, outside, signed, uploaded
 from tests.connected.log import Tap, begin_here, lag, until

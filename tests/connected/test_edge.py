@@ -24,13 +24,13 @@ from functions.edge.app import create_app
 from functions.edge.auth import encode_key, key_hash
 from functions.edge.context import EdgeDeps
 from infra.adapters.kafka import KafkaEmit, ensure_topics
-from infra.adapters.minio import MinioBlobs
-from infra.adapters.mongo import Builds, Database, MongoDocuments, connect
-from infra.adapters.mongo_controls import MongoControls, ensure_indexes
-from infra.adapters.mongo_requests import MongoRequests
-from infra.adapters.mongo_secrets import MongoSecrets
+from infra.adapters.minio.blobs import MinioBlobs
+from infra.adapters.mongo.controls import MongoControls, ensure_indexes
+from infra.adapters.mongo.documents import Builds, Database, MongoDocuments, connect
+from infra.adapters.mongo.requests import MongoRequests
+from infra.adapters.mongo.secrets import MongoSecrets
+from infra.runtime.world import new_id
 from infra.settings import Settings
-from infra.world import new_id
 from tests.connected.log import KEY, Tap
 from tests.connected.stores import minio_blobs
 from tests.events import golden

@@ -12,7 +12,7 @@ from contracts import envelope
 from contracts.envelope import outside_subject
 from contracts.events.jobs import JobCreated
 from infra.adapters.kafka import ensure_topics
-from infra.cli import main
+from infra.cli.main import main
 from infra.settings import Settings
 from tests.connected.log import Tap
 

@@ -19,16 +19,16 @@ from contracts.documents.files import FILES
 from contracts.envelope import derived_id, make
 from contracts.events.files import FileUploaded
 from contracts.ports import RebuildingError
-from infra import projector as projecting
-from infra.adapters import generations
 from infra.adapters.kafka import KafkaEmit
-from infra.adapters.mongo import Builds, Database, MongoDocuments, connect, read_generation, wait_whole
-from infra.adapters.mongo_controls import MongoControls
-from infra.belief import Belief
-from infra.projector import Projector
+from infra.adapters.mongo import generations
+from infra.adapters.mongo.controls import MongoControls
+from infra.adapters.mongo.documents import Builds, Database, MongoDocuments, connect, read_generation, wait_ready
+from infra.runtime import projector as projecting
+from infra.runtime.belief import Belief
+from infra.runtime.projector import Projector
+from infra.runtime.reconciler import Reconciler
+from infra.runtime.world import now_ms
 from infra.settings import Settings
-from infra.sweep import Sweeper
-from infra.world import now_ms
 from tests.connected.log import KEY, until
 
 pytestmark = pytest.mark.connected
@@ -82,7 +82,7 @@ async def test_of_two_workers_that_rebuild_slowly_one_does_it_once(
         return 0
 
     async with running(servers, db, emit, slow), running(servers, db, emit, slow):
-        await wait_whole(MongoDocuments(db))
+        await wait_ready(MongoDocuments(db))
         assert restored == ["begun", "done"]
         found = await read_generation(db)
         assert found is not None
@@ -102,7 +102,7 @@ async def test_one_of_two_workers_follows_and_the_other_goes_on_when_that_one_is
         return found.follower if found else None
 
     async with running(servers, db, emit):
-        await wait_whole(documents)
+        await wait_ready(documents)
         first = await follower()
         async with running(servers, db, emit):
             await until(lambda: _differs(follower, first))
@@ -133,7 +133,7 @@ async def test_what_a_killed_builder_left_is_swept(servers: Settings, db: Databa
     )
     await db.meta.update_many({}, {"$set": {"touched_at": LONG_AGO}})
     async with running(servers, db, emit):
-        await wait_whole(MongoDocuments(db))
+        await wait_ready(MongoDocuments(db))
         found = await read_generation(db)
         assert found is not None
         assert found.id != "dead"
@@ -191,7 +191,7 @@ async def test_whole_collections_are_read_however_long_that_takes(
     )
 
     controls = MongoControls(db)
-    assert await Sweeper(building, controls, emit, now_ms).restore() == many
+    assert await Reconciler(building, controls, emit, now_ms).restore() == many
     assert await db.controls.estimated_document_count() == many
     assert len([id async for id, _ in building.all(FILES)]) == many
     with pytest.raises(PyMongoError, match="time"):

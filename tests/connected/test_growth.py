@@ -16,11 +16,11 @@ from contracts.events.corpus import ZipUploaded
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import JobCreated, JobFailed
 from contracts.manifest import ManifestRef
-from infra.adapters.mongo import Database, MongoDocuments
-from infra.adapters.mongo_controls import MongoControls, ensure_indexes
-from infra.adapters.mongo_requests import MongoRequests
-from infra.sweep import Sweeper
-from infra.world import now_ms
+from infra.adapters.mongo.controls import MongoControls, ensure_indexes
+from infra.adapters.mongo.documents import Database, MongoDocuments
+from infra.adapters.mongo.requests import MongoRequests
+from infra.runtime.reconciler import Reconciler
+from infra.runtime.world import now_ms
 
 pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("whole")]
 BLOB = BlobRef(key="local/file-1/content", sha256="0" * 64, bytes=1)
@@ -117,9 +117,9 @@ async def test_nothing_that_is_asked_again_and_again_reads_a_whole_collection(db
     async def look(_: Any) -> None:
         return None
 
-    await Sweeper(
+    await Reconciler(
         documents, controls, emit, lambda: now_ms() + 60_000, {"jobs": look, "archives": look, "benchmarks": look}
-    ).sweep()
+    ).reconcile()
     assert len(said) == 20
     assert await controls.claimable() == {"train", "validate"}
     claim = await controls.claim("train", "h", per_tenant=2)

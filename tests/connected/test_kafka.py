@@ -24,8 +24,8 @@ from infra.adapters.kafka import (
     ensure_topics,
     read_log,
 )
-from infra.belief import Belief
 from infra.local.ports import LOOPBACK, Ports
+from infra.runtime.belief import Belief
 from infra.settings import Settings
 from tests.connected.log import KEY, Tap, begin_here, until
 from tests.stack import Stack, running_stack
@@ -129,7 +129,7 @@ async def test_positions_that_the_log_does_not_have_are_not_skipped(bootstrap: s
         await anext(read_log(bootstrap, ["file.deleted"], beyond))
 
 
-async def test_no_broker_is_weather_in_every_way_to_reach_it() -> None:
+async def test_no_broker_is_transient_in_every_way_to_reach_it() -> None:
     nowhere = f"{LOOPBACK}:{Ports({}, usual=False).choose('nowhere', 0)}"
     emit = KafkaEmit(nowhere, KEY, deadline=2)
     with pytest.raises(UnavailableError, match=nowhere):

@@ -33,7 +33,7 @@ def stored(stack: Stack) -> list[int]:
 
 def temper(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command on a home."""
-    command = [sys.executable, "-P", "-m", "infra.cli", *arguments]
+    command = [sys.executable, "-P", "-m", "infra.cli.main", *arguments]
     env = {**os.environ, "TEMPER_HOME": str(home)}
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
 

@@ -16,16 +16,16 @@ from click.testing import CliRunner
 from contracts.documents.models import PUBLIC, model_id
 from contracts.ports import RebuildingError, UnavailableError
 from functions.edge.auth import key_hash
-from infra import projector as projecting
 from infra.adapters.kafka import end_offsets, look_at_log
-from infra.adapters.mongo import Builds, MongoDocuments, read_generation, wait_whole
-from infra.bootstrap import DEMO_BASE, bootstrap
-from infra.cli import temper
-from infra.folding import ALL
-from infra.projector import Projector
-from infra.replay import verify
+from infra.adapters.mongo.documents import Builds, MongoDocuments, read_generation, wait_ready
+from infra.cli.main import temper
+from infra.runtime import projector as projecting
+from infra.runtime.bootstrap import DEMO_BASE, bootstrap
+from infra.runtime.folding import ALL
+from infra.runtime.projector import Projector
+from infra.runtime.replay import verify
+from infra.runtime.world import World, world
 from infra.settings import Settings
-from infra.world import World, world
 from tests.connected.log import until
 from tests.stack import addresses, running_stack
 
@@ -109,7 +109,7 @@ async def knows_what_the_home_holds(here: World, home: Path) -> None:
         return found is not None and found["revoked_at"] is None and base is not None
 
     await until(known)
-    await wait_whole(documents)
+    await wait_ready(documents)
     assert (await verify(str(here.settings.kafka_bootstrap), here.db, here.belief)).ok
 
 

@@ -13,7 +13,7 @@ import pytest
 from minio import Minio
 
 from contracts.ports import BlobExistsError, BlobNotFoundError, UnavailableError
-from infra.adapters.minio import MinioBlobs
+from infra.adapters.minio.blobs import MinioBlobs
 from infra.local.ports import LOOPBACK
 from infra.settings import Settings
 from tests.connected.stores import minio_blobs
@@ -169,7 +169,7 @@ async def test_memory_is_flat_however_long_the_content(servers: Settings, prefix
     assert float(grown_after_reading) < 64
 
 
-async def test_a_store_that_is_away_or_hangs_is_weather() -> None:
+async def test_a_store_that_is_away_or_hangs_is_transient() -> None:
     with socket.create_server((LOOPBACK, 0)) as silent:  # accepts and says nothing
         hanging = MinioBlobs(f"http://{LOOPBACK}:{silent.getsockname()[1]}", "access", "secret-secret", "temper")
         async with asyncio.timeout(5):
@@ -185,7 +185,7 @@ async def test_a_store_that_is_away_or_hangs_is_weather() -> None:
     away.close()
 
 
-async def test_a_missing_bucket_is_weather_and_no_missing_blob(servers: Settings) -> None:
+async def test_a_missing_bucket_is_transient_and_no_missing_blob(servers: Settings) -> None:
     assert servers.s3_url
     assert servers.s3_access_key
     assert servers.s3_secret_key

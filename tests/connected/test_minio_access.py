@@ -7,8 +7,8 @@ from minio import Minio
 from minio.error import S3Error
 from pydantic import SecretStr
 
+from infra.runtime.world import blob_store, minio_access
 from infra.settings import Settings
-from infra.world import blob_store, minio_access
 
 pytestmark = pytest.mark.connected
 

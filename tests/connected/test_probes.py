@@ -7,13 +7,13 @@ import asyncio
 import pytest
 from pydantic import SecretStr
 
-from infra import presence
-from infra.adapters.mongo_connection import connect
-from infra.edge import NotWellError, probing
+from infra.adapters.mongo.connection import connect
 from infra.local.doctor import foreign_kafka, foreign_minio, foreign_mongo
 from infra.local.ports import LOOPBACK
+from infra.roles.edge import NotWellError, probing
+from infra.runtime import heartbeats
+from infra.runtime.world import blob_store
 from infra.settings import Settings
-from infra.world import blob_store
 
 pytestmark = pytest.mark.connected
 NOBODY = f"{LOOPBACK}:1"
@@ -59,11 +59,11 @@ async def test_a_group_that_waits_is_named_with_what_it_waits_for(servers: Setti
     progress = {"state": "waiting", "lag": 3, "idle_s": 1.0, "waiting": {"job.created/0": "MinIO does not answer"}}
     well = {"state": "ok", "lag": 0, "idle_s": 1.0, "waiting": {}}
     saying = asyncio.create_task(
-        presence.say(db, "worker", "a/1", lambda: None, lambda: {"prepare_job": progress, "track_runs": well})
+        heartbeats.say(db, "worker", "a/1", lambda: None, lambda: {"prepare_job": progress, "track_runs": well})
     )
     try:
         async with asyncio.timeout(10):
-            while await presence.look(db, "worker") is not None:
+            while await heartbeats.look(db, "worker") is not None:
                 await asyncio.sleep(0.02)
         async with probing(asked(servers)) as (_, others):
             assert await others["worker"]() == "at work"
@@ -72,5 +72,5 @@ async def test_a_group_that_waits_is_named_with_what_it_waits_for(servers: Setti
     finally:
         saying.cancel()
         await asyncio.gather(saying, return_exceptions=True)
-    assert await presence.slow_groups(db) == []
+    assert await heartbeats.slow_groups(db) == []
     await db.client.close()

@@ -17,16 +17,16 @@ from contracts.events.jobs import JobPauseRequested
 from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.ports import RebuildingError, UnavailableError
 from infra.adapters.kafka import KafkaEmit, end_offsets
-from infra.adapters.mongo import Builds, Database, MongoDocuments, Whole, wait_whole
-from infra.belief import Belief
-from infra.cancelling import pause
-from infra.folding import ALL
-from infra.projector import Projector
+from infra.adapters.mongo.documents import Builds, Database, MongoDocuments, Readiness, wait_ready
+from infra.runtime.belief import Belief
+from infra.runtime.cancellation import pause
+from infra.runtime.folding import ALL
+from infra.runtime.projector import Projector
+from infra.runtime.reconciler import Reconciler
+from infra.runtime.world import now_ms
 from infra.settings import Settings
-from infra.sweep import Sweeper
-from infra.world import now_ms
 from tests.connected.log import KEY, Tap, until
-from tests.connected.test_sweep import Process, ask_for_a_model, let_time_pass
+from tests.connected.test_reconciler import Process, ask_for_a_model, let_time_pass
 from tests.stack import addresses, running_stack
 
 pytestmark = [pytest.mark.connected, pytest.mark.timeout(180)]
@@ -42,25 +42,25 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @asynccontextmanager
 async def worker(servers: Settings, process: Process) -> AsyncIterator[None]:
-    """A projector beside a process's functions, and its sweeper."""
+    """A projector beside a process's functions, and its reconciler."""
     bootstrap = str(servers.kafka_bootstrap)
     belief = Belief(bootstrap, KEY, "local")
 
     def restore(documents: MongoDocuments) -> Awaitable[int]:
-        return Sweeper(documents, process.controls, process.emit, now_ms).restore()
+        return Reconciler(documents, process.controls, process.emit, now_ms).restore()
 
-    async def sweep() -> None:
+    async def reconcile() -> None:
         while True:
             with suppress(UnavailableError):
-                await process.sweeper().sweep()
+                await process.reconciler().reconcile()
             await pause(0.1)
 
     projector = Projector(bootstrap, Builds(process.db), restore, belief, process.emit)
     tasks = [asyncio.create_task(projector.run())]
     try:
-        await wait_whole(process.documents)
+        await wait_ready(process.documents)
         await process.db.meta.delete_one({"_id": "claims"})  # derived control documents hold claims for half a minute
-        tasks.append(asyncio.create_task(sweep()))
+        tasks.append(asyncio.create_task(reconcile()))
         yield
     finally:
         for task in tasks:
@@ -70,9 +70,9 @@ async def worker(servers: Settings, process: Process) -> AsyncIterator[None]:
         assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
 
 
-def lasting(servers: Settings, db: Database) -> Whole:
+def lasting(servers: Settings, db: Database) -> Readiness:
     """What a process believes that begins now."""
-    return Whole(db, partial(end_offsets, str(servers.kafka_bootstrap), ALL))
+    return Readiness(db, partial(end_offsets, str(servers.kafka_bootstrap), ALL))
 
 
 async def dump(db: Database) -> Dump:

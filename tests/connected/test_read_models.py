@@ -22,14 +22,14 @@ from contracts.events.jobs import JobCreated, JobProgressed, JobStarted, StepMet
 from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.ports import RebuildingError
 from infra.adapters.kafka import KafkaEmit
-from infra.adapters.mongo import Builds, Database, MongoDocuments, connect, read_generation, wait_whole
-from infra.adapters.mongo_controls import MongoControls
-from infra.belief import Belief
-from infra.projector import Projector
-from infra.replay import verify
+from infra.adapters.mongo.controls import MongoControls
+from infra.adapters.mongo.documents import Builds, Database, MongoDocuments, connect, read_generation, wait_ready
+from infra.runtime.belief import Belief
+from infra.runtime.projector import Projector
+from infra.runtime.reconciler import Reconciler
+from infra.runtime.replay import verify
+from infra.runtime.world import now_ms
 from infra.settings import Settings
-from infra.sweep import Sweeper
-from infra.world import now_ms
 from tests.connected.garbage import TOPIC, Raw, outside, signed_with
 from tests.connected.log import KEY, Tap
 
@@ -63,12 +63,12 @@ async def projecting(servers: Settings, db: Database, emit: KafkaEmit) -> AsyncI
     controls = MongoControls(db)
 
     def restore(documents: MongoDocuments) -> Awaitable[int]:
-        return Sweeper(documents, controls, emit, now_ms).restore()
+        return Reconciler(documents, controls, emit, now_ms).restore()
 
     projector = Projector(bootstrap, Builds(db), restore, belief, emit)
     task = asyncio.create_task(projector.run())
     try:
-        await wait_whole(MongoDocuments(db))
+        await wait_ready(MongoDocuments(db))
         yield belief
     finally:
         task.cancel()
@@ -211,7 +211,7 @@ async def test_what_a_revoked_ingest_key_signed_is_in_no_read_model_and_one_dead
         assert await in_read_models() == [good]
         assert (await verify(bootstrap, db, belief)).ok
         await db.client.drop_database(db.name)
-        await wait_whole(documents)
+        await wait_ready(documents)
         assert await in_read_models() == [good]
         assert [letter.code for letter in await letters()] == ["revoked_key"]
 

@@ -10,10 +10,10 @@ import pytest
 from contracts.documents.models import MODELS, PUBLIC, model_id
 from contracts.envelope import Event
 from infra.adapters.kafka import ensure_topics
-from infra.bootstrap import DEMO_FOLDER, register_base
-from infra.folding import Folded, fold_into
+from infra.runtime.bootstrap import DEMO_FOLDER, register_base
+from infra.runtime.folding import Folded, fold_into
+from infra.runtime.world import world
 from infra.settings import Settings
-from infra.world import world
 from tests.connected.log import Tap
 
 pytestmark = pytest.mark.connected

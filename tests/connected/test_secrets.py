@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.adapters.mongo import Database
-from infra.adapters.mongo_secrets import MongoSecrets
+from infra.adapters.mongo.documents import Database
+from infra.adapters.mongo.secrets import MongoSecrets
 
 pytestmark = pytest.mark.connected
 

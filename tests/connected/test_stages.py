@@ -35,18 +35,19 @@ from contracts.events.files import FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import JobCreated, JobFailed, JobQueued
 from contracts.events.models import ModelRegistered
 from functions.prepare_job import handler as prepare
-from infra import benchmarks, corpus, worker
 from infra.adapters.kafka import KafkaEmit, Subscription, ensure_topics
-from infra.adapters.mongo import MongoDocuments
-from infra.adapters.mongo_controls import MongoControls
+from infra.adapters.mongo.controls import MongoControls
+from infra.adapters.mongo.documents import MongoDocuments
+from infra.roles import worker
+from infra.runtime import benchmarks, corpus
+from infra.runtime.leases import WakeUps, publish_recorded
+from infra.runtime.reconciler import MAX_TRIES, Reconciler
+from infra.runtime.stages import STAGES, GiveUp
+from infra.runtime.world import now_ms
 from infra.settings import Settings
-from infra.stages import STAGES, GiveUp
-from infra.sweep import MAX_TRIES, Sweeper
-from infra.work import Bells, publish_recorded
-from infra.world import now_ms
 from tests.connected.log import KEY
 from tests.connected.stores import minio_blobs
-from tests.connected.test_sweep import BASE, BASE_REF, let_time_pass
+from tests.connected.test_reconciler import BASE, BASE_REF, let_time_pass
 from tests.functional.edge import plan
 
 pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("whole")]
@@ -63,7 +64,7 @@ class Worker:
 
     documents: MongoDocuments
     controls: MongoControls
-    sweeper: Sweeper
+    reconciler: Reconciler
     subscriptions: dict[str, Subscription]
     plan: BlobRef
 
@@ -137,7 +138,7 @@ ENDED = ["file", "valid", "zip", "unpacked", *LEADS["assemble_dataset"][1], "ass
 @pytest_asyncio.fixture
 async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
     await ensure_topics(str(servers.kafka_bootstrap))
-    emit, bells, settings = KafkaEmit(str(servers.kafka_bootstrap), KEY), Bells(), servers
+    emit, wake_ups, settings = KafkaEmit(str(servers.kafka_bootstrap), KEY), WakeUps(), servers
     documents, controls = MongoDocuments(db), MongoControls(db)
     async with minio_blobs(servers) as blobs:
         chunks = {"chunks": [{"document": PART, "rows": 1}]}
@@ -145,22 +146,22 @@ async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
         world: Any = SimpleNamespace(documents=documents, controls=controls, blobs=blobs, emit=emit, settings=servers)
         publish = partial(publish_recorded, controls=controls, emit=emit, documents=documents)
         give_up = GiveUp(controls, publish)
-        deps = prepare.Deps(documents, controls, emit, publish, bells, now=now_ms, wait_ms=300_000)
+        deps = prepare.Deps(documents, controls, emit, publish, wake_ups, now=now_ms, wait_ms=300_000)
         again: Any = {
-            "archives": partial(corpus.reconsider, here=world, bell=bells),
+            "archives": partial(corpus.reconsider, here=world, wake=wake_ups),
             "jobs": lambda job: prepare.reconsider(job["id"], deps),
-            "benchmarks": partial(benchmarks.reconsider, here=world, bell=bells, give_up=give_up, settings=settings),
+            "benchmarks": partial(benchmarks.reconsider, here=world, wake=wake_ups, give_up=give_up, settings=settings),
         }
         clock = iter(range(now_ms() + 60_000, now_ms() + 10**9, 60_000))
         subscribed = (
-            *worker.subscriptions(world, bells, deps, give_up),
-            *corpus.subscriptions(world, bells, give_up),
-            *benchmarks.subscriptions(world, bells, give_up, settings),
+            *worker.subscriptions(world, wake_ups, deps, give_up),
+            *corpus.subscriptions(world, wake_ups, give_up),
+            *benchmarks.subscriptions(world, wake_ups, give_up, settings),
         )
         yield Worker(
             documents,
             controls,
-            Sweeper(documents, controls, emit, lambda: next(clock), again),
+            Reconciler(documents, controls, emit, lambda: next(clock), again),
             {each.group: each for each in subscribed},
             stored,
         )
@@ -175,7 +176,7 @@ def test_every_stage_has_a_case() -> None:
 async def test_a_thing_whose_control_document_was_lost_is_taken_up_in_every_stage(here: Worker, stage: str) -> None:
     subject, said = LEADS[stage]
     await here.go(*said)
-    await here.sweeper.sweep()
+    await here.reconciler.reconcile()
     control = await here.controls.get(subject + STAGES[stage].suffix)
     assert control is not None
     assert (control.stage, control.ready, control.ended) == (stage, True, False)
@@ -184,8 +185,8 @@ async def test_a_thing_whose_control_document_was_lost_is_taken_up_in_every_stag
 
 async def test_what_is_over_is_over_after_a_loss_and_leases_from_before_run_out_first(here: Worker) -> None:
     await here.go(*ENDED, "benchmark", "benchmarked")
-    assert await here.sweeper.restore() == len(STAGES) - 1, "a job has one control document"
-    assert await here.sweeper.restore() == 0
+    assert await here.reconciler.restore() == len(STAGES) - 1, "a job has one control document"
+    assert await here.reconciler.restore() == 0
     for stage, (subject, _) in LEADS.items():
         control = await here.controls.get(subject + STAGES[stage].suffix)
         assert control is not None, stage
@@ -219,7 +220,7 @@ async def test_whoever_waits_for_a_function_that_crashed_is_told_once(here: Work
     view = await here.documents.get(model, waits)
     assert view is not None
     assert "KeyError" in view[shown]["message"] or "log has" in view[shown]["message"]
-    await here.sweeper.sweep()
+    await here.reconciler.reconcile()
     assert await here.documents.get(model, waits) == view
 
 
@@ -232,14 +233,14 @@ async def test_an_archive_that_crashes_whenever_it_is_taken_up_keeps_none_waitin
         if archive["id"] == ZIP:
             raise KeyError("a bug")
 
-    sweeper = replace(here.sweeper, reconsider={"archives": reconsider})
+    reconciler = replace(here.reconciler, reconsider={"archives": reconsider})
     for round in range(1, MAX_TRIES + 1):
         assert (await here.documents.get("archives", ZIP) or {})["failed"] is None
-        await sweeper.sweep()
+        await reconciler.reconcile()
         assert seen.count(DOCUMENT) == seen.count(ZIP) == round
     failed = (await here.documents.get("archives", ZIP) or {})["failed"]
     assert failed["code"] == "assembly_failed"
-    await sweeper.sweep()
+    await reconciler.reconcile()
     assert seen.count(ZIP) == MAX_TRIES
 
 
@@ -253,14 +254,14 @@ async def test_what_can_never_be_said_keeps_nothing_waiting_and_ends_with_a_code
     await db.controls.update_many({"_id": {"$ne": "file-good"}}, {"$set": {"events": ["{}"]}})
     await db.controls.update_one({"_id": "file-good"}, {"$set": {"touched_at": datetime(2000, 1, 1, tzinfo=UTC)}})
     for _ in range(2):
-        await here.sweeper.sweep()
+        await here.reconciler.reconcile()
     good = await here.controls.get("file-good")
     assert good is not None
     assert good.published == 1, "the hundred that cannot be said are not first for ever"
     await db.controls.delete_many({"_id": {"$regex": "bad"}})
     for _ in range(MAX_TRIES):
         await let_time_pass(db)
-        await here.sweeper.sweep()
+        await here.reconciler.reconcile()
     rejected = (await here.documents.get("files", FILE) or {})["rejected"]
     assert rejected["code"] == "validation_failed"
     control = await here.controls.get(FILE)

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 
-import infra.benchmarks
-import infra.corpus
-import infra.tracking
-import infra.trainer
-import infra.worker
+import infra.roles.trainer
+import infra.roles.worker
+import infra.runtime.benchmarks
+import infra.runtime.corpus
+import infra.runtime.tracking
 from contracts.topics import TOPICS
 from infra import docs
 from infra.settings import Settings
@@ -79,7 +79,13 @@ def test_every_setting_is_explained() -> None:
 
 def test_the_table_of_topics_names_the_functions_that_are_really_subscribed() -> None:
     subscribed = {}
-    for module in (infra.worker, infra.corpus, infra.benchmarks, infra.tracking, infra.trainer):
+    for module in (
+        infra.roles.worker,
+        infra.runtime.corpus,
+        infra.runtime.benchmarks,
+        infra.runtime.tracking,
+        infra.roles.trainer,
+    ):
         source = Path(str(module.__file__)).read_text()
         for call in ast.walk(ast.parse(source)):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Subscription":

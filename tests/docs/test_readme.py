@@ -14,7 +14,7 @@ import pytest
 from contracts.envelope import PoisonError, Record, ingest_secret, outside_subject, read
 from contracts.events.jobs import JobCreated
 from functions.validate_file import core as rows
-from infra.cli import temper
+from infra.cli.main import temper
 from infra.docs import ROOT
 from tests.docs.readme import README, blocks, snippet
 

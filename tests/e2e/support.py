@@ -22,10 +22,10 @@ from pymongo import MongoClient
 from contracts.envelope import Event, PoisonError
 from contracts.manifest import Manifest, ManifestRef
 from contracts.topics import ENDINGS
-from infra.folding import ALL
-from infra.replay import Report, records, verify
+from infra.runtime.folding import ALL
+from infra.runtime.replay import Report, records, verify
+from infra.runtime.world import World, world
 from infra.settings import Settings
-from infra.world import World, world
 from tests.stack import Stack
 
 BASE = "temper-demo-1m"

@@ -79,7 +79,7 @@ def test_a_grid_survives_kill_9_and_no_item_is_scored_twice(
     page = user.get(f"/benchmarks/{made['id']}/report").text
     assert result.sentence in plain(page)
     assert len(page.encode()) < 2 * 2**20
-    command = [sys.executable, "-m", "infra.cli", "report", job, "--out", str(tmp_path / "report.html")]
+    command = [sys.executable, "-m", "infra.cli.main", "report", job, "--out", str(tmp_path / "report.html")]
     home = {**os.environ, "TEMPER_HOME": str(stack.home)}
     said = subprocess.run(command, env=home, capture_output=True, text=True, check=True).stdout
     assert result.sentence in " ".join(said.split())

@@ -19,7 +19,7 @@ from contracts.corpus import RowOrigin, Text, plain_text
 from contracts.events.corpus import DatasetAssembled
 from infra.demo.data import MACHINES, TOPICS
 from infra.demo.text import name
-from infra.world import World
+from infra.runtime.world import World
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.stack import Stack

@@ -17,7 +17,7 @@ from openai import OpenAI
 from contracts.canonical import compact, sha256
 from contracts.corpus import Text, plain_text
 from contracts.ports import RebuildingError
-from infra.commands.keys import NewKey, create_key
+from infra.cli.keys import NewKey, create_key
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.e2e.test_documents import checked, markdown, sections, upload

@@ -21,7 +21,7 @@ import pytest
 from openai.types import FileObject
 
 from contracts.corpus import Member
-from infra.world import World
+from infra.runtime.world import World
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.e2e.test_documents import archive, checked, upload

@@ -17,12 +17,12 @@ from contracts.envelope import Event
 from contracts.manifest import Manifest, ManifestRef
 from functions.train_model.work import Device
 from functions.train_model.work import work as train
-from infra.adapters.child import ProcessChild
-from infra.adapters.http import HttpProve, Serving
-from infra.adapters.mongo import Builds, connect
-from infra.adapters.mongo_controls import MongoControls
-from infra.work import HeldLease
-from infra.world import World
+from infra.adapters.http.serving import HttpProve, Serving
+from infra.adapters.mongo.controls import MongoControls
+from infra.adapters.mongo.documents import Builds, connect
+from infra.children.child import ProcessChild
+from infra.runtime.leases import HeldLease
+from infra.runtime.world import World
 from tests.e2e import support
 from tests.e2e.support import Unbroken
 from tests.stack import Stack

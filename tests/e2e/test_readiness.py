@@ -54,7 +54,7 @@ def test_a_part_that_hangs_is_named_and_only_what_the_edge_needs_turns_it_red(
 
 def test_status_shows_the_processes_and_what_the_edge_says(user: User, stack: Stack) -> None:
     support.until(lambda: asked(stack, "/status")[1]["status"] == "ok", "all well before")
-    command = [sys.executable, "-P", "-m", "infra.cli", "status"]
+    command = [sys.executable, "-P", "-m", "infra.cli.main", "status"]
     env = {**os.environ, "TEMPER_HOME": str(stack.home)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

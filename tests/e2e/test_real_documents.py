@@ -19,7 +19,7 @@ import pytest
 from contracts.corpus import Chunks, CorpusPlan, Member, RowOrigin, Text, plain_text
 from contracts.events.corpus import DatasetAssembled
 from functions.plan_corpus.core import plan
-from infra.world import World
+from infra.runtime.world import World
 from tests.e2e import support
 from tests.e2e.public_documents import documents
 from tests.e2e.support import User

@@ -13,7 +13,7 @@ import pytest
 
 from contracts.corpus import RowOrigin
 from contracts.envelope import Event
-from infra.world import World
+from infra.runtime.world import World
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.e2e.test_documents import archive, checked, upload
@@ -48,7 +48,7 @@ def stored(stack: Stack, file: str) -> list[str]:
 
 def temper(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "TEMPER_HOME": str(stack.home)}
-    command = [sys.executable, "-P", "-m", "infra.cli", *arguments]
+    command = [sys.executable, "-P", "-m", "infra.cli.main", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=280, check=False)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from contracts.envelope import Event
-from infra.folding import Folded, fold_into
+from infra.runtime.folding import Folded, fold_into
 from tests.e2e import support
 from tests.e2e.support import Unbroken, User
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from infra.bootstrap import register_base
+from infra.runtime.bootstrap import register_base
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.stack import Stack

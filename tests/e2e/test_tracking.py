@@ -19,9 +19,9 @@ from openai import OpenAI
 
 from contracts.ports import BlobNotFoundError
 from infra.demo.data import MACHINES, TOPICS
-from infra.folding import ALL
-from infra.replay import records
-from infra.world import World
+from infra.runtime.folding import ALL
+from infra.runtime.replay import records
+from infra.runtime.world import World
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.stack import COMPARABLE, Stack, running_stack

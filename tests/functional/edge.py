@@ -24,7 +24,7 @@ from contracts.ports import Reservation
 from functions.edge.app import create_app
 from functions.edge.auth import encode_key, key_hash
 from functions.edge.context import EdgeDeps
-from infra.adapters.memory import MemoryBlobs, MemoryEmit
+from infra.adapters.memory.stores import MemoryBlobs, MemoryEmit
 from tests.controls import MemoryControls
 
 BASE = "temper-demo-1m"

@@ -18,7 +18,7 @@ from functions.benchmark_model.report.build import MAX_BYTES, build
 from functions.benchmark_model.report.failures import Failures
 from functions.benchmark_model.summary import noted, summarise
 from functions.benchmark_model.wording import interval
-from infra.adapters.child import ProcessChild
+from infra.children.child import ProcessChild
 from tests.unit.benchmark_model.synthetic import synthetic
 
 VOID = {"meta", "br", "input", "link", "img", "hr"}
@@ -28,7 +28,7 @@ HOSTILE = (
     "{{ 7*7 }} {% raw %} $\\frac{ \\u202e",
     "\u202eright to left\u202c مرحبا 🐘",
     "x" * 10_000,
-    "NUL\x00 bell\x07 half \ud83d",
+    "NUL\x00 wake\x07 half \ud83d",
     "javascript:alert(1)",
     "</style></svg></title>",
 )

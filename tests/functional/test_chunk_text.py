@@ -16,8 +16,8 @@ from contracts.events.corpus import DocumentChunked, DocumentExtracted, Document
 from contracts.ports import BlobNotFoundError, ChildResult
 from functions.chunk_text import work as chunking
 from functions.chunk_text.handler import on_document_extracted
-from infra.adapters.child import ProcessChild
-from infra.adapters.memory import MemoryBlobs
+from infra.adapters.memory.stores import MemoryBlobs
+from infra.children.child import ProcessChild
 
 ARCHIVE = "file-" + "1" * 32
 DOCUMENT = "doc-" + "2" * 32

@@ -24,7 +24,7 @@ from contracts.events.corpus import (
 from contracts.events.files import FileDeleted
 from functions.assemble_dataset import handler as assemble
 from functions.plan_corpus import handler as plan
-from infra.adapters.memory import MemoryBlobs
+from infra.adapters.memory.stores import MemoryBlobs
 from tests.controls import MemoryControls
 from tests.functional.edge import DictDocuments
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts import envelope
-from infra.commands.keys import create_ingest_key, create_key, list_keys, revoke_key
+from infra.cli.keys import create_ingest_key, create_key, list_keys, revoke_key
 from infra.local.errors import UserError
 from tests.functional.edge import World
 

@@ -20,7 +20,7 @@ from contracts.envelope import Event
 from contracts.events.files import FileRejected
 from functions.edge.routes import legacy
 from functions.validate_file import work as validation
-from infra.adapters.child import ProcessChild
+from infra.children.child import ProcessChild
 from tests.functional.edge import ROWS, World
 from tests.functional.test_edge_files import error, upload
 

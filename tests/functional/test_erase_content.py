@@ -13,7 +13,7 @@ from contracts.events.files import FileDeleted, FileUploaded
 from contracts.events.jobs import JobCancelled, JobCreated
 from contracts.ports import AbandonedError, UnavailableError
 from functions.erase_content.handler import Deps, on_event
-from infra.adapters.erasure import ErasingBlobs
+from infra.runtime.deleted_files import ErasingBlobs
 from tests.functional.edge import BASE, World
 
 FILE, OTHER, JOB, BENCH = "file-1", "file-2", "ftjob-1", "bench-1"

@@ -18,8 +18,8 @@ from contracts.events.corpus import DocumentExtracted, DocumentRejected, Documen
 from functions.extract_text import core
 from functions.extract_text import work as extraction
 from functions.extract_text.handler import on_document_uploaded, on_zip_extracted
-from infra.adapters.child import ProcessChild
-from infra.adapters.memory import MemoryBlobs
+from infra.adapters.memory.stores import MemoryBlobs
+from infra.children.child import ProcessChild
 from tests.unit.extract_text.documents import (
     LOOPS,
     entity_bomb,
@@ -222,7 +222,7 @@ def test_what_failed_too_often_is_rejected_without_quoting_the_document() -> Non
 
 
 class Opened:
-    """Controls that note what is opened, and a bell that notes that it rang."""
+    """Controls that note what is opened, and a wake that notes that it rang."""
 
     def __init__(self) -> None:
         self.opened: list[tuple[str, str, str, dict[str, Any]]] = []

@@ -9,7 +9,7 @@ import pytest
 from contracts.blobs import BlobRef
 from contracts.events.files import FileDeleted, FileUploaded, FileValidated
 from contracts.ports import UnavailableError
-from infra.corpus import general_rows
+from infra.runtime.corpus import general_rows
 from tests.functional.edge import World
 
 FILE = "file-" + "1" * 32

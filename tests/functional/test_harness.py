@@ -18,13 +18,13 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoTokenizer
 
 from contracts.benchmarks import TaskResult
+from functions.benchmark_model.harness.fast_path import Direct, Request, doubtful
 from functions.benchmark_model.harness.journal import Journal
-from functions.benchmark_model.harness.lane import Direct, Request, doubtful
 from functions.benchmark_model.work import HARNESS
 from functions.generate_text.app import create_app
-from infra.adapters.child import ProcessChild
-from infra.adapters.memory import MemoryBlobs
-from infra.worker import FORKED
+from infra.adapters.memory.stores import MemoryBlobs
+from infra.children.child import ProcessChild
+from infra.roles.worker import FORKED
 from tests.bundle import build
 from tests.functional.test_generate_text import served
 from tests.unit.generate_text.tiny import build_adapter, store

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from infra.adapters.http_server import MAX_HEAD, BoundedProtocol
-from infra.listening import listen
+from infra.adapters.http.server import MAX_HEAD, BoundedProtocol
 from infra.local.ports import LOOPBACK
-from infra.process import GuestServer, server
+from infra.runtime.listening import listen
+from infra.runtime.process import GuestServer, server
 from tests.functional.edge import World
 
 GET = b"GET /healthz HTTP/1.1\r\nhost: edge\r\n"

@@ -14,8 +14,8 @@ from contracts.envelope import Event, derived_id
 from contracts.events.corpus import CorpusPlanned, DatasetFailed
 from contracts.ports import BlobNotFoundError, ChildFailedError, ChildResult
 from functions.plan_corpus import work as planning
-from infra.adapters.child import ProcessChild
-from infra.adapters.memory import MemoryBlobs
+from infra.adapters.memory.stores import MemoryBlobs
+from infra.children.child import ProcessChild
 
 ARCHIVE = "file-" + "1" * 32
 LISTED = f"acme/{ARCHIVE}/plan.documents.json"

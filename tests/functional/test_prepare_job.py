@@ -25,10 +25,10 @@ from functions.generate_text.app import create_app
 from functions.prepare_job import work as preparation
 from functions.prepare_job.handler import Deps, on_prep, reconsider
 from functions.validate_file.core import check
-from infra.adapters.child import ProcessChild
-from infra.adapters.http import MANIFEST_HEADER, HttpProve, Serving
-from infra.adapters.memory import MemoryBlobs
-from infra.models import register
+from infra.adapters.http.serving import MANIFEST_HEADER, HttpProve, Serving
+from infra.adapters.memory.stores import MemoryBlobs
+from infra.children.child import ProcessChild
+from infra.runtime.models import register
 from tests.functional.edge import DictDocuments
 from tests.unit.prepare_job import tiny
 
@@ -68,7 +68,7 @@ class World:
             controls=controls,
             emit=self.emit,
             publish=self.publish,
-            bell=lambda stage: self.rung.append(stage),
+            wake=lambda stage: self.rung.append(stage),
             now=lambda: self.now,
             wait_ms=300_000,
         )

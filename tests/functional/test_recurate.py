@@ -22,10 +22,10 @@ from contracts.events.files import FileDeleted
 from contracts.events.jobs import JobCancelled
 from functions.assemble_dataset import handler, work
 from functions.assemble_dataset.core import Settings
-from infra import corpus
-from infra.adapters.child import ProcessChild
-from infra.adapters.erasure import ErasingBlobs
-from infra.commands.trace import Tracer
+from infra.children.child import ProcessChild
+from infra.cli.trace import Tracer
+from infra.runtime import corpus
+from infra.runtime.deleted_files import ErasingBlobs
 from tests.functional.dataset import (
     MADE,
     MODEL,

@@ -9,7 +9,7 @@ import pytest_asyncio
 from rich.console import Console
 
 from contracts.events.corpus import DatasetAssembled
-from infra.commands.trace import Tracer
+from infra.cli.trace import Tracer
 from infra.local.errors import UserError
 from tests.functional.dataset import (
     BROKEN,

@@ -16,7 +16,7 @@ from contracts.events.jobs import Integration, JobCancelled, JobCreated, JobFail
 from contracts.ports import UnavailableError
 from contracts.tracking import WANDB, wandb_secret
 from functions.track_runs.handler import WandbDeps, on_wandb
-from infra.adapters.child import ProcessChild
+from infra.children.child import ProcessChild
 from tests.functional.edge import BASE, World, plan
 
 CANARY = "c0ffee" * 6 + "beef"

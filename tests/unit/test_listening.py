@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
-from infra.listening import PortTakenError, listen
 from infra.local.child import spawn
 from infra.local.ports import LOOPBACK, LOOPBACK_V6, Ports, http_address
 from infra.local.roles import ROLES, role_program
+from infra.runtime.listening import PortTakenError, listen
 from infra.settings import AskedSettings
 
 V6 = pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this machine has no IPv6")
@@ -91,7 +91,7 @@ async def test_every_role_listens_where_it_is_told(tmp_path: Path, name: str) ->
 @pytest.mark.slow
 def test_a_role_whose_port_is_taken_ends_and_says_so(taken: int, tmp_path: Path) -> None:
     settings = {"TEMPER_HOME": str(tmp_path), "TEMPER_EDGE_PORT": str(taken), "TEMPER_INFERENCE_URL": "http://nobody"}
-    command = [sys.executable, "-m", "infra.app", "edge"]
+    command = [sys.executable, "-m", "infra.roles.app", "edge"]
     ended = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(f"error: Port {taken} ")

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from contracts.documents import READ_MODELS
-from infra import benchmarks, corpus, trainer, worker
 from infra.adapters.kafka.reliable import no_failure
+from infra.roles import trainer, worker
+from infra.runtime import benchmarks, corpus
+from infra.runtime.reconciler import GIVEN_UP
+from infra.runtime.stages import STAGES, GiveUp
 from infra.settings import Settings
-from infra.stages import STAGES, GiveUp
-from infra.sweep import GIVEN_UP
 
 NOBODY_WAITS = {"control_job", "erase_content"}
 """A request that crashed leaves the job as it is; erasure is looked at again by whoever deletes."""

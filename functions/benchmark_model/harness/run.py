@@ -25,8 +25,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from contracts.benchmarks import Item, Side, TaskResult
 from functions.benchmark_model.harness import bundle, results, tasks
 from functions.benchmark_model.harness.bundle import BundleError, Part
+from functions.benchmark_model.harness.fast_path import Direct, templates_remembered
 from functions.benchmark_model.harness.journal import Journal
-from functions.benchmark_model.harness.lane import Direct, templates_remembered
 from functions.benchmark_model.harness.served import Served
 
 SEEDS = {"random": 0, "numpy": 1234, "torch": 1234, "few_shot": 1234}

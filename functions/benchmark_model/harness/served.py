@@ -12,7 +12,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from transformers import AutoTokenizer
 
-from functions.benchmark_model.harness.lane import Answer, Kept, Request
+from functions.benchmark_model.harness.fast_path import Answer, Kept, Request
 
 SECONDS = 600.0
 """That one batch may take."""

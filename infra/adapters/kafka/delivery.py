@@ -22,7 +22,7 @@ from contracts.envelope import Event, Record
 from contracts.ports import Emit
 from infra.adapters.kafka.progress import pause_for
 from infra.adapters.kafka.records import to_record
-from infra.adapters.kafka.reliable import Desk, Subscription
+from infra.adapters.kafka.reliable import RecordHandler, Subscription
 
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 5.0
@@ -46,7 +46,7 @@ class Delivery:
         believe: Believe,
     ) -> None:
         self._bootstrap = bootstrap
-        self._desks = {subscription.group: Desk(subscription, emit) for subscription in subscriptions}
+        self._handlers = {subscription.group: RecordHandler(subscription, emit) for subscription in subscriptions}
         self._believe = believe
         self._away: str | None = "Kafka has not answered yet"
         self._running: asyncio.Task[None] | None = None
@@ -70,9 +70,9 @@ class Delivery:
 
     def status(self) -> dict[str, Any]:
         """Return `status` (ok, waiting, stuck, starting), a word on Kafka itself, and the progress of each group."""
-        groups = {group: desk.progress.status() for group, desk in self._desks.items()}
+        groups = {group: handler.progress.status() for group, handler in self._handlers.items()}
         states = {
-            str(state["state"]) for group, state in groups.items() if not self._desks[group].subscription.optional
+            str(state["state"]) for group, state in groups.items() if not self._handlers[group].subscription.optional
         }
         if not self._started.is_set():
             status = "starting"
@@ -113,11 +113,11 @@ class Delivery:
             logger=None,
             parser=_parse,
             decoder=self._decode,
-            middlewares=(partial(_Settle, self._desks),),
+            middlewares=(partial(_Settle, self._handlers),),
         )
-        for group, desk in self._desks.items():
+        for group, handler in self._handlers.items():
             subscriber = broker.subscriber(
-                *desk.subscription.topics,
+                *handler.subscription.topics,
                 group_id=group,
                 ack_policy=AckPolicy.MANUAL,
                 auto_offset_reset="earliest",
@@ -127,7 +127,7 @@ class Delivery:
                 fetch_max_wait_ms=1_000,  # an idle group asks once a second; whatever comes is told at once
                 max_poll_interval_ms=300_000,
             )
-            subscriber(_with_deadline(desk.subscription))
+            subscriber(_with_deadline(handler.subscription))
         return broker
 
     async def _decode(self, message: KafkaMessage) -> Event:
@@ -140,7 +140,9 @@ class Delivery:
             async with asyncio.timeout(_LOOK_SECONDS):
                 held = ((getattr(each, "group_id", ""), getattr(each, "consumer", None)) for each in broker.subscribers)
                 # at the same time, as each question waits behind its consumer's fetch, which waits for what may come
-                looks = (self._desks[group].progress.look(consumer) for group, consumer in held if consumer is not None)
+                looks = (
+                    self._handlers[group].progress.look(consumer) for group, consumer in held if consumer is not None
+                )
                 await asyncio.gather(*looks)
         except (KafkaError, OSError) as error:
             self._away = f"Kafka at {self._bootstrap} does not answer: {error!r}"
@@ -149,11 +151,11 @@ class Delivery:
 
 
 class _Settle(BaseMiddleware[Any, Any]):
-    """Hands every record to its group's desk, whatever became of it."""
+    """Hands every record to its group's handler, whatever became of it."""
 
-    def __init__(self, desks: dict[str, Desk], raw: ConsumerRecord, /, *, context: Any) -> None:
+    def __init__(self, handlers: dict[str, RecordHandler], raw: ConsumerRecord, /, *, context: Any) -> None:
         super().__init__(raw, context=context)
-        self._desks = desks
+        self._handlers = handlers
         self._event: Event | None = None
 
     async def consume_scope(self, call_next: Any, msg: Any) -> Any:
@@ -173,7 +175,7 @@ class _Settle(BaseMiddleware[Any, Any]):
         subscriber = self.context.get_local("handler_")
         consumer: AIOKafkaConsumer | None = subscriber.consumer
         if consumer is not None:
-            await self._desks[subscriber.group_id].settle(consumer, self.msg, self._event, exc_val)
+            await self._handlers[subscriber.group_id].settle(consumer, self.msg, self._event, exc_val)
         return True
 
 

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from contracts.envelope import Record
 from contracts.ports import UnavailableError
 from infra.adapters.kafka.records import to_record
-from infra.cancelling import to_its_end
+from infra.runtime.cancellation import to_its_end
 
 Place = tuple[str, int]
 """(topic, partition)"""

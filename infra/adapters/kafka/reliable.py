@@ -22,7 +22,7 @@ from infra.adapters.kafka.records import to_record
 MAX_TRIES = 3
 MAX_WAIT_SECONDS = 30.0
 _DEAD_LETTERS = "dead.letter"
-_WEATHER = (UnavailableError, NewerVersionError, TimeoutError)
+_TRANSIENT = (UnavailableError, NewerVersionError, TimeoutError)
 """No fault of the record: it waits. That a server is slow is not one either."""
 _SYSTEM_TENANT = "temper"
 """Owner of dead letters whose record nobody could believe."""
@@ -64,7 +64,7 @@ class _Attempt:
 
 
 @dataclass
-class Desk:
+class RecordHandler:
     """Settles the records of one group: commits, dead letters, waits."""
 
     subscription: Subscription
@@ -83,8 +83,8 @@ class Desk:
             await consumer.commit({place: raw.offset + 1})
         except (CommitFailedError, IllegalStateError, ConsumerStoppedError):
             return  # the partition moved or the consumer closes: its next owner gets the record again
-        except Exception as weather:  # noqa: BLE001  whatever it is, the record must not be lost
-            self._wait(consumer, place, raw.offset, weather)
+        except Exception as error:  # noqa: BLE001  whatever it is, the record must not be lost
+            self._wait(consumer, place, raw.offset, error)
         else:
             self._attempts.pop(place, None)
             self.progress.done(place, raw.offset)
@@ -92,9 +92,9 @@ class Desk:
     async def _judge(self, place: TopicPartition, raw: ConsumerRecord, event: Event | None, error: Exception) -> None:
         """Return when the record is dealt with by other means than its handler; raise what it has to wait for."""
         if isinstance(error, PoisonError):
-            await self._bury(raw, event, error.code, str(error), tries=1)
+            await self._dead_letter(raw, event, error.code, str(error), tries=1)
             return
-        if isinstance(error, _WEATHER):
+        if isinstance(error, _TRANSIENT):
             raise error
         attempt = self._attempt(place, raw.offset)
         attempt.crashes += 1
@@ -104,17 +104,17 @@ class Desk:
             raise error
         if event is not None:
             await self._tell(event, error)
-        await self._bury(raw, event, "crashed", f"the function crashed: {_place(error)}", attempt.crashes)
+        await self._dead_letter(raw, event, "crashed", f"the function crashed: {_place(error)}", attempt.crashes)
 
     async def _tell(self, event: Event, error: Exception) -> None:
         try:
             await self.subscription.on_failure(event, f"its function crashed ({type(error).__name__})")
-        except _WEATHER:
+        except _TRANSIENT:
             raise
         except Exception:
             log.exception("%s: telling of the failure crashed too", self.subscription.group)
 
-    async def _bury(self, raw: ConsumerRecord, event: Event | None, code: str, message: str, tries: int) -> None:
+    async def _dead_letter(self, raw: ConsumerRecord, event: Event | None, code: str, message: str, tries: int) -> None:
         group = self.subscription.group
         log.warning("%s: %s/%s@%s is a dead letter: %s: %s", group, raw.topic, raw.partition, raw.offset, code, message)
         if raw.topic == _DEAD_LETTERS:
@@ -127,11 +127,11 @@ class Desk:
             attempt = self._attempts[place] = _Attempt(offset)
         return attempt
 
-    def _wait(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int, weather: Exception) -> None:
+    def _wait(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int, error: Exception) -> None:
         attempt = self._attempt(place, offset)
         attempt.waits += 1
         seconds = min(MAX_WAIT_SECONDS, 0.1 * 2 ** min(attempt.waits, 16)) * random.uniform(0.5, 1.0)
-        reason = self._reason(weather)
+        reason = self._reason(error)
         log.warning(
             "%s: %s/%s waits %.1f s: %s", self.subscription.group, place.topic, place.partition, seconds, reason
         )
@@ -143,14 +143,14 @@ class Desk:
         self.progress.waiting[place] = reason
         asyncio.get_running_loop().call_later(seconds, _resume, consumer, place)
 
-    def _reason(self, weather: Exception) -> str:
-        if isinstance(weather, UnavailableError):
-            return f"{weather.dependency}: {weather}"
-        if isinstance(weather, NewerVersionError):
-            return f"newer_version: {weather}. Upgrade this Temper"
-        if isinstance(weather, TimeoutError):
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, UnavailableError):
+            return f"{error.dependency}: {error}"
+        if isinstance(error, NewerVersionError):
+            return f"newer_version: {error}. Upgrade this Temper"
+        if isinstance(error, TimeoutError):
             return f"slow: it was not done within {self.subscription.deadline:.0f} s, and is tried again"
-        return f"crashed: {_place(weather)}"
+        return f"crashed: {_place(error)}"
 
 
 def dead_letter(

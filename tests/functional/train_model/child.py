@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from functions.train_model.work import RECIPE
-from infra.adapters.child import LINE_BYTES
-from infra.adapters.forked import ForkServer, Process
+from infra.children.child import LINE_BYTES
+from infra.children.forked import ForkServer, Process
 
 ROOT = Path(__file__).parents[3]
 VOCABULARY = 96

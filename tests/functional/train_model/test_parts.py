@@ -105,11 +105,11 @@ def adapted(folder: Path, **changes: Any) -> Any:
 
 
 @pytest.mark.parametrize("length", [4, 60])  # too few tokens to merge for, and enough
-@pytest.mark.parametrize("abroad", [False, True] if torch.backends.mkldnn.is_available() else [False])
+@pytest.mark.parametrize("not_intel", [False, True] if torch.backends.mkldnn.is_available() else [False])
 def test_merged_lora_layers_compute_and_learn_what_pefts_do(
-    length: int, abroad: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    length: int, not_intel: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("functions.train_model.lora.MKL_ABROAD", abroad)
+    monkeypatch.setattr("functions.train_model.lora.NOT_INTEL", not_intel)
     ids = torch.randint(0, VOCABULARY, (3, length), generator=torch.Generator().manual_seed(5))
     results = []
     for merged in (False, True):

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.adapters.child import LINE_BYTES, ChildOutputError, ProcessChild
+from infra.children.child import LINE_BYTES, ChildOutputError, ProcessChild
 
 SPEAKER = "tests.unit.adapters.speaker"
 NOBODY = "tests.unit.adapters.nobody"
@@ -45,7 +45,7 @@ def order(tmp_path: Path) -> Path:
 def servers() -> list[psutil.Process]:
     """The processes here that fork; a test that runs beside may have others."""
     mine = psutil.Process().children()
-    return [each for each in mine if "infra.fork_server" in each.cmdline()]
+    return [each for each in mine if "infra.children.fork_server" in each.cmdline()]
 
 
 async def gone(pid: int) -> None:
@@ -101,7 +101,7 @@ async def test_a_child_dies_with_a_parent_that_is_killed(order: Path, forked: Ma
     order.write_text("family")
     program = f"""
 import asyncio, pathlib
-from infra.adapters.child import ProcessChild
+from infra.children.child import ProcessChild
 async def main():
     running = ProcessChild(forked={forked!r}).start({SPEAKER!r}, pathlib.Path({str(order)!r}))
     async for line in running.lines():

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from contracts.ports import BusyError, FaultyError, RefusedError, UnavailableError
-from infra.adapters.generator import HttpGenerate
+from infra.adapters.http.generator import HttpGenerate
 from infra.local.ports import LOOPBACK, Ports
 
 KEY = "sk-secret"

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from contracts.manifest import ManifestRef
 from contracts.ports import Proof, ProofFailedError, UnavailableError
-from infra.adapters.http import HttpComplete, HttpProve, Serving
+from infra.adapters.http.serving import HttpComplete, HttpProve, Serving
 from infra.local.ports import LOOPBACK, Ports
 
 MODEL = ManifestRef(key="local/model/manifest.json", sha256="ab" * 32)
@@ -105,7 +105,7 @@ async def test_a_cancelled_reader_stops_the_work(server: Server, serving: Servin
         await server.closed.wait()
 
 
-async def test_serving_that_breaks_off_is_weather(server: Server, serving: Serving) -> None:
+async def test_serving_that_breaks_off_is_transient(server: Server, serving: Serving) -> None:
     async def half() -> AsyncIterator[bytes]:
         yield b"half"
 
@@ -117,7 +117,7 @@ async def test_serving_that_breaks_off_is_weather(server: Server, serving: Servi
     await reply.close()
 
 
-async def test_serving_that_is_away_is_weather() -> None:
+async def test_serving_that_is_away_is_transient() -> None:
     serving = Serving(f"http://{LOOPBACK}:{Ports({}, usual=False).choose('nobody', 0)}")
     for call in (
         HttpComplete(serving)("/v1/completions", b"{}", MODEL, "req-1", "acme"),

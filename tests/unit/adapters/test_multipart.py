@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from infra.adapters.multipart import PART_BYTES, regrouped
+from infra.adapters.minio.multipart import PART_BYTES, regrouped
 
 
 @pytest.mark.parametrize("size", [1, 70_000, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES + 7])

@@ -7,7 +7,7 @@ from functions.assemble_dataset.report import coverage, covered_by
 from tests.unit.assemble_dataset.archive import Archive, archive, chunk, example, name, planned
 
 
-def shelf(made: Archive) -> list[Passage]:
+def passages_of(made: Archive) -> list[Passage]:
     return passages(made.plan, made.documents)
 
 
@@ -22,7 +22,7 @@ def alone(*texts: str, asked: int = 1) -> Archive:
 
 def drawn(made: Archive, **settings: float) -> list[tuple[int, ...]]:
     """Return what each training row shows where the ranking offers every passage of every split."""
-    own, chosen = shelf(made), Settings.model_validate(settings)
+    own, chosen = passages_of(made), Settings.model_validate(settings)
     selection = select(made.examples, {passage.chunk.id: passage for passage in own}, chosen)
 
     def everything(_: Example) -> range:
@@ -33,7 +33,7 @@ def drawn(made: Archive, **settings: float) -> list[tuple[int, ...]]:
 
 def test_a_ranking_that_offers_the_other_split_is_not_followed() -> None:
     made = archive(documents=4, held_out=2)
-    own = shelf(made)
+    own = passages_of(made)
     rows = drawn(made, hard=6, random=2)
     assert len(rows) > 32
     assert {own[place].split for row in rows for place in row} == {"train"}
@@ -53,7 +53,7 @@ def test_an_example_with_nothing_beside_it_has_one_row_and_no_refusal() -> None:
 def test_chunks_that_nothing_was_asked_of_do_not_lower_coverage() -> None:
     for asked, chunks in ((1, 3), (0, 1)):
         made = alone("One thing.", "Another thing.", "A third.", asked=asked)
-        own = shelf(made)
+        own = passages_of(made)
         selection = select(made.examples, {passage.chunk.id: passage for passage in own}, Settings())
         made_rows = drafts(selection, own, lambda _: (), Settings(), 1)["train"]
         assert coverage(own, covered_by(selection, made_rows), "train") == (1, chunks)

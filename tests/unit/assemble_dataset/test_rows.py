@@ -218,12 +218,12 @@ def test_hard_distractors_are_those_that_the_question_finds(run: Build) -> None:
     assert alike == len(built.origins())
 
 
-def test_a_question_searches_the_shelf_of_its_own_chunk(run: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_question_searches_the_shard_of_its_own_chunk(run: Build, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mine, "SHELF", 8)
     made = archive(documents=6)
     built = run(made, hard=2, random=0, variants=1, absent_share=0)
     document = {part.id: part.document for document in made.documents for part in document.chunks}
-    for origin in built.origins():  # a shelf is a document here
+    for origin in built.origins():  # a shard is a document here
         assert {document[other] for other in origin.distractors} == {origin.document}
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from functions.benchmark_model.harness.bundle import FAMILIES, OWN, BundleError, Part, inspect, missing
 from functions.benchmark_model.harness.tasks import config
 from functions.benchmark_model.tasks import make
-from infra.cli import temper
+from infra.cli.main import temper
 from tests.bundle import build, write
 
 QUESTION = {"question": "Which?", "choices": ["a", "b", "c", "d"], "answer": 1}

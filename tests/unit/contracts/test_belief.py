@@ -78,4 +78,4 @@ def test_nobody_but_belief_and_emit_read_records_without_asking_for_revocations(
         for path in (ROOT / folder).rglob("*.py")
         if re.search(r"envelope\.read\(|envelope import .*\bread\b", path.read_text())
     }
-    assert readers == {"contracts/belief.py", "infra/belief.py", "infra/commands/emit.py"}
+    assert readers == {"contracts/belief.py", "infra/runtime/belief.py", "infra/cli/emit.py"}

@@ -12,7 +12,7 @@ import pytest
 
 from contracts.documents import READ_MODELS
 from contracts.wire import benchmarks, dataset, legacy, openai
-from infra.adapters.mongo import PLAIN
+from infra.adapters.mongo.documents import PLAIN
 from tests.events import golden
 
 Shape = Callable[[dict[str, Any]], Any]

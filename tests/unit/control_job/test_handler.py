@@ -13,8 +13,8 @@ from contracts.controls import Control
 from contracts.envelope import Event, PoisonError, make
 from contracts.events.jobs import JobCancelRequested, JobCreated, JobPauseRequested, JobResumeRequested
 from functions.control_job.handler import Deps, on_job
-from infra.adapters.memory import MemoryEmit
-from infra.work import publish_recorded
+from infra.adapters.memory.stores import MemoryEmit
+from infra.runtime.leases import publish_recorded
 from tests.controls import MemoryControls
 from tests.functional.edge import DictDocuments
 
@@ -22,7 +22,7 @@ JOB = "ftjob-1"
 
 
 @dataclass
-class Desk:
+class Settled:
     """Everything that control_job uses."""
 
     emit: MemoryEmit = field(default_factory=MemoryEmit)
@@ -58,40 +58,40 @@ CANCEL = said(JobCancelRequested(), 1)
 
 @pytest.mark.parametrize("order", list(permutations([CREATED, CANCEL])))
 async def test_a_cancellation_ends_the_job_whichever_comes_first(order: tuple[Event, ...]) -> None:
-    desk = Desk()
-    assert await desk.hear(*order) == ["job.cancelled"]
-    assert desk.control.ended
-    assert desk.emit.events[0].cause == CANCEL.id
-    assert await desk.hear(*order, *order) == ["job.cancelled"], "said again, it is said once"
+    settled = Settled()
+    assert await settled.hear(*order) == ["job.cancelled"]
+    assert settled.control.ended
+    assert settled.emit.events[0].cause == CANCEL.id
+    assert await settled.hear(*order, *order) == ["job.cancelled"], "said again, it is said once"
 
 
 @pytest.mark.parametrize("order", list(permutations([CREATED, said(JobPauseRequested(), 1)])))
 async def test_a_pause_rests_the_job_whichever_comes_first(order: tuple[Event, ...]) -> None:
-    desk = Desk()
-    assert await desk.hear(*order) == ["job.pause_requested", "job.paused"]
-    assert (desk.control.desired, desk.control.epoch) == ("pause", 2)
-    await desk.hear(*order, *order)
-    assert (desk.control.desired, desk.control.epoch) == ("pause", 2)
+    settled = Settled()
+    assert await settled.hear(*order) == ["job.pause_requested", "job.paused"]
+    assert (settled.control.desired, settled.control.epoch) == ("pause", 2)
+    await settled.hear(*order, *order)
+    assert (settled.control.desired, settled.control.epoch) == ("pause", 2)
 
 
 async def test_requests_that_overtook_the_job_count_in_their_order() -> None:
-    desk = Desk()
-    await desk.hear(said(JobResumeRequested(), 7), said(JobPauseRequested(), 5), CREATED)
-    assert (desk.control.desired, desk.control.epoch) == ("run", 3)
-    view = await desk.documents.get("jobs", JOB)
+    settled = Settled()
+    await settled.hear(said(JobResumeRequested(), 7), said(JobPauseRequested(), 5), CREATED)
+    assert (settled.control.desired, settled.control.epoch) == ("run", 3)
+    view = await settled.documents.get("jobs", JOB)
     assert view is not None
     assert view["status"] == "queued"
 
 
 async def test_another_tenants_request_before_the_job_is_as_good_as_none() -> None:
-    desk = Desk()
-    assert await desk.hear(said(JobCancelRequested(), 1, tenant="mallory"), CREATED) == []
-    assert not desk.control.ended
+    settled = Settled()
+    assert await settled.hear(said(JobCancelRequested(), 1, tenant="mallory"), CREATED) == []
+    assert not settled.control.ended
     with pytest.raises(PoisonError):
-        await desk.hear(said(JobCancelRequested(), 3, tenant="mallory"))
+        await settled.hear(said(JobCancelRequested(), 3, tenant="mallory"))
 
 
 async def test_a_request_of_a_job_that_never_comes_keeps_nobody_waiting() -> None:
-    desk = Desk()
-    assert await desk.hear(CANCEL) == []
-    assert desk.controls.controls == {}
+    settled = Settled()
+    assert await settled.hear(CANCEL) == []
+    assert settled.controls.controls == {}

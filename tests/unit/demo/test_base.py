@@ -11,10 +11,11 @@ from jinja2.exceptions import TemplateError
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from infra.demo import data, pretrain
-from infra.demo.tokenizer import build_tokenizer
+from infra.demo import data
+from infra.demo.tools import pretrain
+from infra.demo.tools.tokenizer import build_tokenizer
 
-BASE = Path(pretrain.__file__).parent / "base"
+BASE = Path(pretrain.__file__).parents[1] / "base"
 CHAT = [
     {"role": "system", "content": "Answer briefly."},
     {"role": "user", "content": "How heavy is the Kolm pump?"},

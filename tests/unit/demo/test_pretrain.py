@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from infra.demo import pretrain
-from infra.demo.tokenizer import ASSISTANT, END, build_tokenizer
+from infra.demo.tools import pretrain
+from infra.demo.tools.tokenizer import ASSISTANT, END, build_tokenizer
 
 
 @pytest.fixture(scope="module")

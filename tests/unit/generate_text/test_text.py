@@ -90,7 +90,7 @@ def test_tokens_of_a_stop_sequence_are_not_visible() -> None:
 
 
 def test_the_templates_lead_is_no_part_of_the_answer() -> None:
-    answer = Answer(decode, (), lead=" ")
+    answer = Answer(decode, (), answer_prefix=" ")
     assert "".join([answer.add(b) for b in b"  Paris x"]) + answer.end() == " Paris x"
-    plain = Answer(decode, (), lead=" ")
+    plain = Answer(decode, (), answer_prefix=" ")
     assert "".join([plain.add(b) for b in b"Paris"]) + plain.end() == "Paris"

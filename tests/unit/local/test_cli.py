@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.cli import COMMANDS, temper
+from infra.cli.main import COMMANDS, temper
 from infra.local.errors import UserError
 from infra.local.files import locked
 from infra.local.ports import http_address
@@ -22,7 +22,7 @@ def run(home: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[
     """Run `temper` in a home."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("TEMPER_")}
     return subprocess.run(
-        [sys.executable, "-m", "infra.cli", *arguments],
+        [sys.executable, "-m", "infra.cli.main", *arguments],
         env={**clean, "TEMPER_HOME": str(home), **env},
         capture_output=True,
         text=True,
@@ -39,7 +39,7 @@ def test_every_command_loads_and_explains_itself() -> None:
 
 
 def test_help_imports_neither_torch_nor_a_driver(tmp_path: Path) -> None:
-    code = "import sys, infra.cli; infra.cli.temper(['--help'], standalone_mode=False); print(*sys.modules)"
+    code = "import sys, infra.cli.main; infra.cli.main.temper(['--help'], standalone_mode=False); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.splitlines()[-1].split()}
     assert not loaded & {"torch", "transformers", "aiokafka", "pymongo", "minio", "faststream"}

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.launch import __file__ as launcher
+from infra.children.launch import __file__ as launcher
 from infra.local.child import Program, ending, spawn, tail
 from infra.local.errors import UserError
 from infra.local.stack import together

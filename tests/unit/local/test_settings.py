@@ -13,11 +13,11 @@ from pydantic import SecretStr, ValidationError
 
 import infra
 from functions.assemble_dataset.core import Settings as RowSettings
-from infra import worker
-from infra.corpus import Generators, row_settings
 from infra.local.files import write_json
 from infra.local.record import Stack, born, write_stack
 from infra.local.roles import ROLES, plain_env, role_env
+from infra.roles import worker
+from infra.runtime.corpus import Generators, row_settings
 from infra.settings import AskedSettings, Settings, endpoints
 
 
@@ -121,8 +121,10 @@ def test_no_tracking_is_no_tracking_although_a_server_is_named(monkeypatch: pyte
 
 
 def test_the_worker_is_given_every_setting_that_it_reads() -> None:
-    parts = ("worker", "corpus", "benchmarks", "tracking", "process", "world")
-    code = "".join((Path(infra.__file__).parent / f"{part}.py").read_text() for part in parts)
+    parts = ("corpus", "benchmarks", "tracking", "process", "world")
+    folder = Path(infra.__file__).parent
+    paths = (folder / "roles" / "worker.py", *(folder / "runtime" / f"{part}.py" for part in parts))
+    code = "".join(path.read_text() for path in paths)
     read = set(re.findall(r"\bsettings\.(\w+)", code)) & Settings.model_fields.keys()
     assert read <= {*ROLES["worker"].needs, "cache", "bind", "home", "health_port"}
 

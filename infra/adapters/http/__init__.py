@@ -1,0 +1,1 @@
+"""HTTP: the serving process, generators, our own server."""

@@ -1,0 +1,1 @@
+"""Every port in memory, for tests; they pass the suites of the real ones."""

@@ -1,0 +1,112 @@
+"""Blobs and Emit in memory, for unit and functional tests; they pass the suites of the real ones."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from contracts import envelope
+from contracts.blobs import BlobRef
+from contracts.canonical import sha256
+from contracts.envelope import Event
+from contracts.ports import BlobExistsError, BlobMismatchError, BlobNotFoundError, BlobStat
+from infra.adapters.blob_keys import checked
+
+
+@dataclass(frozen=True, slots=True)
+class _Blob:
+    data: bytes
+    media_type: str
+
+
+class MemoryBlobs:
+    """The `Blobs` port in a dictionary."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, _Blob] = {}
+
+    async def put(
+        self,
+        key: str,
+        data: bytes | AsyncIterator[bytes],
+        media_type: str = "application/octet-stream",
+        exclusive: bool = False,
+    ) -> BlobRef:
+        """Store bytes under `key`; raises BlobExistsError when `exclusive` and the key is taken."""
+        checked(key)
+        content = data if isinstance(data, bytes) else b"".join([chunk async for chunk in data])
+        if exclusive and key in self._blobs:
+            raise BlobExistsError(key)
+        self._blobs[key] = _Blob(content, media_type)
+        return BlobRef(key=key, sha256=sha256(content), bytes=len(content), media_type=media_type)
+
+    async def get(self, key: str) -> bytes:
+        """Return all bytes; raises BlobNotFoundError."""
+        return self._blob(key).data
+
+    async def stream(self, key: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+        """Yield the bytes from `offset`, `length` of them at most; raises BlobNotFoundError."""
+        data = self._blob(key).data[offset:]
+        data = data if length is None else data[:length]
+        if data:
+            yield data
+
+    async def fetch(self, ref: BlobRef, path: Path) -> None:
+        """Write the bytes to `path`; raises BlobNotFoundError or BlobMismatchError."""
+        data = self._blob(ref.key).data
+        if sha256(data) != ref.sha256:
+            raise BlobMismatchError(f"{ref.key} is not the content that its reference names")
+        path.write_bytes(data)  # in a thread it would go on after a cancellation
+
+    async def store(self, key: str, path: Path, media_type: str = "application/octet-stream") -> BlobRef:
+        """Store a file's bytes."""
+        return await self.put(key, await asyncio.to_thread(path.read_bytes), media_type)
+
+    async def stat(self, key: str) -> BlobStat | None:
+        """Return what is known of a blob, or None."""
+        blob = self._blobs.get(checked(key))
+        return BlobStat(key, len(blob.data), blob.media_type) if blob else None
+
+    async def list(self, prefix: str) -> list[str]:
+        """Return the keys that begin with `prefix`, sorted."""
+        return sorted(key for key in self._blobs if key.startswith(prefix))
+
+    async def delete(self, prefix: str) -> int:
+        """Delete every blob whose key begins with `prefix`, `{tenant}/{subject}` at least; return how many."""
+        checked(prefix.removesuffix("/"))
+        doomed = await self.list(prefix)
+        for key in doomed:
+            del self._blobs[key]
+        return len(doomed)
+
+    def _blob(self, key: str) -> _Blob:
+        try:
+            return self._blobs[checked(key)]
+        except KeyError:
+            raise BlobNotFoundError(key) from None
+
+
+class MemoryEmit:
+    """The `Emit` port as a list: `events` is the log, and subscribers hear each event before the publisher goes on."""
+
+    def __init__(self, signing_key: bytes = b"memory") -> None:
+        self.events: list[Event] = []
+        self._signing_key = signing_key
+        self._subscribers: list[Callable[[Event], Awaitable[None]]] = []
+
+    def subscribe(self, handler: Callable[[Event], Awaitable[None]]) -> None:
+        """Let `handler` hear every event from now on."""
+        self._subscribers.append(handler)
+
+    async def __call__(self, event: Event) -> Event:
+        """Append `event` with a later time than the last one; raises ValueError for what no record could carry."""
+        envelope.headers(event, self._signing_key)
+        last = self.events[-1].at if self.events else 0
+        event = replace(event, at=max(last + 1, time.time_ns() // 1_000_000))
+        self.events.append(event)
+        for handler in self._subscribers:
+            await handler(event)
+        return event

@@ -1,0 +1,1 @@
+"""S3: blobs and the access of outside systems."""

@@ -1,0 +1,1 @@
+"""MongoDB: read models, control documents, requests, secrets."""

@@ -1,0 +1,1 @@
+"""Processes that a role starts for one piece of work."""

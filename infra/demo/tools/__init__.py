@@ -1,0 +1,1 @@
+"""What made the demo base; nothing of it runs in operation."""

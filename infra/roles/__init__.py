@@ -1,0 +1,1 @@
+"""The composition roots: what each process runs, with its ports made real."""

@@ -1,0 +1,1 @@
+"""What runs functions: leases, folds, reconciliation, health."""

@@ -1,0 +1,85 @@
+"""What must exist before the first request: topics, bucket, first API key, demo base."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+from contracts.documents import ReadModel, Stored, View, fold
+from contracts.documents.keys import KEYS
+from contracts.documents.models import MODELS, PUBLIC, model_id
+from contracts.envelope import Event, PoisonError, derived_id, make
+from contracts.events.keys import KeyCreated
+from contracts.manifest import ManifestRef
+from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
+from infra.adapters.kafka import end_offsets, ensure_topics, look_at_log, read_log
+from infra.adapters.mongo.controls import ensure_indexes
+from infra.adapters.mongo.documents import Builds
+from infra.adapters.mongo.generations import DECIDE
+from infra.local.files import write_private
+from infra.runtime.folding import ALL
+from infra.runtime.models import register
+from infra.runtime.world import World, needed, new_id, world
+from infra.settings import Settings
+
+log = logging.getLogger("temper")
+
+FIRST_TENANT = "local"
+DEMO_BASE = "temper-demo-1m"
+DEMO_FOLDER = Path(__file__).parents[1] / "demo" / "base"
+
+
+async def bootstrap(settings: Settings) -> str | None:
+    """Make what must exist before the first request: topics, bucket, first API key, demo base; safe to repeat.
+
+    Nothing is said to a log that is not the one of before; returns why it is not.
+    """
+    async with world(settings) as here:
+        await here.blobs.ensure_bucket()
+        await ensure_indexes(here.db)
+        bootstrap = needed(settings.kafka_bootstrap, "kafka_bootstrap")
+        wrong = await Builds(here.db).check(await look_at_log(bootstrap, ALL))
+        if wrong is None:
+            await ensure_topics(bootstrap)
+            await _first_key(here, settings.home / "api_key")
+            await register_base(here, DEMO_BASE, DEMO_FOLDER)
+        return f"{wrong}. {DECIDE}" if wrong else None
+
+
+async def _first_key(here: World, path: Path) -> None:
+    """Say that the first key was created, unless the log says so already."""
+    key = path.read_text().strip() if path.exists() else encode_key(secrets.token_bytes(RANDOM_BYTES))
+    data = KeyCreated(sha256=key_hash(key), hint=key[-4:], name="first")
+    subject = f"key-{derived_id('key', data.sha256).replace('-', '')}"
+    if not path.exists() or await _logged(here, KEYS, data.sha256, subject) is None:
+        await here.emit(make(data, subject=subject, tenant=FIRST_TENANT, id=derived_id("key.created", data.sha256)))
+        write_private(path, key + "\n")
+
+
+async def register_base(
+    here: World, name: str, folder: Path, say: Callable[[str], None] = log.info
+) -> tuple[ManifestRef, Event | None]:
+    """Store a model directory and announce it, unless exactly this one is what its name stands for already."""
+    data, _ = await register(here.blobs, name, folder, say)
+    known = await _logged(here, MODELS, model_id(PUBLIC, name), name)
+    if known is not None and not known["deleted"] and known["manifest"] == data.manifest.model_dump(mode="json"):
+        return data.manifest, None
+    return data.manifest, await here.emit(make(data, subject=name, tenant=PUBLIC, id=new_id()))
+
+
+async def _logged(here: World, model: ReadModel, id: str, subject: str) -> View | None:
+    """Return a view as the log itself has it: the read models may be missing, old or behind it."""
+    bootstrap, names = needed(here.settings.kafka_bootstrap, "kafka_bootstrap"), sorted(model.topics)
+    stored: Stored | None = None
+    async with aclosing(read_log(bootstrap, names, None, await end_offsets(bootstrap, names))) as batches:
+        async for batch in batches:
+            for record in batch:
+                if record.key == subject.encode():
+                    with suppress(PoisonError):
+                        event = here.belief.believe(record)
+                        if id in model.touches(event):
+                            stored = fold(model, id, stored, event) or stored
+    return stored.view if stored else None

@@ -1,0 +1,31 @@
+"""P5: what is said of the processes that are there, on real MongoDB."""
+
+import asyncio
+import uuid
+
+import pytest
+
+from infra.adapters.mongo.controls import ensure_indexes
+from infra.adapters.mongo.documents import connect
+from infra.runtime import heartbeats
+from infra.settings import Settings
+
+pytestmark = pytest.mark.connected
+
+
+async def test_a_process_that_ends_is_forgotten_and_one_that_was_killed_is_so_after_an_hour(servers: Settings) -> None:
+    db = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
+    try:
+        await ensure_indexes(db)
+        saying = asyncio.create_task(heartbeats.say(db, "trainer", "host/1", lambda: None, dict))
+        async with asyncio.timeout(10):
+            while await heartbeats.look(db, "trainer") is not None:
+                await asyncio.sleep(0.02)
+        saying.cancel()
+        await asyncio.wait({saying})
+        assert await db.heartbeats.count_documents({}) == 0
+        indexes = await db.heartbeats.index_information()
+        assert [each["expireAfterSeconds"] for each in indexes.values() if "expireAfterSeconds" in each] == [3600]
+    finally:
+        await db.client.drop_database(db.name)
+        await db.client.close()
