@@ -162,7 +162,7 @@ def _helps(context: click.Context) -> Iterator[str]:
 def function_table() -> str:
     """Return the table of functions: what each does, its modules, the topics that it reacts to."""
     rows = []
-    for folder in sorted(path for path in (ROOT / "functions").iterdir() if (path / "__init__.py").exists()):
+    for folder in sorted(front.parent for front in (ROOT / "functions").glob("[!_]*/__init__.py")):
         parts = [part for part in PARTS if (folder / f"{part}.py").exists()]
         front = next(part for part in ("work", "handler", "app") if part in parts)
         tree = ast.parse((folder / f"{front}.py").read_text())

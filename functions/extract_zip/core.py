@@ -1,4 +1,4 @@
-"""What an archive may be: limits, names that are labels, which members are documents; whose blobs are whose."""
+"""What an archive may be: limits, names that are labels, which members are documents."""
 
 from __future__ import annotations
 
@@ -153,20 +153,9 @@ def nothing_usable(skipped: Sequence[tuple[str, Skip]]) -> ArchiveError:
     return ArchiveError("archive_empty", text)
 
 
-def blob_refusal(tenant: str, subject: str, blob: BlobRef) -> FileRejected | None:
-    """Return the refusal of a blob that is not the archive's own nor in the tenant's ingest folder, or is too large."""
-    allowed = (f"{tenant}/{subject}/", f"{tenant}/ingest/")
-    if not blob.key.startswith(allowed) or {"", ".", ".."} & set(blob.key.split("/")):
-        text = (
-            f"The blob {blob.key[:200]!r} is not yours to use: put it under {allowed[1]} and publish the event again."
-        )
-        return FileRejected(code="foreign_blob", message=text, param="blob.key")
-    if blob.bytes > MAX_BYTES:
-        text = f"The archive has {blob.bytes} bytes; {MAX_BYTES} is the most. Split it."
-        return FileRejected(code="archive_too_large", message=text, param="file")
-    return None
-
-
-def own_key(tenant: str, subject: str) -> str:
-    """Return where an archive's bytes lie once they are its own."""
-    return f"{tenant}/{subject}/content"
+def size_refusal(blob: BlobRef) -> FileRejected | None:
+    """Return the refusal of an archive that is too large."""
+    if blob.bytes <= MAX_BYTES:
+        return None
+    text = f"The archive has {blob.bytes} bytes; {MAX_BYTES} is the most. Split it."
+    return FileRejected(code="archive_too_large", message=text, param="file")

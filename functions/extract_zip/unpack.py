@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from contracts.formats import HEAD, Format, Skip, container, sniff
+from functions._shared.child import answer
 from functions.extract_zip.core import (
     MAX_ENTRIES,
     MAX_LEVEL,
@@ -28,8 +29,6 @@ from functions.extract_zip.core import (
 )
 from functions.extract_zip.directory import MemberError, inflate, read_directory
 
-TOO_COMPLEX = 3
-"""Exit status when memory runs out."""
 TOO_LARGE = frozenset({"too_many_entries", "directory_too_large"})
 """Why an archive within is skipped for its size: codes of `read_directory`."""
 
@@ -160,15 +159,10 @@ def result(archive: Path, folder: Path, members: Path) -> dict[str, Any]:
     return {"ok": True}
 
 
-def main(spec_path: str) -> int:
-    """Unpack the archive that the spec names and print the result."""
-    spec = json.loads(Path(spec_path).read_text())
-    try:
-        print(json.dumps(result(Path(spec["input"]), Path(spec["folder"]), Path(spec["members"]))))
-    except MemoryError:
-        return TOO_COMPLEX
-    return 0
+def main(spec: dict[str, Any]) -> dict[str, Any]:
+    """Unpack the archive that the spec names and return the result."""
+    return result(Path(spec["input"]), Path(spec["folder"]), Path(spec["members"]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(main))

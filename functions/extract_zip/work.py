@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
-from contracts.blobs import BlobRef
 from contracts.canonical import canonical
 from contracts.controls import Claim, Control
 from contracts.corpus import Member, document_id
-from contracts.envelope import Event, derived_id, make
+from contracts.envelope import Event
+from contracts.events import Payload
 from contracts.events.corpus import ZipExtracted, ZipUploaded
 from contracts.events.files import FileRejected
-from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs, Child, Lease
-from functions.extract_zip.core import blob_refusal, own_key
+from contracts.ports import Blobs, Child, Lease
+from functions._shared.stage import ChildStage, Limits, event_of, run_stage
+from functions._shared.uploaded import UnusableBlobError, bring, check_owner, own_key
+from functions.extract_zip.core import size_refusal
 
 UNPACK = "functions.extract_zip.unpack"
-MEMORY_BYTES = 2**29
-SECONDS = 900.0
-_TOO_COMPLEX = 3  # what unpack.py exits with when memory runs out
-_FETCHES = 3  # a transfer may be damaged; what is stored stays damaged
+LIMITS = Limits(memory_bytes=2**29, seconds=900.0)
 _STORES = 8  # at a time: most documents are small, and a store takes its time for each
 _LARGE = 2**20  # bytes from which they go one at a time: a store holds tens of MiB of each that it sends in parts
+_TOO_COMPLEX = FileRejected(
+    code="archive_too_complex",
+    message="The archive could not be unpacked within the limits of memory and time. Split it.",
+    param="file",
+)
 
 
 async def work(lease: Lease, blobs: Blobs, child: Child, scratch: Path) -> list[Event]:
@@ -33,52 +36,33 @@ async def work(lease: Lease, blobs: Blobs, child: Child, scratch: Path) -> list[
     Inputs of the control: `uploaded`, a ZipUploaded as JSON, and `event_id`, the id of its event. Blobs written:
     `{tenant}/{archive}/documents/{document}/content` of each document taken, `{tenant}/{archive}/members.json`.
     """
-    control = lease.claim.control
-    uploaded = ZipUploaded.model_validate(control.inputs["uploaded"])
-    folder = (scratch / f"{control.subject}-{lease.claim.fence}").resolve()  # the child works in another folder
-    (folder / "members").mkdir(parents=True, exist_ok=True)
+    return [_event(lease.claim.control, await run_stage(lease, blobs, child, scratch, _outcome))]
+
+
+def _event(control: Control, outcome: Payload) -> Event:
+    name = "verdict" if isinstance(outcome, FileRejected) else "zip.extracted"
+    return event_of(control, outcome, control.subject, name)
+
+
+async def _outcome(stage: ChildStage) -> Payload:
+    tenant, archive, content = stage.control.tenant, stage.control.subject, stage.folder / "content"
+    blob = ZipUploaded.model_validate(stage.control.inputs["uploaded"]).blob
     try:
-        return [_event(control, await _outcome(control.tenant, control.subject, uploaded.blob, blobs, child, folder))]
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-
-
-def _event(control: Control, outcome: ZipExtracted | FileRejected) -> Event:
-    return make(
-        outcome,
-        subject=control.subject,
-        tenant=control.tenant,
-        id=derived_id(control.subject, "verdict" if isinstance(outcome, FileRejected) else "zip.extracted"),
-        cause=control.inputs["event_id"],
-    )
-
-
-async def _outcome(
-    tenant: str, archive: str, blob: BlobRef, blobs: Blobs, child: Child, scratch: Path
-) -> ZipExtracted | FileRejected:
-    refusal = blob_refusal(tenant, archive, blob)
-    if refusal is not None:
-        return refusal
-    content = scratch / "content"
-    missing = await _fetch(blobs, blob, content)
-    if missing is not None:
-        return missing
-    if blob.key.startswith(f"{tenant}/ingest/"):  # from now on the bytes are the archive's own
-        await blobs.store(own_key(tenant, archive), content, blob.media_type)
-    paths = {"input": content, "folder": scratch / "members", "members": scratch / "members.jsonl"}
-    spec = scratch / "spec.json"
-    spec.write_text(json.dumps({name: str(path) for name, path in paths.items()}))
-    result = await child.run(UNPACK, spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
-    if result.code < 0 or result.code == _TOO_COMPLEX:
-        message = "The archive could not be unpacked within the limits of memory and time. Split it."
-        return FileRejected(code="archive_too_complex", message=message, param="file")
-    if result.code:
-        raise result.failed(f"unpacking {archive}")
-    verdict = json.loads(result.stdout)
+        check_owner(tenant, archive, blob)
+        refusal = size_refusal(blob)
+        if refusal is not None:
+            return refusal
+        await bring(stage.blobs, tenant, archive, blob, content, own_key(tenant, archive))
+    except UnusableBlobError as error:
+        return FileRejected(code=error.code, message=str(error), param=error.param)
+    members, listed = stage.folder / "members", stage.folder / "members.jsonl"
+    members.mkdir()
+    spec = {"input": content, "folder": members, "members": listed}
+    verdict = await stage.run(UNPACK, spec, LIMITS, f"unpacking {archive}", _TOO_COMPLEX)
     if not verdict["ok"]:
         return FileRejected(code=verdict["code"], message=verdict["message"], param="file")
-    found = [json.loads(line) for line in paths["members"].read_text(encoding="utf-8").splitlines()]
-    return await _stored(f"{tenant}/{archive}", archive, found, paths["folder"], blobs)
+    found = [json.loads(line) for line in listed.read_text(encoding="utf-8").splitlines()]
+    return await _stored(f"{tenant}/{archive}", archive, found, members, stage.blobs)
 
 
 async def _stored(prefix: str, archive: str, found: list[dict[str, Any]], folder: Path, blobs: Blobs) -> ZipExtracted:
@@ -104,21 +88,6 @@ async def _stored(prefix: str, archive: str, found: list[dict[str, Any]], folder
     manifest = await blobs.put(f"{prefix}/members.json", listed, "application/json")
     taken = sum(member.document is not None for member in members)
     return ZipExtracted(manifest=manifest, taken=taken, skipped=len(members) - taken)
-
-
-async def _fetch(blobs: Blobs, blob: BlobRef, path: Path) -> FileRejected | None:
-    """Bring the bytes to `path`, or say why they cannot be had."""
-    for _ in range(_FETCHES):
-        try:
-            await blobs.fetch(blob, path)
-        except BlobNotFoundError:
-            message = f"The bytes of the file are not in the store under {blob.key}. Upload them first, then publish."
-            return FileRejected(code="blob_not_found", message=message, param="blob.key")
-        except BlobMismatchError:
-            continue
-        return None
-    message = f"The bytes under {blob.key} do not have the stated length and SHA-256. Upload them again."
-    return FileRejected(code="blob_mismatch", message=message, param="blob.sha256")
 
 
 def exhausted(claim: Claim, why: str) -> list[Event]:

@@ -11,14 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from functions._shared.child import answer
 from functions.validate_file.core import SHOWN_ERRORS, check
 from functions.validate_file.row import Checked, Fault, Shape
 from functions.validate_file.rows import UnreadableError, open_rows
 
 MAX_ERRORS = 100_000
 MAX_ROWS = 10_000_000
-TOO_COMPLEX = 3
-"""Exit status when memory runs out."""
 
 
 def verdict(source: BinaryIO, rows: BinaryIO, errors: BinaryIO) -> dict[str, Any]:
@@ -69,20 +68,15 @@ def _rejected(code: str, message: str, rows: int, count: int, shown: list[dict[s
     return {"ok": False, "code": code, "message": message, "rows": rows, "n_errors": count, "errors": shown}
 
 
-def main(spec_path: str) -> int:
-    """Check the file that the spec names and print the verdict."""
-    spec = json.loads(Path(spec_path).read_text())
-    try:
-        with (
-            Path(spec["input"]).open("rb", buffering=2**20) as source,
-            Path(spec["rows"]).open("wb", buffering=2**20) as rows,
-            Path(spec["errors"]).open("wb") as errors,
-        ):
-            print(json.dumps(verdict(source, rows, errors)))
-    except MemoryError:
-        return TOO_COMPLEX
-    return 0
+def main(spec: dict[str, Any]) -> dict[str, Any]:
+    """Check the file that the spec names and return the verdict."""
+    with (
+        Path(spec["input"]).open("rb", buffering=2**20) as source,
+        Path(spec["rows"]).open("wb", buffering=2**20) as rows,
+        Path(spec["errors"]).open("wb") as errors,
+    ):
+        return verdict(source, rows, errors)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(main))

@@ -1,4 +1,4 @@
-"""What a row may be: a chat in OpenAI's fine-tuning shape or a prompt with its completion; whose blobs are whose."""
+"""What a row may be: a chat in OpenAI's fine-tuning shape or a prompt with its completion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from contracts.blobs import BlobRef
 from contracts.events.corpus import DocumentUploaded, ZipUploaded
-from contracts.events.files import FileRejected, FileUploaded
+from contracts.events.files import FileUploaded
 from contracts.formats import begins_word
 from contracts.wire.chat import MAX_DEPTH, too_deep
 from functions.validate_file.row import Checked, Fault, Shape, kind_of, short, shown, strict_loads
@@ -28,15 +28,6 @@ _TOOL_KEYS = _MESSAGE_KEYS | {"tool_call_id"}
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
-def blob_refusal(tenant: str, subject: str, blob: BlobRef) -> FileRejected | None:
-    """Return the refusal of a blob that is neither the file's own nor in the tenant's ingest folder."""
-    allowed = (f"{tenant}/{subject}/", f"{tenant}/ingest/")
-    if blob.key.startswith(allowed) and not {"", ".", ".."} & set(blob.key.split("/")):
-        return None
-    message = f"The blob {short(blob.key)} is not yours to use: put it under {allowed[1]} and publish the event again."
-    return FileRejected(code="foreign_blob", message=message, param="blob.key")
-
-
 def handed_on(head: bytes, uploaded: FileUploaded, blob: BlobRef) -> ZipUploaded | DocumentUploaded | None:
     """Return what to say instead of a verdict on bytes that are no rows but documents; `blob` is the file's own."""
     said: dict[str, Any] = {**uploaded.model_dump(exclude={"blob", "format"}), "blob": blob}
@@ -45,11 +36,6 @@ def handed_on(head: bytes, uploaded: FileUploaded, blob: BlobRef) -> ZipUploaded
     if not head.startswith(b"PK\x03\x04"):
         return None
     return DocumentUploaded(**said, format="docx") if begins_word(head) else ZipUploaded(**said)
-
-
-def own_key(tenant: str, subject: str) -> str:
-    """Return where a file's bytes lie once they are its own."""
-    return f"{tenant}/{subject}/content"
 
 
 def check(value: object, number: int, line: int, expected: Shape | None = None) -> Checked:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -99,7 +100,7 @@ async def test_an_archive_that_means_harm_is_refused_within_limits(hostile: str,
     assert isinstance(found, FileRejected)
     assert (found.code, found.param) == (code, "file")
     assert time.perf_counter() - began < 30
-    assert extraction.MEMORY_BYTES <= 2**30  # the kernel holds the child to it
+    assert extraction.LIMITS.memory_bytes <= 2**30  # the kernel holds the child to it
     assert await blobs.list("acme/") == [blob.key]
 
 
@@ -152,7 +153,7 @@ async def test_bytes_that_are_too_many_missing_or_others_are_refused(tmp_path: P
 
 
 async def test_what_takes_too_long_is_too_complex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "SECONDS", 0.05)
+    monkeypatch.setattr(extraction, "LIMITS", replace(extraction.LIMITS, seconds=0.05))
     blobs = MemoryBlobs()
     found = await extract(blobs, await blobs.put(f"acme/{FILE}/content", GOOD), tmp_path / "scratch")
     assert isinstance(found, FileRejected)

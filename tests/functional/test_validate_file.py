@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -139,7 +140,7 @@ async def test_bytes_that_are_missing_or_others_are_refused(tmp_path: Path) -> N
 
 
 async def test_what_needs_too_much_memory_is_too_complex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(validation, "MEMORY_BYTES", 300 * 2**20)
+    monkeypatch.setattr(validation, "LIMITS", replace(validation.LIMITS, memory_bytes=300 * 2**20))
     blobs = MemoryBlobs()
     hostile = b'{"messages": [' + b"[]," * (5 * 2**20) + b"[]]}"
     blob = await blobs.put(f"acme/{FILE}/content", hostile)

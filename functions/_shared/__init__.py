@@ -1,0 +1,1 @@
+"""What several functions need; it knows no driver and no function."""
