@@ -16,12 +16,11 @@ from typing import Any
 from contracts.controls import Claim, Control
 from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import ZipUploaded
+from infra.adapters.memory import MemoryControls, MemoryDocuments
 from infra.children.child import ProcessChild
 from infra.runtime import corpus
 from infra.runtime.stages import GiveUp
 from infra.runtime.world import World
-from tests.controls import MemoryControls
-from tests.functional.edge import DictDocuments
 
 TENANT = "by-hand"
 
@@ -52,7 +51,7 @@ async def dataset(archive: str, content: bytes, here: World, scratch: Path) -> t
     uploaded = ZipUploaded(blob=blob, filename="archive.zip", purpose="fine-tune")
     waiting = [make(uploaded, subject=archive, tenant=TENANT, id=derived_id(archive, "file.uploaded"))]
     seconds["upload"] = time.perf_counter() - began
-    documents, controls = DictDocuments(), MemoryControls()
+    documents, controls = MemoryDocuments(), MemoryControls()
     kept: Any = {"documents": documents, "controls": controls}
     stages = {stage.name: stage for stage in corpus.stages(here, ProcessChild(), scratch, here.settings)}
     listening = corpus.subscriptions(replace(here, **kept), lambda stage: None, GiveUp(controls, _unheard))

@@ -42,7 +42,7 @@ from contracts.events.corpus import DocumentChunked, DocumentExtracted
 from functions.chunk_text import work as chunking
 from functions.extract_text import core
 from functions.extract_text import work as extraction
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from infra.settings import Settings
 from tests.benchmarks.by_hand import lease

@@ -35,7 +35,7 @@ from transformers import AutoTokenizer, StoppingCriteria, StoppingCriteriaList
 
 from contracts.manifest import ManifestRef
 from functions.generate_text.app import create_app
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from tests.unit.generate_text.tiny import build_adapter, build_base, store
 
 DEMO = Path(__file__).parents[2] / "infra" / "demo" / "base"

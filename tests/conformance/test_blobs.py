@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from contracts.ports import Blobs
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.settings import Settings
 from tests.conformance.blobs import BlobsSuite
 from tests.connected.stores import minio_blobs

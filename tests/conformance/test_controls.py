@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from contracts.ports import Controls
+from infra.adapters.memory import MemoryControls
 from infra.adapters.mongo.controls import MongoControls
 from infra.adapters.mongo.documents import Builds, connect
 from infra.settings import Settings
 from tests.conformance.controls import ControlsSuite
-from tests.controls import MemoryControls
 
 
 class TestMemoryControls(ControlsSuite):

@@ -7,7 +7,7 @@ import pytest
 from contracts.envelope import Event
 from contracts.ports import Emit
 from infra.adapters.kafka import KafkaEmit
-from infra.adapters.memory.stores import MemoryEmit
+from infra.adapters.memory import MemoryEmit
 from infra.settings import Settings
 from tests.conformance.emit import EmitSuite, Log
 from tests.connected.log import KEY, Tap

@@ -17,7 +17,7 @@ from contracts.events.corpus import (
     ZipUploaded,
 )
 from contracts.events.jobs import JobCreated
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from tests.functional.edge import BASE, World
 from tests.functional.test_assemble_dataset import ARCHIVE, PREFIX, assemble
 from tests.unit.assemble_dataset.archive import Archive, archive, chunk, example

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import httpx
 import uuid_utils
 
 from contracts.blobs import BlobRef
-from contracts.documents import READ_MODELS, Stored, fold, touched
 from contracts.documents.models import PUBLIC
 from contracts.envelope import Event, derived_id, make
 from contracts.events import Payload
@@ -20,12 +20,17 @@ from contracts.events.jobs import Histogram, Plan, StepMetrics, Tuning
 from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
-from contracts.ports import Reservation
 from functions.edge.app import create_app
 from functions.edge.auth import encode_key, key_hash
 from functions.edge.context import EdgeDeps
-from infra.adapters.memory.stores import MemoryBlobs, MemoryEmit
-from tests.controls import MemoryControls
+from infra.adapters.memory import (
+    MemoryBlobs,
+    MemoryControls,
+    MemoryDocuments,
+    MemoryEmit,
+    MemoryRequests,
+    MemorySecrets,
+)
 
 BASE = "temper-demo-1m"
 REF = ManifestRef(key="public/base/manifest.json", sha256="0" * 64)
@@ -39,130 +44,6 @@ ROWS = b"".join(
 def new_id() -> str:
     """A UUIDv7."""
     return str(uuid_utils.uuid7())
-
-
-def matches(view: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
-    """Whether a view meets a MongoDB filter, of which this knows the operators that the edge uses."""
-    for name, wanted in where.items():
-        if name == "$and":
-            if not all(matches(view, each) for each in wanted):
-                return False
-        elif name == "$or":
-            if not any(matches(view, each) for each in wanted):
-                return False
-        elif not _meets(_at(view, name), wanted):
-            return False
-    return True
-
-
-def _at(view: Any, path: str) -> Any:
-    for name in path.split("."):
-        view = view.get(name) if isinstance(view, Mapping) else None
-    return view
-
-
-def _meets(value: Any, wanted: Any) -> bool:
-    if not (isinstance(wanted, Mapping) and any(name.startswith("$") for name in wanted)):
-        return bool(value == wanted) or (isinstance(value, list) and wanted in value)
-    for operator, other in wanted.items():
-        if operator == "$ne":
-            met = value != other
-        elif operator == "$in":
-            met = value in other
-        elif value is None:
-            met = False
-        else:
-            met = {"$lt": value < other, "$lte": value <= other, "$gt": value > other, "$gte": value >= other}[operator]
-        if not met:
-            return False
-    return True
-
-
-class DictDocuments:
-    """The Documents port."""
-
-    def __init__(self) -> None:
-        self.stored: dict[str, dict[str, Stored]] = {name: {} for name in READ_MODELS}
-        self.down: Exception | None = None
-
-    async def apply(self, event: Event, *models: str) -> None:
-        self._answer()
-        for model, id in touched(event):
-            if not models or model.name in models:
-                collection = self.stored[model.name]
-                collection[id] = fold(model, id, collection.get(id), event) or collection[id]
-
-    async def get(self, model: str, id: str) -> dict[str, Any] | None:
-        self._answer()
-        found = self.stored[model].get(id)
-        return found.view if found else None
-
-    async def find(
-        self, model: str, where: Mapping[str, Any], sort: Sequence[tuple[str, int]] = (), limit: int = 0
-    ) -> list[dict[str, Any]]:
-        self._answer()
-        found = [each.view for each in self.stored[model].values() if each.view and matches(each.view, where)]
-        for name, order in reversed(sort):
-            found.sort(key=lambda view: view[name] if view[name] is not None else -1, reverse=order < 0)
-        return found[:limit] if limit else found
-
-    async def each(self, model: str, where: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        for view in await self.find(model, where):
-            yield view
-
-    async def count(self, model: str, where: Mapping[str, Any]) -> int:
-        return len(await self.find(model, where))
-
-    async def total(self, model: str, field: str, where: Mapping[str, Any]) -> int:
-        return sum(_at(view, field) or 0 for view in await self.find(model, where))
-
-    def _answer(self) -> None:
-        if self.down is not None:
-            raise self.down
-
-
-class DictSecrets:
-    """The Secrets port."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], str] = {}
-
-    async def put(self, tenant: str, name: str, value: str) -> None:
-        self.kept[tenant, name] = value
-
-    async def get(self, tenant: str, name: str) -> str | None:
-        return self.kept.get((tenant, name))
-
-    async def drop(self, tenant: str, name: str) -> None:
-        self.kept.pop((tenant, name), None)
-
-
-class DictRequests:
-    """The Requests port."""
-
-    def __init__(self) -> None:
-        self.made: list[dict[str, Any]] = []
-
-    async def reserve(
-        self, tenant: str, route: str, key: str | None, body_sha256: str, retry: bool, new_id: str
-    ) -> Reservation:
-        mine = [
-            each for each in self.made if each["tenant"] == tenant and each["route"] == route and each["key"] == key
-        ]
-        if key is not None and mine:
-            return Reservation(mine[0]["id"], "adopted" if mine[0]["body"] == body_sha256 else "mismatch")
-        open_ones = [each for each in mine if each["body"] == body_sha256 and not each["completed"]]
-        if key is None and retry and open_ones:
-            return Reservation(open_ones[-1]["id"], "adopted")
-        self.made.append(
-            {"tenant": tenant, "route": route, "key": key, "body": body_sha256, "id": new_id, "completed": False}
-        )
-        return Reservation(new_id, "new")
-
-    async def complete(self, reservation: Reservation) -> None:
-        for each in self.made:
-            if each["id"] == reservation.id:
-                each["completed"] = True
 
 
 class CannedReply:
@@ -187,10 +68,10 @@ class World:
 
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
     emit: MemoryEmit = field(default_factory=MemoryEmit)
-    documents: DictDocuments = field(default_factory=DictDocuments)
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     controls: MemoryControls = field(default_factory=MemoryControls)
-    requests: DictRequests = field(default_factory=DictRequests)
-    secrets: DictSecrets = field(default_factory=DictSecrets)
+    requests: MemoryRequests = field(default_factory=MemoryRequests)
+    secrets: MemorySecrets = field(default_factory=MemorySecrets)
     complete: Any = None
     probes: dict[str, Any] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
@@ -309,8 +190,6 @@ def plan(total_steps: int = 30, seconds: float = 60.0) -> Plan:
 @contextmanager
 def raised(world: World, error: Exception) -> Iterator[None]:
     """Let the read models be away."""
-    world.documents.down = error
-    try:
+    away = AsyncMock(side_effect=error)
+    with patch.multiple(world.documents, apply=away, get=away, find=away, count=away, total=away):
         yield
-    finally:
-        world.documents.down = None

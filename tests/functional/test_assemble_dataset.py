@@ -18,7 +18,7 @@ from contracts.events.corpus import DatasetAssembled, DatasetFailed
 from contracts.ports import BlobMismatchError, BlobNotFoundError, UnavailableError
 from functions.assemble_dataset import work as assembly
 from functions.assemble_dataset.core import Settings
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from tests.unit.assemble_dataset.archive import Archive, archive
 

@@ -34,7 +34,7 @@ from functions.benchmark_model import work as benchmark
 from functions.benchmark_model.core import NOTHING, Question
 from functions.benchmark_model.judging import Judge
 from infra.adapters.http.generator import HttpGenerate
-from infra.adapters.memory.stores import MemoryBlobs, MemoryEmit
+from infra.adapters.memory import MemoryBlobs, MemoryEmit
 from infra.children.child import ProcessChild
 from tests.functional.test_judge import PATIENCE
 from tests.judge import expected, judging

@@ -16,7 +16,7 @@ from contracts.events.corpus import DocumentChunked, DocumentExtracted, Document
 from contracts.ports import BlobNotFoundError, ChildResult
 from functions.chunk_text import work as chunking
 from functions.chunk_text.handler import on_document_extracted
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 
 ARCHIVE = "file-" + "1" * 32

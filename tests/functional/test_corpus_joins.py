@@ -24,9 +24,7 @@ from contracts.events.corpus import (
 from contracts.events.files import FileDeleted
 from functions.assemble_dataset import handler as assemble
 from functions.plan_corpus import handler as plan
-from infra.adapters.memory.stores import MemoryBlobs
-from tests.controls import MemoryControls
-from tests.functional.edge import DictDocuments
+from infra.adapters.memory import MemoryBlobs, MemoryControls, MemoryDocuments
 
 ARCHIVE = "file-1"
 
@@ -62,7 +60,7 @@ ENDED = [EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED]
 
 @pytest.mark.parametrize("order", list(itertools.permutations(ENDED)))
 async def test_the_last_document_to_end_opens_the_plan(order: tuple[Event, ...]) -> None:
-    blobs, documents, controls, rung = MemoryBlobs(), DictDocuments(), MemoryControls(), list[str]()
+    blobs, documents, controls, rung = MemoryBlobs(), MemoryDocuments(), MemoryControls(), list[str]()
     await documents.apply(UPLOADED)
     for each in order[:-1]:
         await plan.on_document_ended(each, blobs, documents, controls, rung.append)
@@ -79,7 +77,7 @@ async def test_the_last_document_to_end_opens_the_plan(order: tuple[Event, ...])
 
 @pytest.mark.parametrize("order", list(itertools.permutations([PLANNED, MADE, FAILED])))
 async def test_the_last_rows_to_be_made_open_the_assembly(order: tuple[Event, ...]) -> None:
-    blobs, documents, controls, rung = MemoryBlobs(), DictDocuments(), MemoryControls(), list[str]()
+    blobs, documents, controls, rung = MemoryBlobs(), MemoryDocuments(), MemoryControls(), list[str]()
     for each in (UPLOADED, EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED):
         await documents.apply(each)
     for each in order:
@@ -93,7 +91,7 @@ async def test_the_last_rows_to_be_made_open_the_assembly(order: tuple[Event, ..
 
 
 async def test_ten_thousand_documents_make_no_control_document_large() -> None:
-    blobs, documents, controls, rung = MemoryBlobs(), DictDocuments(), MemoryControls(), list[str]()
+    blobs, documents, controls, rung = MemoryBlobs(), MemoryDocuments(), MemoryControls(), list[str]()
     many = [chunked(f"doc-{number:032d}") for number in range(10_000)]
     for each in (UPLOADED, event(ZipExtracted(manifest=blob("members"), taken=len(many), skipped=0)), *many):
         await documents.apply(each)
@@ -110,7 +108,7 @@ async def test_ten_thousand_documents_make_no_control_document_large() -> None:
 
 
 async def test_a_deleted_archive_is_left_alone() -> None:
-    documents, controls, rung = DictDocuments(), MemoryControls(), list[str]()
+    documents, controls, rung = MemoryDocuments(), MemoryControls(), list[str]()
     for each in (UPLOADED, EXTRACTED, event(FileDeleted()), chunked("doc-1"), chunked("doc-2")):
         await documents.apply(each)
     await plan.on_document_ended(REJECTED, MemoryBlobs(), documents, controls, rung.append)
@@ -118,7 +116,7 @@ async def test_a_deleted_archive_is_left_alone() -> None:
 
 
 async def test_text_alone_does_not_end_a_document() -> None:
-    documents, controls, rung = DictDocuments(), MemoryControls(), list[str]()
+    documents, controls, rung = MemoryDocuments(), MemoryControls(), list[str]()
     text = DocumentExtracted(archive=ARCHIVE, path="a", text=blob("text"), pages=1, characters=5)
     for each in (UPLOADED, event(text, "doc-2"), chunked("doc-1"), REJECTED):
         await documents.apply(each)

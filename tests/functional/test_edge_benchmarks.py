@@ -217,7 +217,7 @@ async def test_several_models_are_evaluated_once_a_key(
     assert len(said(world, "benchmark.requested")) == 2
     again = await api.post("/v1/evaluate", json=asked, headers={"x-stainless-retry-count": "1"})
     assert [each["id"] for each in again.json()["data"]] != [each["id"] for each in found[0]]  # that one was answered
-    assert all(each["completed"] for each in world.requests.made)
+    assert all(each.completed for each in world.requests.made)
 
 
 @pytest.fixture

@@ -367,7 +367,7 @@ async def test_a_marked_retry_after_a_lost_publish_gives_one_file(
     world.kafka_down = UnavailableError("kafka", "Kafka does not answer")
     found = error(await upload(api), 503)
     assert "Kafka" in found["message"]
-    reserved = world.requests.made[0]["id"]
+    reserved = world.requests.made[0].id
     assert list(world.blobs._blobs) == [f"local/{reserved}/content"]  # the event may be out: its bytes stay
     if bytes_lost:
         world.blobs._blobs.clear()
@@ -385,4 +385,4 @@ async def test_a_retry_with_other_content_is_another_file(world: World, api: htt
     world.kafka_down = None
     other = json.dumps({"messages": []}).encode()
     made = (await upload(api, other, headers={"x-stainless-retry-count": "1"})).json()
-    assert made["id"] != world.requests.made[0]["id"]
+    assert made["id"] != world.requests.made[0].id

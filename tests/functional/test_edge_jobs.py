@@ -182,7 +182,7 @@ async def test_what_is_wrong_with_a_job_is_said_and_nothing_is_published(
     found = error(await create(api, file, **body))
     assert (found["param"], found["code"]) == (param, code)
     assert world.topics() == ["file.uploaded"]
-    assert [each["route"] for each in world.requests.made] == ["files"]
+    assert [each.route for each in world.requests.made] == ["files"]
 
 
 async def test_an_unknown_model_is_told_the_known_ones(api: httpx.AsyncClient, file: str) -> None:
@@ -347,7 +347,7 @@ async def test_a_marked_retry_adopts_what_was_reserved_before_the_publish(
     assert response.headers["retry-after"] == "2"
     world.kafka_down = None
     made = (await create(api, file, retry=1)).json()
-    assert made["id"] == world.requests.made[-1]["id"]
+    assert made["id"] == world.requests.made[-1].id
     assert world.topics().count("job.created") == 1
     # that reply was complete: a later retry of the same content belongs to another request
     assert (await create(api, file, retry=1)).json()["id"] != made["id"]

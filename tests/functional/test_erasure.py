@@ -12,7 +12,7 @@ from contracts.blobs import BlobRef
 from contracts.events.corpus import ZipUploaded
 from contracts.events.files import FileDeleted
 from contracts.ports import AbandonedError, BlobNotFoundError
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.runtime.deleted_files import ErasingBlobs
 from tests.functional.edge import World
 

@@ -18,7 +18,7 @@ from contracts.events.corpus import DocumentExtracted, DocumentRejected, Documen
 from functions.extract_text import core
 from functions.extract_text import work as extraction
 from functions.extract_text.handler import on_document_uploaded, on_zip_extracted
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from tests.unit.extract_text.documents import (
     LOOPS,

@@ -21,7 +21,7 @@ from contracts.events.files import FileRejected
 from contracts.ports import UnavailableError
 from functions.extract_zip import work as extraction
 from functions.extract_zip.handler import on_zip_uploaded
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from tests.unit.extract_zip.archives import HOSTILE, TEXT, packed
 

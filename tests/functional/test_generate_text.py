@@ -18,7 +18,7 @@ from transformers import AutoTokenizer
 
 from contracts.manifest import ManifestRef
 from functions.generate_text.app import create_app
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from tests.unit.generate_text.tiny import CONTEXT, build_adapter, build_base, plain, store
 
 USER: list[Any] = [{"role": "user", "content": "what is the weight of the blue kettle?"}]

@@ -16,7 +16,7 @@ from contracts.manifest import ManifestRef
 from functions.generate_text.app import create_app
 from functions.generate_text.engine import Limits
 from functions.generate_text.text import Answer
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from tests.functional.test_generate_text import USER, served
 from tests.unit.generate_text.tiny import CONTEXT, build_base, store
 

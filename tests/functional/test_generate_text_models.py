@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from contracts.manifest import Manifest, ManifestRef
 from functions.generate_text.app import create_app
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from tests.unit.generate_text.tiny import TEMPLATE, build_adapter, build_base, plain, store
 
 MESSAGES = [{"role": "user", "content": "what is the weight of the blue kettle?"}]

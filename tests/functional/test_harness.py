@@ -22,7 +22,7 @@ from functions.benchmark_model.harness.fast_path import Direct, Request, doubtfu
 from functions.benchmark_model.harness.journal import Journal
 from functions.benchmark_model.work import HARNESS
 from functions.generate_text.app import create_app
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from infra.roles.worker import FORKED
 from tests.bundle import build

@@ -16,7 +16,7 @@ from contracts.replies import Patience, Replies
 from functions.benchmark_model.core import NOTHING
 from functions.benchmark_model.judging import IN_FLIGHT, judged
 from infra.adapters.http.generator import HttpGenerate
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from tests.endpoint import serving
 from tests.judge import FAULTS, Judge, expected, judging

@@ -14,7 +14,7 @@ from contracts.envelope import Event, derived_id
 from contracts.events.corpus import CorpusPlanned, DatasetFailed
 from contracts.ports import BlobNotFoundError, ChildFailedError, ChildResult
 from functions.plan_corpus import work as planning
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 
 ARCHIVE = "file-" + "1" * 32

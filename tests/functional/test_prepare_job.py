@@ -26,10 +26,9 @@ from functions.prepare_job import work as preparation
 from functions.prepare_job.handler import Deps, on_prep, reconsider
 from functions.validate_file.core import check
 from infra.adapters.http.serving import MANIFEST_HEADER, HttpProve, Serving
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs, MemoryDocuments
 from infra.children.child import ProcessChild
 from infra.runtime.models import register
-from tests.functional.edge import DictDocuments
 from tests.unit.prepare_job import tiny
 
 JOB, FILE, VALID = "ftjob-" + "1" * 32, "file-" + "2" * 32, "file-" + "3" * 32
@@ -61,7 +60,7 @@ class World:
         self.said: list[Event] = []
         self.rung: list[str] = []
         self.now = 0
-        documents = DictDocuments()
+        documents = MemoryDocuments()
         controls = SimpleNamespace(open=self.open, get=self.get_control, end=self.end)
         self.deps = Deps(
             documents=documents,

@@ -25,7 +25,7 @@ from contracts.replies import Patience
 from functions.synthesize_examples import work as synthesis
 from functions.synthesize_examples.handler import STAGE, on_corpus_planned
 from infra.adapters.http.generator import HttpGenerate
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.local.ports import LOOPBACK, Ports
 from tests.unit.synthesize_examples.corpus import ARCHIVE, DOCUMENT, document
 

@@ -18,7 +18,7 @@ from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileRejected, FileUploaded, FileValidated
 from functions.validate_file import work as validation
 from functions.validate_file.handler import on_file_uploaded
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from tests.functional.test_edge_files import member
 

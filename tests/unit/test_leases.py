@@ -12,10 +12,8 @@ from contracts.controls import MAX_ATTEMPTS, Claim, Control
 from contracts.envelope import Event, derived_id, make
 from contracts.events.jobs import JobCancelled, JobFailed
 from contracts.ports import ChildResult, Lease, UnavailableError
-from infra.adapters.memory.stores import MemoryEmit
+from infra.adapters.memory import MemoryControls, MemoryDocuments, MemoryEmit
 from infra.runtime.leases import Runner, Stage, WakeUps, Work, shared
-from tests.controls import MemoryControls
-from tests.functional.edge import DictDocuments
 
 JOB = "ftjob-1"
 
@@ -105,7 +103,7 @@ class Setting:
 
     clock: Clock = field(default_factory=Clock)
     emit: MemoryEmit = field(default_factory=MemoryEmit)
-    documents: DictDocuments = field(default_factory=DictDocuments)
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     wake_ups: WakeUps = field(default_factory=WakeUps)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from contracts.ports import BlobMismatchError, BlobNotFoundError, ChildFailedErr
 from functions._shared.child import OUT_OF_MEMORY
 from functions._shared.stage import ChildStage, Limits, event_of, fetch, run_stage
 from functions._shared.uploaded import UnusableBlobError, bring, check_owner
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 
 BEYOND = FileRejected(code="too_complex", message="Too much.", param="file")

@@ -13,10 +13,8 @@ from contracts.controls import Control
 from contracts.envelope import Event, PoisonError, make
 from contracts.events.jobs import JobCancelRequested, JobCreated, JobPauseRequested, JobResumeRequested
 from functions.control_job.handler import Deps, on_job
-from infra.adapters.memory.stores import MemoryEmit
+from infra.adapters.memory import MemoryControls, MemoryDocuments, MemoryEmit
 from infra.runtime.leases import publish_recorded
-from tests.controls import MemoryControls
-from tests.functional.edge import DictDocuments
 
 JOB = "ftjob-1"
 
@@ -26,7 +24,7 @@ class Settled:
     """Everything that control_job uses."""
 
     emit: MemoryEmit = field(default_factory=MemoryEmit)
-    documents: DictDocuments = field(default_factory=DictDocuments)
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     controls: MemoryControls = field(default_factory=MemoryControls)
 
     async def hear(self, *events: Event) -> list[str]:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mgqpy import Query
 
 from contracts.blobs import BlobRef
 from contracts.wire import openai
 from functions.edge import core, listing
 from functions.edge.fields import MAX_DEPTH, check_strings, parse_json, parse_object
 from functions.edge.refusals import ApiError
-from tests.functional.edge import matches
 from tests.unit.extract_text.documents import word
 from tests.unit.extract_zip.archives import Raw, archive, packed
 
@@ -99,7 +99,8 @@ def test_exactly_the_steps_of_the_surviving_history_are_shown(
     log = Log(runs)
     known = log.runs[-newest:]  # a job's document has the newest runs only
     shuffled = random.sample(known, len(known))
-    shown = [step for step, line in sorted(log.lines.items()) if matches(line, core.visible_events(shuffled))]
+    meets = Query(core.visible_events(shuffled)).test
+    shown = [step for step, line in sorted(log.lines.items()) if meets(line)]
     assert shown == log.truth
 
 
@@ -113,8 +114,8 @@ def test_what_is_no_metric_and_what_a_run_unknown_yet_says_is_shown() -> None:
         {"type": "metrics", "step": 99, "epoch": 3, "attempt": 1},
         {"type": "metrics", "step": 4, "epoch": 1, "attempt": 1},
     ):
-        assert matches(shown, where)
-    assert not matches({"type": "metrics", "step": 5, "epoch": 1, "attempt": 1}, where)
+        assert Query(where).test(shown)
+    assert not Query(where).test({"type": "metrics", "step": 5, "epoch": 1, "attempt": 1})
 
 
 # --- pause and resume
@@ -169,7 +170,7 @@ def test_pages_show_everything_once_in_order(rows: list[tuple[int, str]], limit:
     window, seen = listing.Window(limit, None, descending), list[dict[str, Any]]()
     while True:
         where = listing.beyond(seen[-1], window.order) if seen else {}
-        page = [view for view in views if matches(view, where)][:limit]
+        page = [view for view in views if Query(where).test(view)][:limit]
         if not page:
             break
         seen += page

@@ -11,7 +11,7 @@ import pytest
 from contracts.ports import BlobNotFoundError
 from contracts.wire import dataset
 from functions.edge import lines
-from infra.adapters.memory.stores import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs
 
 KEY = "acme/file-1/dataset/v/rows.jsonl"
 

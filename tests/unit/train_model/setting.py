@@ -18,10 +18,9 @@ from contracts.events.jobs import JobCreated, JobQueued, Plan
 from contracts.manifest import Manifest, ManifestFile, ManifestRef
 from contracts.ports import Proof, UnavailableError
 from functions.train_model.work import Device, work
-from infra.adapters.memory.stores import MemoryBlobs, MemoryEmit
+from infra.adapters.memory import MemoryBlobs, MemoryControls, MemoryDocuments, MemoryEmit
 from infra.runtime.leases import HeldLease
-from tests.controls import MemoryControls
-from tests.functional.edge import DictDocuments, plan
+from tests.functional.edge import plan
 
 JOB = "ftjob-1"
 STEPS = 4
@@ -113,7 +112,7 @@ class Setting:
     folder: Path
     blobs: CountingBlobs = field(default_factory=CountingBlobs)
     emit: Flaky = field(default_factory=Flaky)
-    documents: DictDocuments = field(default_factory=DictDocuments)
+    documents: MemoryDocuments = field(default_factory=MemoryDocuments)
     controls: MemoryControls = field(default_factory=MemoryControls)
     proves: list[Exception | None] = field(default_factory=list)
     """What happens to each proof; all after these succeed."""

@@ -1,4 +1,4 @@
-"""The Controls port in a dictionary; it passes the suite of the real one (tests/conformance)."""
+"""Controls in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contracts.ports import LostLeaseError
 
 
 class MemoryControls:
-    """The Controls port; `now` is a clock in seconds."""
+    """The `Controls` port in a dictionary; `now` is a clock in seconds."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.controls: dict[str, Control] = {}

@@ -1,17 +1,14 @@
-"""Blobs and Emit in memory, for unit and functional tests; they pass the suites of the real ones."""
+"""Blobs in memory."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from contracts import envelope
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
-from contracts.envelope import Event
 from contracts.ports import BlobExistsError, BlobMismatchError, BlobNotFoundError, BlobStat
 from infra.adapters.blob_keys import checked
 
@@ -87,26 +84,3 @@ class MemoryBlobs:
             return self._blobs[checked(key)]
         except KeyError:
             raise BlobNotFoundError(key) from None
-
-
-class MemoryEmit:
-    """The `Emit` port as a list: `events` is the log, and subscribers hear each event before the publisher goes on."""
-
-    def __init__(self, signing_key: bytes = b"memory") -> None:
-        self.events: list[Event] = []
-        self._signing_key = signing_key
-        self._subscribers: list[Callable[[Event], Awaitable[None]]] = []
-
-    def subscribe(self, handler: Callable[[Event], Awaitable[None]]) -> None:
-        """Let `handler` hear every event from now on."""
-        self._subscribers.append(handler)
-
-    async def __call__(self, event: Event) -> Event:
-        """Append `event` with a later time than the last one; raises ValueError for what no record could carry."""
-        envelope.headers(event, self._signing_key)
-        last = self.events[-1].at if self.events else 0
-        event = replace(event, at=max(last + 1, time.time_ns() // 1_000_000))
-        self.events.append(event)
-        for handler in self._subscribers:
-            await handler(event)
-        return event
