@@ -1,4 +1,4 @@
-"""Generates documentation from code: the marked blocks of both READMEs, and contracts/asyncapi.yaml.
+"""Generates documentation from code: the marked blocks of PAGES, and contracts/asyncapi.yaml.
 
 `python -m infra.docs` writes what is stale; with `--check` it names what is stale and ends with exit status 1.
 """
@@ -9,6 +9,7 @@ import argparse
 import ast
 import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import textwrap
@@ -22,13 +23,17 @@ import click
 import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+from starlette.routing import Route
 
 from contracts import topics
 from contracts.topics import TOPICS, Topic
+from functions.edge.app import ROUTES
 from infra.cli.main import COMMANDS, temper
 from infra.settings import Settings
 
 ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "infra/REFERENCE.md", "functions/README.md")
+"""What a reader follows; every code block in them is run or checked."""
 HELP_WIDTH = 100
 PARTS = ("core", "handler", "work", "app", "recipe")
 """Modules of a function that its list names, when they are there."""
@@ -54,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def documents() -> Iterator[tuple[Path, str]]:
     """Yield every generated file, or file with generated blocks, as it should be."""
-    for name in ("README.md", "functions/README.md"):
+    for name in PAGES:
         yield ROOT / name, with_blocks((ROOT / name).read_text(), name)
     yield ROOT / "contracts" / "asyncapi.yaml", asyncapi()
 
@@ -98,7 +103,7 @@ def field_docs(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
-# --- blocks of the READMEs
+# --- blocks of the pages
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
@@ -136,6 +141,69 @@ def settings_table() -> str:
 
 def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def endpoint_table() -> str:
+    """Return the table of the edge's paths, from what each endpoint's docstring says; raises DocsError."""
+    rows = []
+    for route in (route for route in ROUTES if isinstance(route, Route) and not route.path.startswith("/v2")):
+        said = " ".join((inspect.getdoc(route.endpoint) or "").split("\n\n")[0].split())
+        (method,) = (route.methods or set()) - {"HEAD"}
+        begin = f"{method} {route.path.removeprefix('/v1').replace(':path', '')}"
+        if not re.match(rf"{re.escape(begin)}(?!/)", said):
+            raise DocsError(f"The docstring of {route.endpoint.__name__} must begin with {begin!r}; it is {said!r}.")
+        call, *does = re.split("[:;] ", said.rstrip("."), maxsplit=1)
+        rows.append((f"`{call.replace(' ', ' /v1', 1) if route.path.startswith('/v1') else call}`", "".join(does)))
+    return table(("Call", "Says"), rows)
+
+
+LIMITS = (
+    ("An upload by `POST /files`", "functions.edge.core:MAX_FILE", "bytes"),
+    ("A JSON body", "functions.edge.context:MAX_JSON", "bytes"),
+    ("A request's head", "infra.adapters.http.server:MAX_HEAD", "bytes"),
+    ("What a body must bring in any 30 s", "infra.adapters.http.server:BoundedProtocol.body_bytes", "bytes"),
+    ("Connections to one edge", "infra.adapters.http.server:BoundedProtocol.max_connections", ""),
+    ("An event", "contracts.envelope:MAX_BYTES", "bytes"),
+    ("A row of a file", "functions.validate_file.row:ROW_BYTES", "bytes"),
+    ("Rows of a file", "functions.validate_file.check:MAX_ROWS", ""),
+    ("Rows that a job needs at least", "functions.prepare_job.core:MIN_ROWS", ""),
+    ("Tools or functions of a row", "functions.validate_file.core:MAX_FUNCTIONS", ""),
+    ("Levels in tools and arguments", "contracts.wire.chat:MAX_DEPTH", ""),
+    ("Entries of an archive, nested ones included", "functions.extract_zip.core:MAX_ENTRIES", ""),
+    ("Bytes unpacked from an archive", "functions.extract_zip.core:MAX_BYTES", "bytes"),
+    ("A member of an archive", "functions.extract_zip.core:MEMBER_BYTES", "bytes"),
+    ("Bytes unpacked for each packed one", "functions.extract_zip.core:MAX_RATIO", ""),
+    ("Levels of archives in archives", "functions.extract_zip.core:MAX_LEVEL", ""),
+    ("Pages of a document", "functions.extract_text.core:MAX_PAGES", ""),
+    ("Characters of a document", "functions.extract_text.core:MAX_CHARACTERS", ""),
+    ("Epochs of a job", "contracts.events.jobs:MOST_EPOCHS", ""),
+    ("Rows of a batch", "contracts.events.jobs:MOST_ROWS", ""),
+    ("Attempts without a new step", "contracts.controls:MAX_ATTEMPTS", ""),
+    ("Epochs whose checkpoints become models", "functions.train_model.outcome:KEPT_EPOCHS", ""),
+    ("Choices of a chat (`n`)", "functions.generate_text.core:MAX_CHOICES", ""),
+    ("Prompts of a completion", "functions.generate_text.core:MAX_PROMPTS", ""),
+    ("Stop sequences", "functions.generate_text.core:MAX_STOPS", ""),
+    ("Tokens in `logit_bias`", "functions.generate_text.core:MAX_BIASED", ""),
+    ("Models of one `POST /evaluate`", "functions.edge.routes.benchmarks:MOST_MODELS", ""),
+)
+"""What is bounded, the constant that says so, and its unit."""
+
+
+def limit_table() -> str:
+    """Return the table of limits; raises DocsError for a constant that is not there."""
+    rows = []
+    for what, constant, unit in LIMITS:
+        try:
+            value: int = pkgutil.resolve_name(constant)
+        except (ImportError, AttributeError) as error:
+            raise DocsError(f"LIMITS in infra/docs.py names {constant}, which is not there: {error}.") from error
+        rows.append((what, _size(value) if unit == "bytes" else f"{value:,}"))
+    return table(("What", "Bound"), rows)
+
+
+def _size(value: int) -> str:
+    unit = min(3, (value.bit_length() - 1) // 10)
+    return f"{value >> 10 * unit} {('bytes', 'KiB', 'MiB', 'GiB')[unit]}"
 
 
 def command_help() -> str:
@@ -182,6 +250,8 @@ def _reacts_to(function: str) -> str:
 
 
 BLOCKS = {
+    "endpoints": endpoint_table,
+    "limits": limit_table,
     "topics": topic_table,
     "settings": settings_table,
     "commands": command_help,

@@ -20,7 +20,7 @@ from contracts.topics import TOPICS
 from infra import docs
 from infra.settings import Settings
 
-FILES = ("README.md", "functions/README.md", "contracts/asyncapi.yaml")
+FILES = ("infra/REFERENCE.md", "functions/README.md", "contracts/asyncapi.yaml")
 
 
 def test_nothing_generated_is_stale(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,7 +32,7 @@ def test_nothing_generated_is_stale(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_check_names_what_is_stale_and_leaves_it(
     stale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("pyproject.toml", *FILES):
+    for name in ("pyproject.toml", "README.md", *FILES):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(docs.ROOT / name, tmp_path / name)
     for front in docs.ROOT.glob("functions/*/*.py"):
@@ -51,7 +51,9 @@ def test_the_check_names_what_is_stale_and_leaves_it(
 
 
 def test_an_unknown_block_is_named() -> None:
-    with pytest.raises(docs.DocsError, match=r"README\.md: there is no block 'topcis'\. Known are topics"):
+    with pytest.raises(
+        docs.DocsError, match=r"README\.md: there is no block 'topcis'\. Known are endpoints, limits, topics"
+    ):
         docs.with_blocks("<!-- generated: topcis -->\n<!-- end of topcis -->", "README.md")
 
 

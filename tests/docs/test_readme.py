@@ -1,25 +1,37 @@
-"""What the README tells a reader to do works."""
+"""What README and reference tell a reader to do works, and what they say is so."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
-from pathlib import Path
+import subprocess
 from typing import Any
 
 import click
 import pytest
 
+from contracts.documents.jobs import ENDED, STATUS
 from contracts.envelope import PoisonError, Record, ingest_secret, outside_subject, read
 from contracts.events.jobs import JobCreated
 from functions.validate_file import core as rows
 from infra.cli.main import temper
-from infra.docs import ROOT
-from tests.docs.readme import README, blocks, snippet
+from infra.docs import PAGES, ROOT
+from tests.docs.readme import README, REFERENCE, TEXTS, blocks, section, snippet
 
 SIGNING_KEY = b"the signing key of the documentation's tests"
 LOCAL_LINK = re.compile(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)")
+MOST_LINES = 250
+"""Of the README: it is read in five minutes."""
+ANSWERING = ("functions/edge", "functions/generate_text", "infra/adapters/http", "contracts/wire")
+"""Where the refusals are that a client sees."""
+COMPUTED = {
+    f"{kind}_{bound}" for kind in ("integer", "decimal") for bound in ("above_max_value", "below_min_value")
+} | {"string_above_max_length"}
+"""Codes that are put together."""
+INTERNAL = {"cancelled"}
+"""Codes there that no refusal has."""
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +51,21 @@ def as_record(message: Any) -> Record:
 
 
 def test_every_python_block_is_marked_and_compiles() -> None:
-    marked = re.findall(r"<!-- run: (\w+) -->\n```python", README)
+    marked = re.findall(r"<!-- run: (\w+) -->\n```python", "".join(TEXTS.values()))
     assert len(marked) == len(blocks("python"))
     for name in marked:
-        compile(snippet(name), f"README.md: {name}", "exec")
+        compile(snippet(name), name, "exec")
+
+
+def test_every_shell_block_is_shell_and_the_python_in_it_is_python() -> None:
+    for block in blocks("sh"):
+        subprocess.run(["bash", "-n"], input=block.encode(), check=True)
+        for code in re.findall(r"<<'END'\n(.*?)^END$", block, re.DOTALL | re.MULTILINE):
+            compile(code, "a shell block", "exec")
+
+
+def test_the_readme_is_read_in_five_minutes() -> None:
+    assert len(README.splitlines()) <= MOST_LINES
 
 
 def test_the_client_is_eight_lines_of_python() -> None:
@@ -79,18 +102,54 @@ def test_a_signed_event_of_the_publisher_is_believed_and_a_changed_one_is_not(pu
     assert refused.value.code == "bad_signature"
 
 
-@pytest.mark.parametrize("page", ["README.md", "functions/README.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
 def test_links_within_the_project_lead_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text()
-    headings = {re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in text.splitlines()}
-    for path, anchor in LOCAL_LINK.findall(text):
-        assert ((ROOT / page).parent / path).exists(), path
-        assert path or anchor in headings, anchor
+    for path, anchor in LOCAL_LINK.findall((ROOT / page).read_text()):
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), path
+        assert not anchor or anchor in headings(target.read_text()), anchor
+
+
+def headings(text: str) -> set[str]:
+    """The anchors of a page's headings, as they are made by who shows it."""
+    found = re.findall(r"^#+ (.*)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in found}
+
+
+def test_the_contents_of_the_reference_name_each_of_its_sections() -> None:
+    contents, _, text = REFERENCE.partition("\n## ")
+    assert re.findall(r"\[([^\]]*)\]\(#", contents) == re.findall(r"^## (.*)", "## " + text, re.MULTILINE)
+
+
+def test_every_state_of_a_job_is_in_the_reference() -> None:
+    assert {f"`{state}`" for state in (*STATUS.values(), *ENDED.values())} <= set(
+        re.findall("`[^`]*`", section("States"))
+    )
+
+
+def test_the_codes_of_refusals_are_those_that_the_reference_names() -> None:
+    sources = [path.read_text() for folder in ANSWERING for path in sorted((ROOT / folder).rglob("*.py"))]
+    given = {
+        each.value.value
+        for source in sources
+        for each in ast.walk(ast.parse(source))
+        if isinstance(each, ast.keyword) and each.arg == "code" and isinstance(each.value, ast.Constant)
+    }
+    named = set(re.findall(r"`([a-z_]+)`", section("Errors").split("\n\n")[1]))
+    assert given - INTERNAL <= named
+    assert {code for code in named - COMPUTED if f'"{code}"' not in "".join(sources)} == set()
+
+
+def test_what_one_request_may_ask_of_serving_is_what_the_reference_says() -> None:
+    from functions.generate_text.batch import Limits  # torch takes seconds
+
+    assert f"{Limits.queue:,} choices and {Limits.request_tokens:,} tokens" in " ".join(section("Limits").split())
 
 
 def test_every_command_that_is_shown_exists() -> None:
     lines = [line.split("#")[0].strip() for block in blocks("sh") for line in block.splitlines()]
-    shown = re.findall(r"`(temper [a-z][^`]*)`", README) + [line for line in lines if line.startswith("temper ")]
+    text = "".join(TEXTS.values())
+    shown = re.findall(r"`(temper [a-z][^`]*)`", text) + [line for line in lines if line.startswith("temper ")]
     assert len(shown) > 8
     for line in shown:
         _, name, *rest = shlex.split(line)
@@ -106,7 +165,7 @@ def test_every_command_that_is_shown_exists() -> None:
 
 def test_every_target_of_make_that_is_shown_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for page in (README, (ROOT / "functions" / "README.md").read_text()):
+    for page in TEXTS.values():
         for target in re.findall(r"(?:^|`)make ([a-z]+)", page, re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
@@ -121,7 +180,11 @@ def test_decisions_are_numbered_short_and_have_their_three_parts() -> None:
         assert len(text.splitlines()) <= 40
 
 
-def test_paths_that_the_decisions_name_exist() -> None:
-    for page in Path(ROOT / "infra" / "decisions").glob("*.md"):
-        for path in re.findall(r"`((?:contracts|functions|infra|tests)/[\w./]+)`", page.read_text()):
+def test_paths_and_modules_that_pages_and_decisions_name_exist() -> None:
+    for page in [*(ROOT / "infra" / "decisions").glob("*.md"), *(ROOT / name for name in PAGES)]:
+        text = page.read_text()
+        for path in re.findall(r"`((?:contracts|functions|infra|tests)/[\w./]+)`", text):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
+        for module in re.findall(r"`((?:contracts|functions|infra|tests)(?:\.\w+)+)`", text):
+            path = ROOT / module.replace(".", "/")
+            assert path.is_dir() or path.with_suffix(".py").exists(), f"{page.name}: {module}"
