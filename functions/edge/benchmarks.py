@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from contracts.documents.facts import View
 from contracts.events.benchmarks import BenchmarkedModel, BenchmarkRequested, Suite
-from functions.edge.refusals import ApiError
+from contracts.wire.errors import ApiError
 
 SUITE = ("tasks", "harness", "items", "grid", "seed", "judge", "metric")
 """Fields of a request that say what is asked of the models."""

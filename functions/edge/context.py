@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from starlette.background import BackgroundTask, BackgroundTasks
@@ -26,11 +26,14 @@ from contracts.ports import (
     Secrets,
 )
 from contracts.wire import openai
+from contracts.wire import request as wire
+from contracts.wire.errors import ApiError
 from functions.edge.fields import parse_json, parse_object
 from functions.edge.listing import Order, Window, beyond, unknown_after
 from functions.edge.parameters import Parameters, check
-from functions.edge.refusals import ApiError, key_reused, too_large
+from functions.edge.refusals import key_reused, too_large
 
+Asked = TypeVar("Asked", bound=wire.Request)
 MAX_JSON = 2**20
 _DRAINED = 8 * 2**20
 """Bytes of an oversized body that are read and dropped, so that the client gets to see the answer."""
@@ -127,6 +130,11 @@ async def read_body(request: Request) -> bytes:
     if size > MAX_JSON:
         raise too_large("The JSON body", MAX_JSON)
     return b"".join(chunks)
+
+
+async def read(request: Request, asked: type[Asked]) -> Asked:
+    """Return what the JSON object in the body asks for."""
+    return asked.read(parse_object(await read_body(request)))
 
 
 async def read_json(request: Request, known: Parameters) -> dict[str, Any]:

@@ -10,23 +10,12 @@ from contracts import formats
 from contracts.blobs import BlobRef
 from contracts.events.corpus import DatasetRecurated, DocumentUploaded, Score, ZipUploaded
 from contracts.events.files import FileUploaded
-from contracts.events.jobs import (
-    MOST_CONTEXT,
-    MOST_EPOCHS,
-    MOST_MULTIPLIER,
-    MOST_ROWS,
-    SUFFIX,
-    Auto,
-    Hyperparameters,
-    Integration,
-    JobCreated,
-    Tuning,
-    Wandb,
-)
+from contracts.events.jobs import JobCreated
 from contracts.formats import HEAD
 from contracts.wire import openai
+from contracts.wire.errors import ApiError, missing, unsupported
 from functions.edge.fields import Fields, invalid_value
-from functions.edge.refusals import ApiError, missing, no_file, unsupported
+from functions.edge.refusals import no_file
 
 View = Mapping[str, Any]
 Filter = dict[str, Any]
@@ -155,57 +144,6 @@ def _both(
 # --- jobs
 
 
-def job_created(body: Mapping[str, Any]) -> JobCreated:
-    """Return the event that a request to create a job asks for."""
-    fields = Fields(body)
-    model = fields.required("model", 256, line=True)
-    training_file = fields.required("training_file", 128, line=True)
-    method = _method(fields)
-    return JobCreated(
-        model=model,
-        training_file=training_file,
-        validation_file=fields.text("validation_file", 128, line=True) or None,
-        suffix=_suffix(fields),
-        seed=fields.whole("seed", 0, 2**31 - 1),
-        hyperparameters=_hyperparameters(fields.object("hyperparameters"), method),
-        tuning=_tuning(fields.object("tuning")),
-        overlong=_overlong(fields.choice("overlong", ("fail", "drop", "truncate"))),
-        benchmarks="none" if fields.choice("benchmarks", ("default", "none")) == "none" else "default",
-        metadata=fields.strings("metadata", 16, 64, 512),
-        integrations=_integrations(body.get("integrations")),
-    )
-
-
-def _integrations(given: Any) -> tuple[Integration, ...]:
-    """Return the services that are to be told of a job, without the key that opens them."""
-    if given in (None, []):
-        return ()
-    if not isinstance(given, list) or len(given) != 1 or not isinstance(given[0], dict):
-        raise ApiError("Expected a list of one integration.", param="integrations", code="invalid_value")
-    fields = Fields(given[0], "integrations[0]")
-    if fields.required("type", 64) != "wandb":
-        raise unsupported(f"The integration '{given[0]['type']}' is", "integrations[0].type")
-    wandb = fields.object("wandb")
-    if wandb is None:
-        raise missing("integrations[0].wandb")
-    tags = wandb.given("tags") or []
-    if not isinstance(tags, list) or len(tags) > 50 or any(not isinstance(tag, str) or len(tag) > 64 for tag in tags):
-        raise ApiError("Expected at most 50 tags of 64 characters.", param=wandb.param("tags"), code="invalid_value")
-    found = Wandb(
-        project=wandb.required("project", 128),
-        entity=wandb.text("entity", 128) or None,
-        name=wandb.text("name", 128) or None,
-        tags=tuple(tags),
-    )
-    return (Integration(wandb=found),)
-
-
-def wandb_key(body: Mapping[str, Any]) -> str | None:
-    """Return the key that came with a request whose integrations are right; it is stored sealed and shown nowhere."""
-    given = body.get("integrations") or [{}]
-    return Fields(given[0].get("wandb") or {}, "integrations[0].wandb").text("api_key", 512) or None
-
-
 def check_wandb(mode: str | None, key: str | None) -> None:
     """Refuse a job that asks for Weights & Biases where it cannot be told."""
     param = "integrations[0].wandb.api_key"
@@ -215,72 +153,6 @@ def check_wandb(mode: str | None, key: str | None) -> None:
     if mode == "online" and not key:
         sentence = "There is no key for Weights & Biases. Send one, or store one with `temper secrets set wandb`."
         raise ApiError(sentence, param=param, code="wandb_key_missing")
-
-
-def _method(fields: Fields) -> Fields | None:
-    method = fields.object("method")
-    if method is None:
-        return None
-    kind = method.choice("type", ("supervised", "dpo", "reinforcement"))
-    if kind is None:
-        raise missing("method.type")
-    if kind != "supervised":
-        raise unsupported(f"The method '{kind}' is", "method")
-    supervised = method.object("supervised")
-    return supervised.object("hyperparameters") if supervised else None
-
-
-def _hyperparameters(deprecated: Fields | None, method: Fields | None) -> Hyperparameters:
-    n_epochs: int | Auto = "auto"
-    batch_size: int | Auto = "auto"
-    multiplier: float | Auto = "auto"
-    length: int | Auto = "auto"
-    for fields in (deprecated, method):  # the method's values win
-        if fields is not None:
-            n_epochs = fields.whole("n_epochs", 1, MOST_EPOCHS, auto=True) or n_epochs
-            batch_size = fields.whole("batch_size", 1, MOST_ROWS, auto=True) or batch_size
-            multiplier = fields.positive("learning_rate_multiplier", MOST_MULTIPLIER, auto=True) or multiplier
-            length = fields.whole("context_length", 1, MOST_CONTEXT, auto=True) or length
-    return Hyperparameters(
-        n_epochs=n_epochs, batch_size=batch_size, learning_rate_multiplier=multiplier, context_length=length
-    )
-
-
-def _tuning(fields: Fields | None) -> Tuning:
-    default = Tuning()
-    if fields is None:
-        return default
-    dropout = fields.number("dropout", 0, 1)
-    return Tuning(
-        kind="full" if fields.choice("kind", ("lora", "full")) == "full" else "lora",
-        r=fields.whole("r", 1, 512) or default.r,
-        alpha=fields.whole("alpha", 1, 1024) or default.alpha,
-        dropout=default.dropout if dropout is None else dropout,
-    )
-
-
-def _overlong(choice: str | None) -> Literal["fail", "drop", "truncate"]:
-    match choice:
-        case "drop":
-            return "drop"
-        case "truncate":
-            return "truncate"
-        case _:
-            return "fail"
-
-
-def _suffix(fields: Fields) -> str | None:
-    suffix = fields.text("suffix", 64)
-    if not suffix:
-        return None
-    if not re.fullmatch(SUFFIX, suffix):
-        raise ApiError(
-            "Invalid 'suffix': it becomes part of the model's name, so it may not begin with a space nor hold "
-            "control characters or any of : / ? # % \\.",
-            param="suffix",
-            code="invalid_value",
-        )
-    return suffix
 
 
 def check_training_file(id: str, param: str, tenant: str, view: View | None) -> None:

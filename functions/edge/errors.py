@@ -9,7 +9,8 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 
 from contracts.ports import BlobNotFoundError, UnavailableError
-from functions.edge.refusals import ApiError, unavailable
+from contracts.wire.errors import ApiError
+from functions.edge.refusals import unavailable
 
 BUG = ApiError("The server had an error while processing your request.", status=500, type="server_error")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from contracts.events.jobs import PRINTABLE
-from functions.edge.refusals import ApiError, missing
+from contracts.wire.errors import ApiError, missing
 
 MAX_DEPTH = 64
 _NUMBER_DIGITS = 400

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from contracts.wire import openai
+from contracts.wire.errors import ApiError, unsupported
 from functions.edge.fields import Fields, check_strings, invalid_value
-from functions.edge.refusals import ApiError, unsupported
 
 View = Mapping[str, Any]
 Filter = dict[str, Any]

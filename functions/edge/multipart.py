@@ -7,7 +7,7 @@ from typing import Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from functions.edge.refusals import ApiError
+from contracts.wire.errors import ApiError
 
 MAX_FIELD = 64 * 1024
 MAX_PARTS = 64

@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from contracts.events.benchmarks import Grid
+from contracts.wire.errors import ApiError
 from functions.edge.benchmarks import ROWS, SUITE
-from functions.edge.refusals import ApiError
 
 ALIKE = 0.6
 """From this likeness on a name is worth being proposed."""
@@ -43,32 +43,6 @@ class Parameters:
                 yield from self.within[name].leaves(f"{path}{name}.")
 
 
-_HYPERPARAMETERS = Parameters(
-    served=_names("n_epochs batch_size learning_rate_multiplier context_length"),
-    refused=_names("beta compute_multiplier eval_interval eval_samples reasoning_effort"),
-)
-JOB = Parameters(
-    served=_names(
-        "model training_file validation_file hyperparameters method seed suffix metadata integrations "
-        "tuning overlong benchmarks"
-    ),
-    within={
-        "hyperparameters": _HYPERPARAMETERS,
-        "method": Parameters(
-            served=_names("type supervised"),
-            refused=_names("dpo reinforcement"),
-            within={
-                "supervised": Parameters(_names("hyperparameters"), within={"hyperparameters": _HYPERPARAMETERS}),
-            },
-        ),
-        "integrations": Parameters(
-            served=_names("type wandb"),
-            within={"wandb": Parameters(_names("project entity name tags api_key"))},
-            tolerant=True,  # what another type holds stands under its own name, and the type is refused
-        ),
-        "tuning": Parameters(_names("kind r alpha dropout")),
-    },
-)
 FILE = Parameters(_names("file purpose expires_after[anchor] expires_after[seconds]"))
 RECURATE = Parameters(_names("min_score max_score"))
 _ASKED = {"grid": Parameters(frozenset(Grid.model_fields))}

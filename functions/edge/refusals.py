@@ -2,41 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from contracts.wire import openai
-
-
-class ApiError(Exception):
-    """A request that is answered with an error; `message` is a sentence that says what to do."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 400,
-        param: str | None = None,
-        code: str | None = None,
-        type: str = "invalid_request_error",
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.status = status
-        self.param = param
-        self.code = code
-        self.type = type
-        self.headers = dict(headers or {})
-
-    def body(self) -> dict[str, Any]:
-        """Return the answer's body."""
-        return openai.error(self.message, self.type, self.param, self.code)
-
-
-def missing(param: str) -> ApiError:
-    """A required parameter is absent."""
-    return ApiError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+from contracts.wire.errors import ApiError
 
 
 def no_file(id: str) -> ApiError:
@@ -57,11 +23,6 @@ def no_model(name: str) -> ApiError:
         param="model",
         code="model_not_found",
     )
-
-
-def unsupported(what: str, param: str) -> ApiError:
-    """OpenAI has this; Temper does not serve it yet."""
-    return ApiError(f"{what} not supported yet.", param=param, code="unsupported")
 
 
 def bad_key(message: str) -> ApiError:
@@ -90,7 +51,6 @@ def unavailable(message: str) -> ApiError:
     return ApiError(
         f"{sentence} Please try again.",
         status=503,
-        type="server_error",
         code="service_unavailable",
         headers={"retry-after": "2"},
     )

@@ -15,6 +15,7 @@ from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested
 from contracts.ports import BlobNotFoundError, Reservation
 from contracts.wire import benchmarks as wire
 from contracts.wire import openai
+from contracts.wire.errors import ApiError, missing
 from functions.edge import benchmarks, listing
 from functions.edge.context import (
     deps,
@@ -32,7 +33,7 @@ from functions.edge.context import (
 )
 from functions.edge.fields import Fields
 from functions.edge.parameters import BENCHMARK, EVALUATE, JOB_BENCHMARK, RESCORE, Parameters
-from functions.edge.refusals import ApiError, missing, no_file, no_model
+from functions.edge.refusals import no_file, no_model
 from functions.edge.routes.jobs import find_job
 
 MOST_MODELS = 8

@@ -15,6 +15,7 @@ from contracts.corpus import RowOrigin, Split
 from contracts.envelope import derived_id, make
 from contracts.events.files import FileDeleted
 from contracts.wire import dataset, openai
+from contracts.wire.errors import ApiError, missing, unsupported
 from functions.edge import core, lines, listing, provenance
 from functions.edge.context import (
     deps,
@@ -30,7 +31,7 @@ from functions.edge.context import (
 )
 from functions.edge.fields import Fields, check_strings
 from functions.edge.parameters import RECURATE
-from functions.edge.refusals import ApiError, missing, no_file, unsupported
+from functions.edge.refusals import no_file
 
 
 async def list_rows(request: Request) -> Response:

@@ -21,6 +21,7 @@ from contracts.formats import HEAD
 from contracts.ports import UnavailableError
 from contracts.results import JSONL, PURPOSE
 from contracts.wire import dataset, openai
+from contracts.wire.errors import ApiError, missing
 from functions.edge import core, listing, provenance
 from functions.edge.context import (
     deps,
@@ -38,7 +39,7 @@ from functions.edge.context import (
 )
 from functions.edge.multipart import Form, broken
 from functions.edge.parameters import FILE, check
-from functions.edge.refusals import ApiError, missing, no_file, too_large
+from functions.edge.refusals import no_file, too_large
 from functions.edge.results import unfinished
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from starlette.requests import Request
@@ -17,6 +16,7 @@ from contracts.ports import Reservation
 from contracts.results import JSONL
 from contracts.tracking import WANDB, wandb_secret
 from contracts.wire import openai
+from contracts.wire.requests import JobRequest
 from functions.edge import core, listing
 from functions.edge.context import (
     deps,
@@ -27,14 +27,13 @@ from functions.edge.context import (
     new_object_id,
     owned,
     publish,
-    read_json,
+    read,
     reply,
     reply_reserved,
     reserve,
     tenant,
     visible_model,
 )
-from functions.edge.parameters import JOB
 from functions.edge.refusals import no_job
 from functions.edge.results import content
 
@@ -47,10 +46,10 @@ async def create_job(request: Request) -> Response:
 
 async def created(request: Request) -> tuple[Reservation, dict[str, Any]]:
     """Refuse what is known to be wrong, then publish `job.created`; returns the job under its reserved id."""
-    body = await read_json(request, JOB)
-    data = core.job_created(body)
+    asked = await read(request, JobRequest)
+    data = asked.event()
     await _check(request, data)
-    key = await _wandb_key(request, body) if data.integrations else None
+    key = await _wandb_key(request, asked.wandb_key()) if data.integrations else None
     new_id = new_object_id(request, "ftjob-")
     reservation = await reserve(request, "fine_tuning/jobs", data.model_dump(mode="json"), new_id)
     id = reservation.id
@@ -64,9 +63,8 @@ async def created(request: Request) -> tuple[Reservation, dict[str, Any]]:
     return reservation, view
 
 
-async def _wandb_key(request: Request, body: Mapping[str, Any]) -> str | None:
+async def _wandb_key(request: Request, given: str | None) -> str | None:
     """Return the key that came with the request; refuses a job for which there is none."""
-    given = core.wandb_key(body)
     stored = None if given else await deps(request).secrets.get(tenant(request), WANDB)
     core.check_wandb(deps(request).wandb, given or stored)
     return given

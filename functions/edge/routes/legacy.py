@@ -11,9 +11,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.wire import legacy, openai
+from contracts.wire.errors import ApiError, missing
 from functions.edge import listing
 from functions.edge.context import list_page, owned, reply, reply_reserved
-from functions.edge.refusals import ApiError, missing, no_file
+from functions.edge.refusals import no_file
 from functions.edge.routes import jobs
 
 PATIENCE = 60.0

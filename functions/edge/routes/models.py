@@ -11,9 +11,10 @@ from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import derived_id, make
 from contracts.events.models import ModelDeleted
 from contracts.wire import openai
+from contracts.wire.errors import ApiError
 from functions.edge import listing
 from functions.edge.context import deps, in_windows, is_retry, owned, publish, reply, tenant, visible_model
-from functions.edge.refusals import ApiError, no_model
+from functions.edge.refusals import no_model
 
 
 async def list_models(request: Request) -> Response:

@@ -4,8 +4,8 @@ import secrets
 
 import pytest
 
+from contracts.wire.errors import ApiError
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash, presented, well_formed
-from functions.edge.refusals import ApiError
 
 
 def test_a_key_carries_all_its_random_bits() -> None:

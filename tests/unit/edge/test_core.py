@@ -14,9 +14,10 @@ from mgqpy import Query
 
 from contracts.blobs import BlobRef
 from contracts.wire import openai
+from contracts.wire.errors import ApiError
+from contracts.wire.requests import JobRequest
 from functions.edge import core, listing
 from functions.edge.fields import MAX_DEPTH, check_strings, parse_json, parse_object
-from functions.edge.refusals import ApiError
 from tests.unit.extract_text.documents import word
 from tests.unit.extract_zip.archives import Raw, archive, packed
 
@@ -207,7 +208,7 @@ json_values = st.recursive(
     st.dictionaries(st.sampled_from(["model", "training_file", "seed", "suffix", "method", "metadata"]), json_values)
 )
 def test_any_json_object_is_a_job_or_a_refusal_with_a_param(body: dict[str, Any]) -> None:
-    error = refusal(lambda: check_strings(body)) or refusal(lambda: core.job_created(body))
+    error = refusal(lambda: check_strings(body)) or refusal(lambda: JobRequest.read(body).event())
     if error is not None:
         assert error.status == 400
         assert error.param

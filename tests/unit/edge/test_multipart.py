@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.wire.errors import ApiError
 from functions.edge.multipart import Form
-from functions.edge.refusals import ApiError
 
 CONTENT = b"first\r\nline\r\n--xx\r\n--x--\r\n\x00\xff--xxy"
 BODY = (
