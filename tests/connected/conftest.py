@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
 from infra.adapters.kafka import KafkaEmit, ensure_topics
 from infra.adapters.mongo.controls import ensure_indexes
-from infra.adapters.mongo.documents import Builds, Database, connect
+from infra.adapters.mongo.documents import Builds, Database
 from infra.settings import Settings
 from tests.connected.log import KEY
+from tests.connected.stores import mongo_database
 
 
 @pytest_asyncio.fixture
 async def db(servers: Settings) -> AsyncIterator[Database]:
     """A database in which nothing was built."""
-    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
-    yield database
-    await database.client.drop_database(database.name)
-    await database.client.close()
+    async with mongo_database(servers) as database:
+        yield database
 
 
 @pytest_asyncio.fixture

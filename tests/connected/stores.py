@@ -1,9 +1,11 @@
-"""Blob stores of the test run."""
+"""Stores of the test run."""
 
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from infra.adapters.minio.blobs import MinioBlobs
+from infra.adapters.mongo.documents import Database, connect
 from infra.settings import Settings
 
 
@@ -24,3 +26,12 @@ async def minio_blobs(servers: Settings) -> AsyncIterator[MinioBlobs]:
         yield blobs
     finally:
         blobs.close()
+
+
+@asynccontextmanager
+async def mongo_database(servers: Settings) -> AsyncIterator[Database]:
+    """A database in which nothing was built."""
+    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
+    yield database
+    await database.client.drop_database(database.name)
+    await database.client.close()

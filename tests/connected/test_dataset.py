@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from contracts.ports import Documents
 from functions.edge import lines, provenance
 from infra.adapters.minio.blobs import MinioBlobs
-from infra.adapters.mongo.documents import Database, MongoDocuments, connect
+from infra.adapters.mongo.documents import Database, MongoDocuments
 from infra.settings import Settings
 from tests.connected.stores import minio_blobs
 from tests.functional.dataset import MODEL, asked, job, planned, read, uploaded
@@ -22,14 +21,6 @@ from tests.functional.edge import World
 from tests.functional.test_assemble_dataset import ARCHIVE
 
 pytestmark = pytest.mark.connected
-
-
-@pytest_asyncio.fixture
-async def db(servers: Settings) -> AsyncIterator[Database]:
-    database = connect(str(servers.mongo_url), f"test_{uuid.uuid4().hex[:12]}")
-    yield database
-    await database.client.drop_database(database.name)
-    await database.client.close()
 
 
 async def shown(documents: Documents) -> tuple[Any, Sequence[Any]]:
