@@ -13,6 +13,8 @@ LEASE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 5.0
 GIVE_UP_SECONDS = 20.0
 """A holder that could not renew for this long kills what it runs."""
+KEPT_CHECKPOINTS = 8
+"""The newest at epochs' ends and the newest of the others: as many as a run may find unreadable, or keep."""
 MAX_ATTEMPTS = 5
 """Claims without a new step before the thing fails."""
 

@@ -436,10 +436,46 @@ class Generate(Protocol):
         """The name that requests carry."""
         ...
 
+    def another(self, model: str) -> Generate:
+        """Return another model at the same endpoint, asked over the same connections."""
+        ...
+
     async def __call__(self, body: Mapping[str, Any]) -> str:
         """POST a chat request and return the text of its first choice.
 
         Raises UnavailableError (nobody there, 503), FaultyError (no answer in time, another 5xx, an answer of another
         shape), BusyError (429) or RefusedError.
         """
+        ...
+
+
+class Endpoints(Protocol):
+    """Chat endpoints of other systems."""
+
+    def __call__(self, base_url: str, model: str, api_key: str = "", seconds: float = 120.0) -> Generate:
+        """Return a model at `base_url` (`…/v1`); a whole answer may take `seconds`."""
+        ...
+
+
+class Served(Protocol):
+    """Models as the platform's own serving process has them."""
+
+    def __call__(self, name: str, manifest: ManifestRef) -> Generate:
+        """Return the model of that manifest."""
+        ...
+
+
+class BaseModels(Protocol):
+    """Registered models and their files on this machine."""
+
+    async def manifest(self, name: str) -> ManifestRef:
+        """Return where a base model's manifest is; raises UnavailableError until it is registered."""
+        ...
+
+    async def tokenizer(self, name: str) -> Path:
+        """Return the tokenizer.json of a base model; raises UnavailableError until it is registered."""
+        ...
+
+    async def folders(self, ref: ManifestRef, name: str, scratch: Path) -> Mapping[str, str | None]:
+        """Return where a model lies: `model`, its base or whole weights, and `adapter`, if it has one."""
         ...

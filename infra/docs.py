@@ -22,6 +22,7 @@ from typing import Any
 import click
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from starlette.routing import Route
 
@@ -29,6 +30,7 @@ from contracts import topics
 from contracts.topics import TOPICS, Topic
 from functions.edge.app import ROUTES
 from infra.cli.main import COMMANDS, temper
+from infra.runtime.functions import consumers, declared
 from infra.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -91,7 +93,7 @@ def field_docs(model: type[BaseModel]) -> dict[str, str]:
     """Return field → the docstring under it, of the class itself and of its pydantic bases."""
     found: dict[str, str] = {}
     for each in reversed(model.__mro__):
-        if not issubclass(each, BaseModel) or not each.__module__.startswith(("contracts", "infra")):
+        if not issubclass(each, BaseModel) or not each.__module__.startswith(("contracts", "functions", "infra")):
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
         statements = body.body if isinstance(body, ast.ClassDef) else []
@@ -119,7 +121,7 @@ def topic_table() -> str:
             f"`{topic.name}`",
             first_sentence(topic.payload, topic.payload.__name__),
             f"Temper, outsiders (subject `{topic.outside}…`)" if topic.outside else "Temper",
-            ", ".join(topic.consumers),
+            ", ".join(consumers(topic.name)),
         )
         for topic in TOPICS
     ]
@@ -128,15 +130,20 @@ def topic_table() -> str:
 
 def settings_table() -> str:
     """Return the table of settings, from the docstrings under the fields; raises DocsError for a field without one."""
-    docs = field_docs(Settings)
+    found: dict[str, tuple[FieldInfo, str, list[str]]] = {}
+    readers: list[tuple[str, type[BaseModel]]] = [("the platform", Settings)]
+    readers += [(f"`{name}`", each.settings) for name, each in declared().items()]
+    for reader, settings in readers:
+        docs = field_docs(settings)
+        for field, info in settings.model_fields.items():
+            if field not in docs:
+                raise DocsError(f"The setting {field} has no docstring, and the table of settings is made from those.")
+            found.setdefault(field, (info, docs[field], []))[2].append(reader)
     rows = []
-    for name, field in Settings.model_fields.items():
-        if name not in docs:
-            raise DocsError(f"The setting {name} has no docstring, and the table of settings is made from those.")
-        default = field.default
-        shown = "" if default is None or default is PydanticUndefined else f"`{_plain(default)}`"
-        rows.append((f"`TEMPER_{name.upper()}`", shown, docs[name]))
-    return table(("Variable", "Default", "Meaning"), rows)
+    for field, (info, meaning, read_by) in found.items():
+        shown = "" if info.default is None or info.default is PydanticUndefined else f"`{_plain(info.default)}`"
+        rows.append((f"`TEMPER_{field.upper()}`", shown, meaning, ", ".join(read_by)))
+    return table(("Variable", "Default", "Meaning", "Read by"), rows)
 
 
 def _plain(value: object) -> str:
@@ -228,25 +235,19 @@ def _helps(context: click.Context) -> Iterator[str]:
 
 
 def function_table() -> str:
-    """Return the table of functions: what each does, its modules, the topics that it reacts to."""
+    """Return the table of functions: what each does, where it runs, what it reacts to, its stages of work."""
     rows = []
-    for folder in sorted(front.parent for front in (ROOT / "functions").glob("[!_]*/__init__.py")):
-        parts = [part for part in PARTS if (folder / f"{part}.py").exists()]
+    for name, function in declared().items():
+        parts = [part for part in PARTS if (ROOT / "functions" / name / f"{part}.py").exists()]
         front = next(part for part in ("work", "handler", "app") if part in parts)
-        tree = ast.parse((folder / f"{front}.py").read_text())
-        said = ast.get_docstring(tree)
+        said = ast.get_docstring(ast.parse((ROOT / "functions" / name / f"{front}.py").read_text()))
         if said is None:
-            raise DocsError(f"functions/{folder.name}/{front}.py has no docstring, and the list is made from that.")
-        does = said.split("\n")[0].rstrip(".")
-        rows.append((f"`{folder.name}`", does, " ".join(f"`{part}`" for part in parts), _reacts_to(folder.name)))
-    return table(("Function", "Does", "Modules", "Reacts to"), rows)
-
-
-def _reacts_to(function: str) -> str:
-    if function == "project_documents":
-        return "every topic"
-    names = ", ".join(f"`{topic.name}`" for topic in TOPICS if function in topic.consumers)
-    return names or "HTTP"
+            raise DocsError(f"functions/{name}/{front}.py has no docstring, and the list is made from that.")
+        topics_ = ", ".join(f"`{topic}`" for topic in function.topics)
+        reacts_to = topics_ or ("HTTP" if "app" in parts else "every topic")
+        stages = ", ".join(f"`{stage.name}`" for stage in function.stages)
+        rows.append((f"`{name}`", said.split("\n")[0].rstrip("."), function.role, reacts_to, stages))
+    return table(("Function", "Does", "Role", "Reacts to", "Stages"), rows)
 
 
 BLOCKS = {
@@ -330,7 +331,7 @@ def message(topic: Topic) -> dict[str, Any]:
         "traits": [{"$ref": "#/components/messageTraits/CloudEvent"}],
         "payload": {"$ref": f"#/components/schemas/{name}"},
         "x-dataversion": topic.version,
-        "x-consumers": list(topic.consumers),
+        "x-consumers": list(consumers(topic.name)),
     }
 
 

@@ -2,54 +2,29 @@
 
 import json
 import os
+from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     IPvAnyAddress,
     SecretStr,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
     field_validator,
 )
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from contracts.function import FunctionSettings
+
+Wanted = TypeVar("Wanted", bound=FunctionSettings)
 
 
 def default_cache() -> Path:
     """The folder that all checkouts share: servers, wheels, archives."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(root) / "temper"
-
-
-class Endpoint(BaseModel):
-    """An OpenAI-compatible endpoint that writes questions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str
-    model: str
-    key: SecretStr = SecretStr("")
-
-
-def endpoints(file: Path | None) -> dict[str, Endpoint]:
-    """Return tenant → its endpoint, as `generators_file` says; raises ValueError where the file is wrong."""
-    if file is None:
-        return {}
-    try:
-        return TypeAdapter(dict[str, Endpoint]).validate_json(file.read_bytes())
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        found = error.errors(include_input=False)[0]
-        where = " → ".join(map(str, found["loc"]))
-        shape = '{"TENANT": {"url": …, "model": …, "key": …}}'
-        raise ValueError(f"{file} must hold {shape}; {where or 'it'}: {found['msg']}") from None
 
 
 class Settings(BaseSettings):
@@ -102,85 +77,12 @@ class Settings(BaseSettings):
     health_port: int | None = None
     """Port on which a worker or trainer answers `GET /healthz`; `temper up` chooses it."""
 
-    target_model: str = "temper-demo-1m"
-    """The base model in whose tokens documents are cut into chunks."""
-    chunk_tokens: int = Field(default=256, ge=16)
-    """Longest chunk of a document."""
-    chunk_overlap: int = Field(default=32, ge=0)
-    """Tokens that a chunk repeats of the one before it."""
-    held_out: float = Field(default=0.1, ge=0, le=0.9)
-    """Share of an archive's documents or sections that training never sees."""
-    rows_per_chunk: int = Field(default=3, ge=1, le=50)
-    """Questions asked of a chunk of usual length."""
-    row_variants: int = Field(default=2, ge=1, le=16)
-    """Rows of each training example, each among other distractors; an epoch takes one of them."""
-    hard_distractors: int = Field(default=2, ge=0, le=32)
-    """Passages in a row that BM25 finds for its question and that do not answer it."""
-    random_distractors: int = Field(default=1, ge=0, le=32)
-    """Passages in a row from anywhere else."""
-    context_tokens: int = Field(default=1024, ge=16)
-    """The most that a row's passages may have in the target model's tokens."""
-    shown_headings: int = Field(default=9, ge=0, le=9)
-    """Headings above a passage that are shown with it, the nearest."""
-    absent_share: float = Field(default=0.1, ge=0, le=0.5)
-    """Share of rows whose passages do not hold the answer: the right one is that the context does not say."""
-    general_file: str | None = None
-    """Id of an uploaded chat file whose rows are mixed into every data set, against forgetting, and asked after it."""
-    general_share: float = Field(default=0.1, ge=0, le=0.9)
-    """Share of a data set's training rows that are general ones."""
-    min_coverage: float = Field(default=0.5, ge=0, le=1)
-    """Share of the training chunks that need a row, or else there is no data set."""
-    generator_url: str | None = None
-    """`http(s)://host[:port]/v1` of the OpenAI-compatible endpoint that writes questions; none: rules write them."""
-    generator_model: str = ""
-    """The model that the endpoint is asked for."""
-    generator_key: SecretStr | None = None
-    """The endpoint's API key."""
-    generators_file: Path | None = None
-    """JSON file of tenants with an endpoint of their own: `{"TENANT": {"url": …, "model": …, "key": …}}`."""
-    judge_url: str | None = None
-    """`http(s)://host[:port]/v1` of the OpenAI-compatible endpoint that judges answers; none: rules score them."""
-    judge_model: str = ""
-    """The model that the endpoint is asked for."""
-    judge_key: SecretStr | None = None
-    """The endpoint's API key."""
-    judge_seconds: float = Field(default=120.0, gt=0)
-    """How long the judge may take for an answer."""
-    closed_book: bool = True
-    """Ask the target model each question without its context, and drop those that it answers."""
-    benchmarks: Literal["default", "none"] = "default"
-    """What is asked of a tuned model and its base once a job has succeeded."""
-    benchmark_items: int = Field(default=60, ge=1, le=10_000)
-    """Most questions of each task of the default benchmark."""
-    bundle: Path | None = None
-    """Folder with public benchmarks (`temper bundle check` says what is in it)."""
-    file_wait_seconds: float = 300.0
-    """How long a job waits for a file or a base model that nobody has heard of, before it fails."""
-
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
     train_threads: int = 0
     """CPU threads of the training process; 0: the library's choice."""
-    deterministic: bool = False
-    """Train so that a resumed run ends bit-equal to an unbroken one (slower)."""
     kafka_flush: bool = False
     """Local Kafka writes every message through to the disk (survives power loss; publish p50 grows about tenfold)."""
-
-    @field_validator("generators_file")
-    @classmethod
-    def endpoints_are_readable(cls, value: Path | None) -> Path | None:
-        """A mistake in the file is said when the setting is read, and not by a process that does not start."""
-        endpoints(value)
-        return value
-
-    @field_validator("chunk_overlap")
-    @classmethod
-    def overlap_leaves_room(cls, value: int, info: ValidationInfo) -> int:
-        """A chunk has to say something that the one before it does not."""
-        size: int = info.data.get("chunk_tokens", value + 1)  # missing where it is itself not valid
-        if value >= size:
-            raise ValueError(f"a chunk of {size} tokens (TEMPER_CHUNK_TOKENS) cannot repeat {value}")
-        return value
 
     @field_validator("unsigned_tenant")
     @classmethod
@@ -236,3 +138,18 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return loaded
+
+
+def of_function(wanted: type[Wanted]) -> Wanted:
+    """Return a function's settings from the environment; raises ValidationError."""
+    found: Wanted = _from_environment(wanted)()
+    return found
+
+
+@cache
+def _from_environment(wanted: type[FunctionSettings]) -> Any:
+    return type(wanted.__name__, (_Environment, wanted), {"__module__": wanted.__module__})
+
+
+class _Environment(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="TEMPER_", env_ignore_empty=True, extra="ignore", frozen=True)

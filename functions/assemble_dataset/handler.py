@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 from contracts.canonical import compact
 from contracts.documents.facts import View
 from contracts.envelope import Event
-from contracts.ports import AbandonedError, Blobs, Controls, Documents, WakeUp
+from contracts.ports import Blobs, Controls, Documents, WakeUp
 from functions.assemble_dataset import core
+from functions.assemble_dataset.settings import DatasetSettings
 
 STAGE = "assemble_dataset"
 TOPICS = ("corpus.planned", "examples.synthesized", "examples.failed", "dataset.recurated")
@@ -47,10 +48,9 @@ async def settle(
         waits = await controls.open(subject, tenant, STAGE, {}, ready=False)
         inputs = await _of_source(found, documents, waits.opened_at <= unknown_since)
     if inputs is not None:
-        with suppress(AbandonedError):  # deleted meanwhile
-            inputs = await _listed(inputs, f"{tenant}/{archive}/dataset.documents.json", blobs)
-            await controls.open(subject, tenant, STAGE, {"event_id": event_id, "archive": archive, **inputs})
-            wake(STAGE)
+        inputs = await _listed(inputs, f"{tenant}/{archive}/dataset.documents.json", blobs)
+        await controls.open(subject, tenant, STAGE, {"event_id": event_id, "archive": archive, **inputs})
+        wake(STAGE)
 
 
 async def _listed(inputs: dict[str, Any], key: str, blobs: Blobs) -> dict[str, Any]:
@@ -87,3 +87,20 @@ async def _planned(archive: View, documents: Documents) -> dict[str, Any] | None
             {"chunks": each["chunked"]["chunks"], "examples": (each["examples"] or {}).get("examples")} for each in made
         ],
     }
+
+
+async def retake(
+    archive: View,
+    blobs: Blobs,
+    documents: Documents,
+    controls: Controls,
+    wake: WakeUp,
+    now: Callable[[], int],
+    settings: DatasetSettings,
+) -> None:
+    """Look once more whether a data set can be made; one that waits too long for an unknown source ends."""
+    if archive["source"] is not None:
+        since = now() - int(settings.file_wait_seconds * 1000)
+        await settle(archive["id"], blobs, documents, controls, wake, unknown_since=since)
+    elif archive["planned"]:
+        await settle(archive["id"], blobs, documents, controls, wake)

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.documents import View
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import Event
 from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested, Suite
+from contracts.function import said_again
 from contracts.ports import Controls, Documents, Emit, UnavailableError, WakeUp
 from functions.benchmark_model import core
 
@@ -51,6 +53,11 @@ async def on_benchmark_requested(event: Event, deps: Deps) -> None:
         return
     await deps.controls.open(event.subject, event.tenant, STAGE, {"event_id": event.id, **found})
     deps.wake(STAGE)
+
+
+async def retake(benchmark: View, deps: Deps) -> None:
+    """Open the stage of a benchmark again, or say why there is nothing to benchmark."""
+    await on_benchmark_requested(said_again(benchmark, "benchmark.requested", benchmark["requested"]), deps)
 
 
 async def _inputs(requested: BenchmarkRequested, tenant: str, documents: Documents) -> dict[str, Any] | BenchmarkFailed:

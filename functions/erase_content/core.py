@@ -9,7 +9,7 @@ from contracts.envelope import Event, derived_id, make
 from contracts.events.benchmarks import FILE_DELETED, BenchmarkFailed
 from contracts.topics import ENDINGS
 
-TOPICS = ("file.deleted", *ENDINGS)
+TOPICS = ("file.deleted", *sorted(ENDINGS))
 
 
 def prefixes(tenant: str, file: str, jobs: Sequence[View], benchmarks: Sequence[View]) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contracts.documents import View
 from contracts.envelope import Event
+from contracts.function import said_again
 from contracts.ports import Controls, WakeUp
 
 STAGE = "extract_zip"
@@ -16,3 +18,9 @@ async def on_zip_uploaded(event: Event, controls: Controls, wake: WakeUp) -> Non
     inputs = {"event_id": event.id, "uploaded": uploaded}
     await controls.open(event.subject, event.tenant, STAGE, inputs)
     wake(STAGE)
+
+
+async def retake(archive: View, controls: Controls, wake: WakeUp) -> None:
+    """Open unpacking once more for an archive that is not unpacked."""
+    if archive["source"] is None and not (archive["single"] or archive["extracted"] or archive["planned"]):
+        await on_zip_uploaded(said_again(archive, "zip.uploaded", archive["uploaded"]), controls, wake)

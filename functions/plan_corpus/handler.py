@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from contracts.canonical import compact
+from contracts.documents import View
 from contracts.envelope import Event
-from contracts.ports import AbandonedError, Blobs, Controls, Documents, WakeUp
+from contracts.ports import Blobs, Controls, Documents, WakeUp
 
 STAGE = "plan_corpus"
 TOPICS = ("zip.extracted", "document.chunked", "document.rejected")
@@ -39,8 +39,13 @@ async def settle(
         "documents": [{"document": d["id"], "chunks": d["chunked"]["chunks"]} for d in ended if d["chunked"]],
         "rejected": [d["id"] for d in ended if not d["chunked"]],
     }
-    with suppress(AbandonedError):  # deleted meanwhile
-        blob = await blobs.put(f"{found['tenant']}/{archive}/plan.documents.json", compact(listed), "application/json")
-        inputs = {"event_id": event_id, "archive": archive, "listed": blob.model_dump(mode="json")}
-        await controls.open(f"{archive}/plan", found["tenant"], STAGE, inputs)
-        wake(STAGE)
+    blob = await blobs.put(f"{found['tenant']}/{archive}/plan.documents.json", compact(listed), "application/json")
+    inputs = {"event_id": event_id, "archive": archive, "listed": blob.model_dump(mode="json")}
+    await controls.open(f"{archive}/plan", found["tenant"], STAGE, inputs)
+    wake(STAGE)
+
+
+async def retake(archive: View, blobs: Blobs, documents: Documents, controls: Controls, wake: WakeUp) -> None:
+    """Look once more whether an archive can be planned."""
+    if archive["source"] is None and not archive["planned"]:
+        await settle(archive["id"], blobs, documents, controls, wake)

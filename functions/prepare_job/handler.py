@@ -6,14 +6,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from contracts.controls import Control
+from contracts.documents import View
 from contracts.documents.models import model_id
 from contracts.envelope import Event
 from contracts.ports import Controls, Documents, Emit, WakeUp
+from functions._shared.settings import WaitSettings
 from functions.prepare_job import core
 
 STAGE = "prepare"
-TOPICS = (
-    "job.created",
+WAITED_FOR = (
     "file.uploaded",
     "file.validated",
     "file.rejected",
@@ -40,7 +41,7 @@ class Deps:
     wake: WakeUp
     now: Callable[[], int]
     """Milliseconds."""
-    wait_ms: int
+    settings: WaitSettings
     """How long a job waits for a file or model of which nothing is known."""
 
 
@@ -56,9 +57,9 @@ async def on_prep(event: Event, deps: Deps) -> None:
         await _settle(job["id"], deps)
 
 
-async def reconsider(job: str, deps: Deps) -> None:
+async def retake(job: View, deps: Deps) -> None:
     """Look at a job again because time has passed: what is still unknown then is not coming."""
-    await _settle(job, deps)
+    await _settle(job["id"], deps)
 
 
 async def _settle(name: str, deps: Deps, born: Event | None = None) -> None:
@@ -73,7 +74,8 @@ async def _settle(name: str, deps: Deps, born: Event | None = None) -> None:
     base = await deps.documents.get("models", job["base"])
     # The wait begins when the job is first seen: after an outage its file may lie in a topic that was not read yet.
     seen = control.opened_at if control else deps.now()
-    match core.decide({**job, "at": max(job["at"], seen)}, files, base, deps.now(), deps.wait_ms):
+    patience = int(deps.settings.file_wait_seconds * 1000)
+    match core.decide({**job, "at": max(job["at"], seen)}, files, base, deps.now(), patience):
         case core.Ready(inputs):
             await deps.controls.open(name, job["tenant"], STAGE, inputs)
             deps.wake(STAGE)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+from contracts.documents import View
 from contracts.envelope import Event
+from contracts.function import said_again
 from contracts.ports import Blobs, Controls, WakeUp
 
 STAGE = "synthesize_examples"
@@ -23,3 +25,9 @@ async def on_corpus_planned(event: Event, blobs: Blobs, controls: Controls, wake
     for document in sorted({chunk["document"] for chunk in plan["chunks"] if chunk["rows"] > 0}):
         await controls.open(subject_of(document), event.tenant, STAGE, inputs)
     wake(STAGE)
+
+
+async def retake(archive: View, blobs: Blobs, controls: Controls, wake: WakeUp) -> None:
+    """Open the work once more on the documents of a planned archive."""
+    if archive["source"] is None and archive["planned"]:
+        await on_corpus_planned(said_again(archive, "corpus.planned", archive["planned"]), blobs, controls, wake)

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from contracts.canonical import compact
 from contracts.documents.facts import View
-from contracts.envelope import Event, PoisonError
+from contracts.envelope import Event
 from contracts.erasure import asked_by, of_benchmarks, of_jobs
 from contracts.events.benchmarks import BenchmarkCompleted
-from contracts.events.jobs import JobProgressed, JobSucceeded
+from contracts.events.jobs import JobProgressed
 from contracts.ports import (
     BlobNotFoundError,
     Blobs,
-    Child,
     Documents,
     Emit,
-    RefusedError,
-    Secrets,
     Track,
     UnavailableError,
 )
-from contracts.tracking import WANDB, Run, wandb_secret
+from contracts.tracking import Run
+from functions._shared.runs import ENDINGS, tracked, training
 from functions.track_runs import core
-from functions.track_runs.telling import tell
 
 MOST_BYTES = 16 * 2**20
 """Of an artefact; what is larger stays where it is."""
@@ -53,55 +49,14 @@ async def on_event(event: Event, deps: Deps) -> None:
         return
     job = await _job(event.subject, deps.documents)
     if job["plan"] is None:  # it ended before it had one: there is nothing to compare
-        if event.type not in core.ENDINGS:
+        if event.type not in ENDINGS:
             raise UnavailableError("mongo", f"the plan of {event.subject} is not known yet")
         return
-    run = await _run(job, core.training(job, await _file(job, deps)), event, deps)
+    run = await _run(job, training(job, await _file(job, deps)), event, deps)
     if isinstance(event.data, JobProgressed):
         await deps.track.log(run, [*core.steps(event, event.data)])
-    elif event.type in core.ENDINGS:
+    elif event.type in ENDINGS:
         await _on_ending(event, job, run, deps)
-
-
-@dataclass(frozen=True, slots=True)
-class WandbDeps:
-    """The ports, and where runs are written."""
-
-    documents: Documents
-    secrets: Secrets
-    emit: Emit
-    child: Child
-    scratch: Path
-    where: Mapping[str, str]
-    """`mode`, online or offline, and `folder`, where the client writes."""
-
-
-async def on_wandb(event: Event, deps: WandbDeps) -> None:
-    """Tell Weights & Biases of a job that has ended, where it asked for it; its key is forgotten then."""
-    job = await _job(event.subject, deps.documents)
-    if not job["created"].get("integrations"):
-        return
-    spec, own = core.wandb(job, event.type == "job.succeeded"), wandb_secret(job["id"])
-    try:
-        if spec is not None:
-            await _tell(event, job, spec, own, deps)
-    except RefusedError as error:  # no second try: without the job's own key it would be made with the tenant's
-        await deps.secrets.drop(job["tenant"], own)
-        raise PoisonError("wandb_refused", str(error)) from error
-    await deps.secrets.drop(job["tenant"], own)
-
-
-async def _tell(event: Event, job: View, spec: Mapping[str, Any], own: str, deps: WandbDeps) -> None:
-    tenant = job["tenant"]
-    key = await deps.secrets.get(tenant, own) or await deps.secrets.get(tenant, WANDB)
-    where = {"job": job["id"], "tenant": tenant, "type": "metrics"}
-    steps = await deps.documents.find("job_events", where, [("sort", 1)])
-    if isinstance(event.data, JobSucceeded) and (not steps or steps[-1]["step"] < event.data.step):
-        raise UnavailableError("mongo", f"the last steps of {job['id']} are not known yet")
-    folder, lines = deps.scratch / f"wandb-{job['id']}", core.logged(steps)
-    run = await tell(deps.child, folder, {**spec, **deps.where}, lines, key or "")
-    said = core.tracked(job, "training", f"{job['id']}/training", "wandb", run, event.id)
-    await deps.documents.apply(await deps.emit(said))
 
 
 async def _on_ending(event: Event, job: View, run: str, deps: Deps) -> None:
@@ -117,7 +72,7 @@ async def _on_ending(event: Event, job: View, run: str, deps: Deps) -> None:
         await _forget_report(job, deps)
         await deps.track.keep(run, {"card.md": core.card(job, made).encode()})
         await deps.track.register(run, job["created"]["model"], made["fine_tuned_model"], made["manifest"]["key"])
-    await deps.track.end(run, core.ENDINGS[event.type], event.at)
+    await deps.track.end(run, ENDINGS[event.type], event.at)
 
 
 async def _on_benchmark(event: Event, data: BenchmarkCompleted, deps: Deps) -> None:
@@ -152,7 +107,7 @@ async def _forget_report(job: View, deps: Deps) -> None:
     """Look after each write whether its file lives: of a write and a deletion, one sees what the other did."""
     file = await _file(job, deps)
     if file is not None and file["deleted"] and job["plan"] is not None:
-        await deps.track.erase(core.training(job, file), (core.REPORT,))
+        await deps.track.erase(training(job, file), (core.REPORT,))
 
 
 async def _forget_answers(view: View, job: View, deps: Deps) -> None:
@@ -174,11 +129,11 @@ async def _file(job: View, deps: Deps) -> View | None:
 
 async def _run(job: View, run: Run, event: Event, deps: Deps) -> str:
     """Return the run's id; who looks at the job is led to it."""
-    tracked = await deps.track.run(run)
-    said = core.tracked(job, run.kind, run.key, deps.track.name, tracked, event.id)
-    if not any(each["run_id"] == tracked.id for each in job["tracked"]):
+    there = await deps.track.run(run)
+    said = tracked(job, run.kind, run.key, deps.track.name, there, event.id)
+    if not any(each["run_id"] == there.id for each in job["tracked"]):
         await deps.documents.apply(await deps.emit(said))
-    return tracked.id
+    return there.id
 
 
 async def _keep(run: str, blobs: Sequence[tuple[str, Any]], deps: Deps) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from contracts.documents import View
 from contracts.envelope import Event
 from contracts.ports import Controls, WakeUp
 
@@ -16,3 +19,9 @@ async def on_file_uploaded(event: Event, controls: Controls, wake: WakeUp) -> No
     inputs = {"event_id": event.id, "uploaded": uploaded}
     await controls.open(event.subject, event.tenant, STAGE, inputs)
     wake(STAGE)
+
+
+def inputs_of(file: View) -> dict[str, Any]:
+    """Return what validation needs, from the read model of a file."""
+    names = ("blob", "filename", "purpose", "format", "expires_after")
+    return {"event_id": None, "uploaded": {name: file[name] for name in names}}

@@ -30,8 +30,8 @@ IDLE_SECONDS = 300.0
 """What is imported takes memory; the next child waits for it anew."""
 ORDER_BYTES = 64 * 1024
 Order = dict[str, str]
-"""`module`, the `argument` of its command line, the `preload` to import before it is forked, the `memory` that it may
-take (bytes; 0: any), and its `home`."""
+"""`module`, the `argument` of its command line, the modules to `preload` before it is forked (with commas between
+them), the `memory` that it may take (bytes; 0: any), and its `home`."""
 
 
 class Server:
@@ -76,7 +76,8 @@ class Server:
         """Whether this is the new process."""
         gc.disable()  # what is imported stays; looking for cycles in it takes a fifth of the time
         with suppress(Exception):  # the child will fail by itself, where it is heard
-            importlib.import_module(order["preload"])
+            for name in order["preload"].split(","):
+                importlib.import_module(name)
         gc.freeze()  # what is shared stays shared: a collection in the child does not write to it
         parent = os.getpid()
         ready, leading = os.pipe()

@@ -5,10 +5,12 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 
+from contracts.function import Role
 from infra.local.child import Program
 from infra.local.health import http_ok
 from infra.local.ports import Ports, http_address
-from infra.settings import Settings
+from infra.runtime.functions import of_role
+from infra.settings import Settings, of_function
 
 SERVERS = ("kafka", "mongo", "minio")
 TRACKER = "mlflow"
@@ -25,76 +27,27 @@ STORES = ("kafka_bootstrap", "mongo_url", "s3_url", "s3_access_key", "s3_secret_
 
 
 @dataclass(frozen=True)
-class Role:
+class LocalRole:
     """One of Temper's processes: `python -m infra.roles.app NAME`, which answers `GET /healthz` on its port."""
 
-    name: str
+    name: Role
     port_setting: str
     """The setting that tells it its port."""
     usual_port: int
     needs: tuple[str, ...]
-    """The settings that it is given; a secret that it does not need is not among them."""
+    """The platform's settings that it is given, beside those of its functions; a secret that it does not need is not
+    among them."""
 
 
+_EVENTS = (*STORES, "signing_key", "unsigned_tenant", "inference_url")
+_TRACKING = ("tracking", "mlflow_url", "wandb")
 ROLES = {
     role.name: role
     for role in (
-        Role("serving", "serving_port", 8001, ("s3_url", "s3_access_key", "s3_secret_key", "s3_bucket", "device")),
-        Role(
-            "worker",
-            "health_port",
-            8002,
-            (
-                *STORES,
-                "signing_key",
-                "unsigned_tenant",
-                "inference_url",
-                "file_wait_seconds",
-                "device",
-                "train_threads",
-                "target_model",
-                "chunk_tokens",
-                "chunk_overlap",
-                "held_out",
-                "rows_per_chunk",
-                "row_variants",
-                "hard_distractors",
-                "random_distractors",
-                "context_tokens",
-                "shown_headings",
-                "absent_share",
-                "general_file",
-                "general_share",
-                "min_coverage",
-                "generator_url",
-                "generator_model",
-                "generator_key",
-                "generators_file",
-                "closed_book",
-                "benchmarks",
-                "benchmark_items",
-                "judge_url",
-                "judge_model",
-                "judge_key",
-                "judge_seconds",
-                "bundle",
-                "tracking",
-                "mlflow_url",
-                "wandb",
-            ),
-        ),
-        Role(
-            "trainer",
-            "health_port",
-            8003,
-            (*STORES, "signing_key", "unsigned_tenant", "inference_url", "device", "train_threads", "deterministic"),
-        ),
-        Role(
-            "edge",
-            "edge_port",
-            8000,
-            (*STORES, "signing_key", "unsigned_tenant", "inference_url", "tracking", "mlflow_url", "wandb"),
-        ),
+        LocalRole("serving", "serving_port", 8001, ("s3_url", "s3_access_key", "s3_secret_key", "s3_bucket", "device")),
+        LocalRole("worker", "health_port", 8002, (*_EVENTS, *_TRACKING, "device", "train_threads")),
+        LocalRole("trainer", "health_port", 8003, (*_EVENTS, "device", "train_threads")),
+        LocalRole("edge", "edge_port", 8000, (*_EVENTS, *_TRACKING)),
     )
 }
 PARTS = (*SERVERS, *ROLES, TRACKER)
@@ -130,10 +83,12 @@ def plain_env() -> dict[str, str]:
     return {name: os.environ[name] for name in KEPT if name in os.environ}
 
 
-def role_env(role: Role, settings: Settings, port: int) -> dict[str, str]:
+def role_env(role: LocalRole, settings: Settings, port: int) -> dict[str, str]:
     """The environment of a role: the caller's without its `TEMPER_` settings, then those that the role needs."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("TEMPER_")} | QUIET
     given = {name: getattr(settings, name) for name in (*role.needs, "cache", "bind")}
+    for function in of_role(role.name):
+        given |= dict(of_function(function.settings))
     given["home"] = settings.home.absolute()
     given[role.port_setting] = port
     for name, value in given.items():
@@ -150,7 +105,7 @@ def setting_text(value: object) -> str:
     return str(reveal() if reveal else value)
 
 
-def role_program(role: Role, settings: Settings, port: int) -> Program:
+def role_program(role: LocalRole, settings: Settings, port: int) -> Program:
     """How a role is run."""
     address = http_address(str(settings.bind), port)
     return Program(
@@ -165,7 +120,7 @@ def role_program(role: Role, settings: Settings, port: int) -> Program:
     )
 
 
-def role_port(role: Role, asked: Settings, ports: Ports) -> int:
+def role_port(role: LocalRole, asked: Settings, ports: Ports) -> int:
     """A role's port: the asked one for the edge and the serving process, else the usual or a free one."""
     wanted = getattr(asked, role.port_setting) if role.port_setting != "health_port" else None
     return ports.choose(role.name, role.usual_port, wanted)

@@ -243,7 +243,9 @@ class LocalStack:
 
     async def bootstrap(self, settings: Settings) -> None:
         """Topics, the bucket, the first API key, the demo base: whatever must exist before the first request."""
-        from infra.roles.app import bootstrap  # the composition root knows every driver: loaded only when it is needed
+        from infra.runtime.bootstrap import (
+            bootstrap,  # the composition root knows every driver: loaded only when it is needed
+        )
 
         began = time.monotonic()
         wrong = await bootstrap(settings)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from functions.generate_text.app import create_app
 from infra.runtime.listening import listen
 from infra.runtime.process import server
@@ -9,7 +11,7 @@ from infra.runtime.world import blob_store
 from infra.settings import Settings
 
 
-async def run_serving(settings: Settings) -> None:
+async def run(settings: Settings, only: Collection[str] = ()) -> None:
     """Serve base models and adapters until told to stop."""
     listener = listen(settings.bind, settings.serving_port or 8001, "serving_port")
     await server(create_app(blob_store(settings), settings.cache, settings.device)).serve([listener])

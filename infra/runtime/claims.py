@@ -5,13 +5,13 @@ from __future__ import annotations
 from contracts.controls import Claim, Control
 from contracts.documents import View
 from contracts.ports import AbandonedError, Documents, UnavailableError
-from infra.runtime.stages import STAGES
+from infra.runtime.functions import stages
 
 
 async def check(claim: Claim, documents: Documents) -> None:
     """Raise AbandonedError for what has ended, and UnavailableError for a control document older than the log."""
     control = claim.control
-    shown = STAGES[control.stage]
+    shown = stages()[control.stage]
     view = await documents.get(shown.model, control.subject.removesuffix(shown.suffix))
     if view is None:
         return

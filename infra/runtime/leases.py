@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from contracts.controls import GIVE_UP_SECONDS, HEARTBEAT_SECONDS, MAX_ATTEMPTS, Checkpoint, Claim, Control
 from contracts.envelope import Event, UnsayableError
+from contracts.function import Stage
 from contracts.ports import (
     AbandonedError,
     ChildFailedError,
@@ -127,34 +128,23 @@ async def publish_recorded(control: Control, controls: Controls, emit: Emit, doc
         await controls.published(control.subject, index + 1)
 
 
-@dataclass
-class Stage:
-    """One kind of long work in this process."""
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A stage of work in this process."""
 
-    name: str
+    stage: Stage
     work: Work
-    exhausted: Callable[[Claim, str], Sequence[Event]]
-    """(claim, last error) → the final events of a thing that failed too often."""
-    onward: Mapping[str, str]
-    """Topic of the result → the stage that it leads to; any other result is an ending."""
     per_tenant: int | None = None
     """Things of one tenant at work at the same time in this process, None: as many as there are runners."""
-    grace: float = 0.0
-    """Seconds that work which heeds `Lease.changed` has to come to rest when its process is told to end."""
-
-
-def shared(stage: Stage, each: int = 1) -> list[Stage]:
-    """Return a stage with `each` places for every tenant and one place more, so that nobody's large things hold all."""
-    return [replace(stage, per_tenant=each)] * (each + 1)
 
 
 class Runner:
     """Runs one stage's work, one thing at a time."""
 
     def __init__(
-        self, stage: Stage, holder: str, controls: Controls, emit: Emit, documents: Documents, wake_ups: WakeUps
+        self, placed: Placed, holder: str, controls: Controls, emit: Emit, documents: Documents, wake_ups: WakeUps
     ):
-        self._stage = stage
+        self._stage, self._do, self._per_tenant = placed.stage, placed.work, placed.per_tenant
         self._holder = holder
         self._controls = controls
         self._emit = emit
@@ -169,7 +159,7 @@ class Runner:
         """Claim and work until cancelled."""
         while True:
             try:
-                claim = await self._controls.claim(self._stage.name, self._holder, self._stage.per_tenant)
+                claim = await self._controls.claim(self._stage.name, self._holder, self._per_tenant)
                 self.trouble = None
             except UnavailableError as error:
                 self.trouble = str(error)
@@ -224,7 +214,7 @@ class Runner:
         await claims.check(claim, self._documents)
         if control.attempts > MAX_ATTEMPTS:
             return self._stage.exhausted(claim, control.why or "it did not get any further")
-        return await self._stage.work(lease)
+        return await self._do(lease)
 
     async def _leave(self, lease: HeldLease, work: asyncio.Task[Sequence[Event]]) -> None:
         """Let the work come to rest where it can, and give the lease back: whoever is there goes on at once."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -12,44 +13,33 @@ from typing import Any
 
 from contracts.controls import Claim, Control
 from contracts.documents import View
-from contracts.ports import Emit, UnavailableError
-from functions.assemble_dataset import handler as assembly
-from functions.benchmark_model import handler as benchmarking
+from contracts.function import Unfinished
+from contracts.ports import AbandonedError, Emit, UnavailableError
 from functions.control_job.core import at_rest
-from functions.prepare_job import handler as preparation
-from functions.validate_file import handler as validation
-from infra.adapters.mongo.controls import KEPT_CHECKPOINTS, MongoControls, new_document
+from functions.control_job.recovery import control_of
+from infra.adapters.mongo.controls import MongoControls, new_document
 from infra.adapters.mongo.documents import MongoDocuments
+from infra.runtime.cancellation import pause
 from infra.runtime.claims import behind
+from infra.runtime.dispatch import Retake
+from infra.runtime.functions import declared, stages
+from infra.runtime.giving_up import GiveUp
 from infra.runtime.leases import publish_recorded
-from infra.runtime.stages import STAGES, GiveUp
 
 log = logging.getLogger("temper.reconciler")
 
+ROUND_SECONDS = 2.0
 SETTLED_SECONDS = 5.0
 """Younger things are left alone: somebody is most likely at them."""
 AFTER_LOSS_SECONDS = 30.0
 """Leases from before a loss of MongoDB have run out after this."""
-UNFINISHED = ("validating_files", "queued", "running", "paused")
-LOOK_SECONDS = 20.0
-"""An archive of thousands of documents is not looked at more often than this."""
 ITEM_SECONDS = 60.0
 """What takes longer waits for a server that is slow, and others need not."""
 MAX_TRIES = 5
 """Rounds in which a thing crashes before it ends."""
-GIVEN_UP = {
-    "files": validation.STAGE,
-    "archives": assembly.STAGE,
-    "jobs": preparation.STAGE,
-    "benchmarks": benchmarking.STAGE,
-}
-"""Read model → the stage that speaks for one of its documents that is given up."""
 _AT_ONCE = 500
 _EVERYBODYS = ("kafka", "mongo")
 """Without these nothing can be taken up."""
-
-Reconsider = Callable[[View], Awaitable[None]]
-"""Takes the steps that a thing's state allows once more: its function's own handler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +50,23 @@ class Reconciler:
     controls: MongoControls
     emit: Emit
     now: Callable[[], int]
-    reconsider: Mapping[str, Reconsider] = field(default_factory=dict)
-    """By read model: `archives`, `jobs` (those in `validating_files`), `benchmarks`."""
+    retakes: Mapping[str, Sequence[Retake]] = field(default_factory=dict)
+    """By read model: what takes the next steps of an unfinished document; those of this process's functions."""
     looked: dict[str, int] = field(default_factory=dict)
-    """Archive → when it was looked at last, in milliseconds."""
+    """Thing that is not looked at in each round → when it was, in milliseconds."""
     crashes: dict[str, int] = field(default_factory=dict)
     """Thing → rounds in a row in which it crashed."""
+
+    async def run(self) -> None:
+        """Do a round every two seconds until cancelled."""
+        while True:
+            await pause(ROUND_SECONDS)
+            try:
+                await self.reconcile()
+            except UnavailableError as error:
+                log.info("the reconciler waits: %s", error)
+            except Exception:
+                log.exception("a round failed; the next one starts afresh")
 
     async def reconcile(self) -> int:
         """Do one round; returns how many things had to be taken up. Raises UnavailableError."""
@@ -73,21 +74,21 @@ class Reconciler:
         taken = 0
         for subject in await self.controls.unpublished(SETTLED_SECONDS):
             taken += await self._one(subject, self._say(subject), partial(self._replace_unemitted, subject))
+        for function in declared().values():
+            if function.unfinished is not None:
+                taken += await self._kind(function.unfinished)
+        return taken
+
+    async def _kind(self, kind: Unfinished) -> int:
+        """Do one round over the unfinished things of one kind."""
         settled = {"created_at": {"$lt": self.now() - int(SETTLED_SECONDS * 1000)}}
-        rounds: tuple[tuple[str, View, Callable[[View], Awaitable[bool]]], ...] = (
-            ("files", {"status": "uploaded", "deleted": False, "archive": False, **settled}, self._file),
-            ("archives", {"unfinished": True}, self._archive),
-            ("jobs", {"status": {"$in": list(UNFINISHED)}, **settled}, self._job),
-            ("benchmarks", {"ended": False, **settled}, self._benchmark),
-        )
-        for model, unfinished, take_up in rounds:
-            seen = set()
-            async for view in self.documents.each(model, unfinished):
-                seen.add(view["id"])
-                taken += await self._one(view["id"], take_up(view), partial(self._give_up, model, view))
-            if model == "archives":
-                for ended in self.looked.keys() - seen:
-                    del self.looked[ended]
+        taken, seen = 0, set()
+        async for view in self.documents.each(kind.model, kind.where if kind.every else {**kind.where, **settled}):
+            seen.add(view["id"])
+            taken += await self._one(view["id"], self._take_up(kind, view), partial(self._give_up, kind, view))
+        if kind.every:
+            for ended in self.looked.keys() - seen:
+                del self.looked[ended]
         return taken
 
     async def _one(self, name: str, taking: Awaitable[bool], give_up: Callable[[], Awaitable[None]]) -> bool:
@@ -134,42 +135,42 @@ class Reconciler:
         control = await self.controls.unemitted(subject)
         if control is not None:
             claim = Claim(control, control.fence, "")
-            events = STAGES[control.stage].exhausted(claim, "what came of it cannot be said in an event")
+            events = stages()[control.stage].exhausted(claim, "what came of it cannot be said in an event")
             await self._publish(await self.controls.replace_unemitted(control, events))
 
-    async def _give_up(self, model: str, view: View) -> None:
-        stage, id = GIVEN_UP[model], view["id"]
+    async def _give_up(self, kind: Unfinished, view: View) -> None:
+        stage, id = kind.given_up, view["id"]
         inputs = {"event_id": None, "archive": id}
         why = "it crashed whenever it was taken up"
-        await GiveUp(self.controls, self._publish)(stage, id + STAGES[stage].suffix, view["tenant"], inputs, why)
+        await GiveUp(self.controls, self._publish)(stage, id + stages()[stage].suffix, view["tenant"], inputs, why)
 
-    async def _archive(self, archive: View) -> bool:
-        """Look at an archive that has no data set yet, after a while and then now and again."""
-        if self.now() - int(self.looked.get(archive["id"]) or archive["created_at"]) >= LOOK_SECONDS * 1000:
-            self.looked[archive["id"]] = self.now()
-            await self.reconsider["archives"](archive)
-        return False
-
-    async def _benchmark(self, benchmark: View) -> bool:
-        control = await self.controls.get(benchmark["id"])
+    async def _take_up(self, kind: Unfinished, view: View) -> bool:
+        if not kind.control:
+            if self.now() - int(self.looked.get(view["id"]) or view["created_at"]) >= kind.every * 1000:
+                self.looked[view["id"]] = self.now()
+                await self._retake(kind.model, view)
+            return False
+        control = await self.controls.get(view["id"])
+        if kind.model == "jobs":
+            return await self._job(view, control)
         if control is not None:
             return control.ended and await self._again(control)
-        await self.reconsider["benchmarks"](benchmark)
-        return True
+        if kind.inputs is not None:
+            await self.controls.open(view["id"], view["tenant"], kind.given_up, kind.inputs(view))
+        return await self._retake(kind.model, view) or kind.inputs is not None
 
-    async def _file(self, file: View) -> bool:
-        control = await self.controls.get(file["id"])
-        if control is None:
-            await self.controls.open(file["id"], file["tenant"], validation.STAGE, validate_inputs(file))
-            return True
-        return control.ended and await self._again(control)
+    async def _retake(self, model: str, view: View) -> bool:
+        """Let every function of this process take the step that is its own; whether there was one."""
+        for retake in self.retakes.get(model, ()):
+            with suppress(AbandonedError):  # it was deleted meanwhile
+                await retake(view)
+        return bool(self.retakes.get(model))
 
-    async def _job(self, job: View) -> bool:
-        control = await self.controls.get(job["id"])
+    async def _job(self, job: View, control: Control | None) -> bool:
         if job["status"] == "validating_files" and (control is None or control.stage == "prepare"):
             if control is not None and control.ended:
                 return await self._again(control)
-            await self.reconsider["jobs"](job)
+            await self._retake("jobs", job)
             return False
         if control is None:
             return bool(await self.controls.restore([await self._derived(job)]))
@@ -199,83 +200,46 @@ class Reconciler:
         What is not over is opened by the next round, but for files and jobs, which another process may hold still.
         """
         restored = 0
-        for model in dict.fromkeys(shown.model for shown in STAGES.values()):
+        for model in dict.fromkeys(stage.model for stage in stages().values()):
             found: list[dict[str, Any]] = []
             async for view in self.documents.each(model, {}):
                 found += [await self._derived(view)] if model == "jobs" else _ended(model, view)
-                if model == "files" and view["status"] == "uploaded" and not (view["deleted"] or view["archive"]):
-                    found.append(derived(view["id"], view["tenant"], validation.STAGE, validate_inputs(view)))
-                if len(found) > _AT_ONCE:
-                    restored, found = restored + await self.controls.restore(found), []
-            restored += await self.controls.restore(found) if found else 0
+                restored, found = await self._restored(restored, found, _AT_ONCE)
+            restored, _ = await self._restored(restored, found)
+        for function in declared().values():
+            kind = function.unfinished
+            if kind is not None and kind.inputs is not None:
+                found = []
+                async for view in self.documents.each(kind.model, kind.where):
+                    found.append(derived(view["id"], view["tenant"], kind.given_up, kind.inputs(view)))
+                    restored, found = await self._restored(restored, found, _AT_ONCE)
+                restored, _ = await self._restored(restored, found)
         if restored:
             await self.controls.hold_claims(AFTER_LOSS_SECONDS)
         return restored
 
+    async def _restored(
+        self, so_far: int, found: list[dict[str, Any]], at_once: int = 1
+    ) -> tuple[int, list[dict[str, Any]]]:
+        """Insert what was `found` once it is `at_once` many; return how many were restored, and what is left."""
+        return (so_far + await self.controls.restore(found), []) if len(found) >= at_once else (so_far, found)
+
     async def _derived(self, job: View) -> dict[str, Any]:
-        epochs = {request["epoch"]: request for request in job["requests"] if request["epoch"]}
-        latest = epochs[max(epochs)] if epochs else None
-        found = derived(
-            job["id"],
-            job["tenant"],
-            "train" if job["plan"] else "prepare",
-            {"created": job["created"], "plan": job["plan"]},
-            ended=job["ended"],
-            ready=job["plan"] is not None,
-        )
         mine = {"job": job["id"]}
         checkpoints = [] if job["ended"] else await self.documents.find("job_checkpoints", mine, sort=[("step", 1)])
-        visible = kept([each for each in checkpoints if not hidden(each, job["runs"])])
-        found["checkpoints"] = [
-            {
-                "step": each["step"],
-                "manifest": each["manifest"],
-                "epoch_end": each["epoch_end"],
-                "fence": each["attempt"],
-            }
-            for each in visible
-        ]
-        found["epoch"] = max([1, *epochs, *(run["epoch"] for run in job["runs"])])
-        found["desired"] = "pause" if latest and latest["topic"] == "job.pause_requested" else "run"
-        found["requests"] = [{"id": each["id"], "epoch": epoch} for epoch, each in sorted(epochs.items())]
-        found["fence"] = max([0, *(run["attempt"] for run in job["runs"]), *(each["attempt"] for each in checkpoints)])
-        return found
+        fields = control_of(job, checkpoints)
+        return {**derived(job["id"], job["tenant"], fields.pop("stage"), fields.pop("inputs")), **fields}
 
 
 def _ended(model: str, view: View) -> list[dict[str, Any]]:
     """Return the control documents of the stages that are over for a thing that is worked on in several."""
     return [
-        derived(view["id"] + shown.suffix, view["tenant"], stage, {}, ended=True)
-        for stage, shown in STAGES.items()
-        if shown.model == model and shown.over(view)
+        derived(view["id"] + stage.suffix, view["tenant"], stage.name, {}, ended=True)
+        for stage in stages().values()
+        if stage.model == model and stage.over(view)
     ]
 
 
-def kept(checkpoints: list[View]) -> list[View]:
-    """Return those of `checkpoints`, oldest first, that a control document keeps: the newest of both kinds."""
-    ends = [each for each in checkpoints if each["epoch_end"]][-KEPT_CHECKPOINTS:]
-    others = [each for each in checkpoints if not each["epoch_end"]][-KEPT_CHECKPOINTS:]
-    return [*others, *ends]
-
-
-def hidden(item: Mapping[str, Any], runs: list[dict[str, Any]]) -> bool:
-    """Whether a newer attempt started before this step, so that what an older one said of it no longer counts."""
-    mine = (item["epoch"], item["attempt"])
-    return any((run["epoch"], run["attempt"]) > mine and item["step"] > run["from_step"] for run in runs)
-
-
-def validate_inputs(file: View) -> dict[str, Any]:
-    """Return what validation needs, from the read model of a file."""
-    names = ("blob", "filename", "purpose", "format", "expires_after")
-    return {"event_id": None, "uploaded": {name: file[name] for name in names}}
-
-
-def derived(
-    subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ended: bool = False, ready: bool = True
-) -> dict[str, Any]:
+def derived(subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ended: bool = False) -> dict[str, Any]:
     """Return a control document made from the log; an ended thing's events are all in Kafka already."""
-    return {
-        **new_document(subject, tenant, stage, inputs, ready),
-        "ended": ended,
-        "touched_at": datetime.now(UTC),
-    }
+    return {**new_document(subject, tenant, stage, inputs, True), "ended": ended, "touched_at": datetime.now(UTC)}

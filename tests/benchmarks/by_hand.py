@@ -18,11 +18,13 @@ from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import ZipUploaded
 from infra.adapters.memory import MemoryControls, MemoryDocuments
 from infra.children.child import ProcessChild
-from infra.runtime import corpus
-from infra.runtime.stages import GiveUp
+from infra.runtime.dispatch import placed, subscription
+from infra.runtime.functions import of_role
+from infra.runtime.hosting import host
 from infra.runtime.world import World
 
 TENANT = "by-hand"
+FUNCTIONS = ("extract_zip", "extract_text", "chunk_text", "plan_corpus", "synthesize_examples", "assemble_dataset")
 
 
 def lease(control: Control) -> Any:
@@ -33,10 +35,6 @@ def lease(control: Control) -> Any:
         return recorded.setdefault(name, value)
 
     return SimpleNamespace(claim=Claim(control, 1, "by-hand"), control=control, record=record)
-
-
-async def _unheard(control: Control) -> None:
-    raise AssertionError(f"{control.subject} crashed")
 
 
 async def dataset(archive: str, content: bytes, here: World, scratch: Path) -> tuple[Event, Counter[str]]:
@@ -53,14 +51,15 @@ async def dataset(archive: str, content: bytes, here: World, scratch: Path) -> t
     seconds["upload"] = time.perf_counter() - began
     documents, controls = MemoryDocuments(), MemoryControls()
     kept: Any = {"documents": documents, "controls": controls}
-    stages = {stage.name: stage for stage in corpus.stages(here, ProcessChild(), scratch, here.settings)}
-    listening = corpus.subscriptions(replace(here, **kept), lambda stage: None, GiveUp(controls, _unheard))
+    there = host(replace(here, **kept), of_role("worker", FUNCTIONS), ProcessChild(), scratch)
+    stages = {each.stage.name: each for function in there.functions for each in placed(function)}
+    listening = [subscription(function, there.give_up) for function in there.functions]
     while True:
         event = waiting.pop(0)
         await documents.apply(event)
-        for subscription in listening:
-            if event.type in subscription.topics:
-                await subscription.handle(event)
+        for group in listening:
+            if event.type in group.topics:
+                await group.handle(event)
         for subject, control in controls.controls.items():
             if not control.ended:
                 began = time.perf_counter()

@@ -117,9 +117,8 @@ async def test_nothing_that_is_asked_again_and_again_reads_a_whole_collection(db
     async def look(_: Any) -> None:
         return None
 
-    await Reconciler(
-        documents, controls, emit, lambda: now_ms() + 60_000, {"jobs": look, "archives": look, "benchmarks": look}
-    ).reconcile()
+    retakes = {"jobs": [look], "archives": [look], "benchmarks": [look]}
+    await Reconciler(documents, controls, emit, lambda: now_ms() + 60_000, retakes).reconcile()
     assert len(said) == 20
     assert await controls.claimable() == {"train", "validate"}
     claim = await controls.claim("train", "h", per_tenant=2)

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from infra.adapters.mongo.connection import connect
 from infra.local.doctor import foreign_kafka, foreign_minio, foreign_mongo
 from infra.local.ports import LOOPBACK
-from infra.roles.edge import NotWellError, probing
 from infra.runtime import heartbeats
+from infra.runtime.probes import NotWellError, probing
 from infra.runtime.world import blob_store
 from infra.settings import Settings
 

@@ -6,7 +6,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from contracts.events.models import ModelRegistered
 from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import Lease
 from contracts.results import result_ids
+from functions._shared.settings import WaitSettings
 from functions.control_job.handler import Deps, on_job
 from functions.prepare_job import handler as prepare
 from functions.train_model import outcome
@@ -38,7 +39,8 @@ from functions.validate_file.handler import on_file_uploaded
 from infra.adapters.kafka import KafkaEmit
 from infra.adapters.mongo.controls import MongoControls
 from infra.adapters.mongo.documents import Database, MongoDocuments, Readiness
-from infra.runtime.leases import Runner, Stage, WakeUps, publish_recorded
+from infra.runtime.functions import stages
+from infra.runtime.leases import Placed, Runner, WakeUps, Work, publish_recorded
 from infra.runtime.reconciler import Reconciler
 from infra.runtime.world import now_ms
 from infra.settings import Settings
@@ -70,7 +72,7 @@ class Process:
         publish = partial(publish_recorded, controls=self.controls, emit=self.emit, documents=self.documents)
         self.requests = Deps(self.documents, self.controls, self.emit, publish)
         self.prep = prepare.Deps(
-            self.documents, self.controls, self.emit, publish, self.wake_ups, now=now_ms, wait_ms=300_000
+            self.documents, self.controls, self.emit, publish, self.wake_ups, now=now_ms, settings=WaitSettings()
         )
 
     async def emit(self, event: Event) -> Event:
@@ -81,7 +83,7 @@ class Process:
         event = await self.kafka(event)
         if event.type == "file.uploaded":
             await on_file_uploaded(event, self.controls, self.wake_ups)
-        if event.type in prepare.TOPICS:
+        if event.type in ("job.created", *prepare.WAITED_FOR):
             await prepare.on_prep(event, self.prep)
         return event
 
@@ -91,14 +93,11 @@ class Process:
 
     def runners(self) -> list[Runner]:
         """The long work of all stages, computed at once."""
-        stages = (
-            Stage("validate", validate, _never, {}),
-            Stage("prepare", plan, _never, {"job.queued": "train"}),
-            Stage("train", partial(train, emit=self.emit), _never, {}),
-        )
+        works: dict[str, Work] = {"validate": validate, "prepare": plan, "train": partial(train, emit=self.emit)}
+        placed = [Placed(replace(stages()[name], exhausted=_never), work) for name, work in works.items()]
         return [
-            Runner(stage, f"process-{id(self)}", self.controls, self.emit, self.documents, self.wake_ups)
-            for stage in stages
+            Runner(each, f"process-{id(self)}", self.controls, self.emit, self.documents, self.wake_ups)
+            for each in placed
         ]
 
     @asynccontextmanager
@@ -116,10 +115,7 @@ class Process:
     def reconciler(self) -> Reconciler:
         """Its reconciler, a minute from now, so that nothing is too young to be taken up."""
 
-        async def reconsider(job: dict[str, Any]) -> None:
-            await prepare.reconsider(job["id"], self.prep)
-
-        later = {"jobs": reconsider}
+        later = {"jobs": [partial(prepare.retake, deps=self.prep)]}
         return Reconciler(self.documents, self.controls, self.emit, lambda: now_ms() + 60_000, later)
 
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,15 +34,13 @@ from contracts.events.corpus import (
 from contracts.events.files import FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import JobCreated, JobFailed, JobQueued
 from contracts.events.models import ModelRegistered
-from functions.prepare_job import handler as prepare
 from infra.adapters.kafka import KafkaEmit, Subscription, ensure_topics
 from infra.adapters.mongo.controls import MongoControls
 from infra.adapters.mongo.documents import MongoDocuments
-from infra.roles import worker
-from infra.runtime import benchmarks, corpus
-from infra.runtime.leases import WakeUps, publish_recorded
+from infra.runtime.dispatch import subscription
+from infra.runtime.functions import of_role, stages
+from infra.runtime.hosting import host
 from infra.runtime.reconciler import MAX_TRIES, Reconciler
-from infra.runtime.stages import STAGES, GiveUp
 from infra.runtime.world import now_ms
 from infra.settings import Settings
 from tests.connected.log import KEY
@@ -52,6 +50,8 @@ from tests.functional.edge import plan
 
 pytestmark = [pytest.mark.connected, pytest.mark.usefixtures("whole")]
 HASH = "0" * 64
+STAGES = stages()
+NOTHING: Any = None
 BLOB = BlobRef(key="local/any", sha256=HASH, bytes=1)
 FILE, ZIP, DOCUMENT, JOB, BENCHMARK = "file-rows", "file-zip", "file-document", "ftjob-1", "bench-1"
 PART = document_id(DOCUMENT, HASH)
@@ -138,31 +138,20 @@ ENDED = ["file", "valid", "zip", "unpacked", *LEADS["assemble_dataset"][1], "ass
 @pytest_asyncio.fixture
 async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
     await ensure_topics(str(servers.kafka_bootstrap))
-    emit, wake_ups, settings = KafkaEmit(str(servers.kafka_bootstrap), KEY), WakeUps(), servers
+    emit = KafkaEmit(str(servers.kafka_bootstrap), KEY)
     documents, controls = MongoDocuments(db), MongoControls(db)
     async with minio_blobs(servers) as blobs:
         chunks = {"chunks": [{"document": PART, "rows": 1}]}
         stored = await blobs.put(f"local/{uuid.uuid4().hex}", json.dumps(chunks).encode())
-        world: Any = SimpleNamespace(documents=documents, controls=controls, blobs=blobs, emit=emit, settings=servers)
-        publish = partial(publish_recorded, controls=controls, emit=emit, documents=documents)
-        give_up = GiveUp(controls, publish)
-        deps = prepare.Deps(documents, controls, emit, publish, wake_ups, now=now_ms, wait_ms=300_000)
-        again: Any = {
-            "archives": partial(corpus.reconsider, here=world, wake=wake_ups),
-            "jobs": lambda job: prepare.reconsider(job["id"], deps),
-            "benchmarks": partial(benchmarks.reconsider, here=world, wake=wake_ups, give_up=give_up, settings=settings),
-        }
+        ports = {"documents": documents, "controls": controls, "blobs": blobs, "emit": emit, "secrets": None}
+        world: Any = SimpleNamespace(**ports, settings=servers)
+        there = host(world, of_role("worker"), NOTHING, Path())
         clock = iter(range(now_ms() + 60_000, now_ms() + 10**9, 60_000))
-        subscribed = (
-            *worker.subscriptions(world, wake_ups, deps, give_up),
-            *corpus.subscriptions(world, wake_ups, give_up),
-            *benchmarks.subscriptions(world, wake_ups, give_up, settings),
-        )
         yield Worker(
             documents,
             controls,
-            Reconciler(documents, controls, emit, lambda: next(clock), again),
-            {each.group: each for each in subscribed},
+            Reconciler(documents, controls, emit, lambda: next(clock), there.retakes()),
+            {each.function.name: subscription(each, there.give_up) for each in there.functions},
             stored,
         )
         await emit.stop()
@@ -228,12 +217,12 @@ async def test_an_archive_that_crashes_whenever_it_is_taken_up_keeps_none_waitin
     await here.go("zip", "document")
     seen: list[str] = []
 
-    async def reconsider(archive: View) -> None:
+    async def retake(archive: View) -> None:
         seen.append(archive["id"])
         if archive["id"] == ZIP:
             raise KeyError("a bug")
 
-    reconciler = replace(here.reconciler, reconsider={"archives": reconsider})
+    reconciler = replace(here.reconciler, retakes={"archives": [retake]})
     for round in range(1, MAX_TRIES + 1):
         assert (await here.documents.get("archives", ZIP) or {})["failed"] is None
         await reconciler.reconcile()

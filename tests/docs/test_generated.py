@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,13 +10,9 @@ import pytest
 import yaml
 from faststream.specification.asyncapi.v3_0_0.schema import ApplicationSchema
 
-import infra.roles.trainer
-import infra.roles.worker
-import infra.runtime.benchmarks
-import infra.runtime.corpus
-import infra.runtime.tracking
 from contracts.topics import TOPICS
 from infra import docs
+from infra.runtime.functions import declared
 from infra.settings import Settings
 
 FILES = ("infra/REFERENCE.md", "functions/README.md", "contracts/asyncapi.yaml")
@@ -76,22 +71,5 @@ def references(node: Any) -> list[str]:
 
 
 def test_every_setting_is_explained() -> None:
-    assert docs.field_docs(Settings).keys() == Settings.model_fields.keys()
-
-
-def test_the_table_of_topics_names_the_functions_that_are_really_subscribed() -> None:
-    subscribed = {}
-    for module in (
-        infra.roles.worker,
-        infra.runtime.corpus,
-        infra.runtime.benchmarks,
-        infra.runtime.tracking,
-        infra.roles.trainer,
-    ):
-        source = Path(str(module.__file__)).read_text()
-        for call in ast.walk(ast.parse(source)):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Subscription":
-                group, topics = (eval(ast.unparse(each), vars(module)) for each in call.args[:2])  # our own code
-                subscribed[group] = set(topics)
-    said = {name for topic in TOPICS for name in topic.consumers}
-    assert subscribed == {name: {topic.name for topic in TOPICS if name in topic.consumers} for name in said}
+    for settings in (Settings, *(each.settings for each in declared().values())):
+        assert docs.field_docs(settings).keys() == settings.model_fields.keys()

@@ -17,6 +17,7 @@ from minio import Minio
 
 from contracts.envelope import outside_subject
 from contracts.topics import TOPICS
+from infra.runtime.functions import consumers as declared_consumers
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.e2e.test_documents import archive, checked
@@ -67,8 +68,7 @@ def dead_letters(stack: Stack) -> dict[Place, dict[str, str]]:
 
 def consumers(topic: str) -> set[str]:
     """The functions that read a topic; this stack has no tracker."""
-    found = {"project_documents", *next(each.consumers for each in TOPICS if each.name == topic)}
-    return found - {"track_runs"}
+    return {"project_documents", *declared_consumers(topic)} - {"track_runs"}
 
 
 def test_garbage_on_every_topic_ends_in_one_dead_letter_a_function(stack: Stack) -> None:

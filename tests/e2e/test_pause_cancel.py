@@ -75,7 +75,7 @@ def test_a_cancelled_job_has_ended_at_once_and_its_process_soon(user: User, stac
     assert user.client.fine_tuning.jobs.retrieve(job).status == "cancelled"
     print(f"the process was gone {gone_within(child, support.prompt()):.1f} s after the cancel")
     trainer = support.health(stack, "trainer")
-    support.until(lambda: support.health(stack, "trainer")["job"] != job, "a free trainer", support.prompt())
+    support.until(lambda: job not in support.health(stack, "trainer")["busy"], "a free trainer", support.prompt())
     assert trainer["status"] == "ok"
     assert user.client.fine_tuning.jobs.retrieve(job).status == "cancelled"
     assert support.endings(support.log_of(stack), job) == ["job.cancelled"]

@@ -24,7 +24,7 @@ from functions.benchmark_model.work import HARNESS
 from functions.generate_text.app import create_app
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
-from infra.roles.worker import FORKED
+from infra.runtime.functions import declared, preloads
 from tests.bundle import build
 from tests.functional.test_generate_text import served
 from tests.unit.generate_text.tiny import build_adapter, store
@@ -74,7 +74,7 @@ def spec(folder: Path, bundle: Path, **changes: Any) -> Path:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def child() -> AsyncIterator[ProcessChild]:
     """Processes as in operation: forked from one that has imported lm-eval."""
-    child = ProcessChild(threads=1, forked={HARNESS: FORKED[HARNESS]})
+    child = ProcessChild(threads=1, forked={HARNESS: preloads(declared().values())[HARNESS]})
     yield child
     await child.close()
 

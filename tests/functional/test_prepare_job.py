@@ -21,9 +21,10 @@ from contracts.events.jobs import Hyperparameters, JobCreated, JobDelayed, JobFa
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
 from contracts.wire.openai import derived_seed
+from functions._shared.settings import WaitSettings
 from functions.generate_text.app import create_app
 from functions.prepare_job import work as preparation
-from functions.prepare_job.handler import Deps, on_prep, reconsider
+from functions.prepare_job.handler import Deps, on_prep, retake
 from functions.validate_file.core import check
 from infra.adapters.http.serving import MANIFEST_HEADER, HttpProve, Serving
 from infra.adapters.memory import MemoryBlobs, MemoryDocuments
@@ -69,7 +70,7 @@ class World:
             publish=self.publish,
             wake=lambda stage: self.rung.append(stage),
             now=lambda: self.now,
-            wait_ms=300_000,
+            settings=WaitSettings(),
         )
 
     async def get_control(self, subject: str) -> Control | None:
@@ -134,11 +135,11 @@ async def test_whichever_event_completes_the_join_makes_the_job_ready(last: int)
 async def test_a_wait_for_something_unknown_is_said_once_and_ends_after_its_time() -> None:
     world = World()
     await world.see(REGISTERED, CREATED)
-    await reconsider(JOB, world.deps)
+    await retake({"id": JOB}, world.deps)
     assert [each.data.code for each in world.said if isinstance(each.data, JobDelayed)] == ["waiting_for_file"]
     world.now = 301_000
-    await reconsider(JOB, world.deps)
-    await reconsider(JOB, world.deps)
+    await retake({"id": JOB}, world.deps)
+    await retake({"id": JOB}, world.deps)
     assert isinstance(world.said[-1].data, JobFailed)
     assert (world.said[-1].data.code, world.said[-1].id) == ("file_not_found", derived_id(JOB, "end"))
     assert len(world.said) == 2
@@ -148,7 +149,7 @@ async def test_a_file_that_is_being_validated_is_waited_for_in_silence() -> None
     world = World()
     await world.see(REGISTERED, UPLOADED, CREATED)
     world.now = 10**9
-    await reconsider(JOB, world.deps)
+    await retake({"id": JOB}, world.deps)
     assert world.said == []
 
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -22,10 +21,12 @@ from contracts.events.files import FileDeleted
 from contracts.events.jobs import JobCancelled
 from functions.assemble_dataset import handler, work
 from functions.assemble_dataset.core import Settings
+from functions.assemble_dataset.handler import retake
+from functions.assemble_dataset.settings import DatasetSettings
 from infra.children.child import ProcessChild
 from infra.cli.trace import Tracer
-from infra.runtime import corpus
 from infra.runtime.deleted_files import ErasingBlobs
+from infra.runtime.world import now_ms
 from tests.functional.dataset import (
     MADE,
     MODEL,
@@ -355,21 +356,17 @@ async def test_a_source_deleted_before_the_worker_looks_ends_in_a_sentence(world
     assert data.code == "source_deleted"
 
 
-async def test_the_sweeper_opens_what_nobody_opened_and_ends_what_nobody_knows(world: World) -> None:
+async def test_the_reconciler_opens_what_nobody_opened_and_ends_what_nobody_knows(world: World) -> None:
     await world.say(named(ARCHIVE, **BOUNDS), "file-out", "acme")
     await world.say(named("file-nowhere"), "file-lost", "acme")
     rung: list[str] = []
     for wait, ready in ((10**10, [True, False]), (0, [True, True])):
-        here: Any = SimpleNamespace(
-            documents=world.documents,
-            controls=world.controls,
-            blobs=world.blobs,
-            settings=SimpleNamespace(file_wait_seconds=wait),
-        )
+        settings = DatasetSettings(file_wait_seconds=wait)
         for id in ("file-out", "file-lost"):
             view = await world.documents.get("archives", id)
             assert view is not None
-            await corpus.reconsider(view, here, rung.append)  # type: ignore[arg-type]
+            ports = (world.blobs, world.documents, world.controls, rung.append, now_ms, settings)
+            await retake(view, *ports)
         held = [world.controls.controls[f"{id}/dataset"] for id in ("file-out", "file-lost")]
         assert [control.ready for control in held] == ready
     assert held[0].inputs["min_score"] == BOUNDS["min_score"]

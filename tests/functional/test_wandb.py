@@ -15,7 +15,7 @@ from contracts.events import Payload
 from contracts.events.jobs import Integration, JobCancelled, JobCreated, JobFailed, JobQueued, Wandb
 from contracts.ports import UnavailableError
 from contracts.tracking import WANDB, wandb_secret
-from functions.track_runs.handler import WandbDeps, on_wandb
+from functions.track_wandb.handler import Deps, on_wandb
 from infra.children.child import ProcessChild
 from tests.functional.edge import BASE, World, plan
 
@@ -34,7 +34,7 @@ async def told(tmp_path: Path, mode: str, **more: Any) -> dict[str, Any]:
     }  # fmt: skip
     path = tmp_path / "spec.json"
     path.write_text(json.dumps(spec))
-    running = ProcessChild().start("functions.track_runs.wandb_run", path)
+    running = ProcessChild().start("functions.track_wandb.wandb_run", path)
     await running.say(CANARY)
     said = [line async for line in running.lines()]
     assert await running.stop() == int("error" in said[-1]), running.stderr()
@@ -95,9 +95,7 @@ class Ended:
         for name in (wandb_secret(JOB), WANDB):
             await self.world.secrets.put("acme", name, f"key of {name}")
         client: Any = Client(self.said)
-        deps = WandbDeps(
-            self.world.documents, self.world.secrets, self.world.emit, client, self.folder, {"mode": "online"}
-        )
+        deps = Deps(self.world.documents, self.world.secrets, self.world.emit, client, self.folder, {"mode": "online"})
         try:
             await on_wandb(event, deps)
         finally:

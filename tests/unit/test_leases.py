@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ from contracts.envelope import Event, derived_id, make
 from contracts.events.jobs import JobCancelled, JobFailed
 from contracts.ports import ChildResult, Lease, UnavailableError
 from infra.adapters.memory import MemoryControls, MemoryDocuments, MemoryEmit
-from infra.runtime.leases import Runner, Stage, WakeUps, Work, shared
+from infra.runtime.functions import stages
+from infra.runtime.leases import Placed, Runner, WakeUps, Work
 
 JOB = "ftjob-1"
 
@@ -77,8 +78,7 @@ async def test_a_runner_ends_even_where_a_library_swallows_its_cancellation() ->
 
     unused: Any = None
     swallowing: Any = Swallowing()
-    stage = Stage("train", unused, unused, {})
-    runner = Runner(stage, "me", swallowing, unused, unused, WakeUps())
+    runner = Runner(Placed(stages()["train"], unused), "me", swallowing, unused, unused, WakeUps())
     running = asyncio.create_task(runner.run())
     await asked.wait()
     running.cancel()
@@ -114,8 +114,8 @@ class Setting:
             data = JobFailed(code="attempts_exhausted", message=why)
             return [make(data, subject=claim.subject, tenant="local", id=derived_id(claim.subject, "end"))]
 
-        stage = Stage("train", work, exhausted, {}, **more)
-        return Runner(stage, "me", self.controls, self.emit, self.documents, self.wake_ups)
+        stage = replace(stages()["train"], **{"exhausted": exhausted, "grace": 0.0, **more})
+        return Runner(Placed(stage, work), "me", self.controls, self.emit, self.documents, self.wake_ups)
 
     async def attempt(self, work: Work) -> Control:
         """Let one attempt be made; returns the control document after it."""
@@ -223,10 +223,9 @@ async def test_a_tenants_large_things_keep_no_other_tenants_waiting(setting: Set
 
     for subject, tenant in (("large-1", "a"), ("large-2", "a"), ("small", "b")):
         await setting.controls.open(subject, tenant, "prepare", {})
-    stages = shared(Stage("prepare", work, lambda claim, why: [], {}))
-    runners = [
-        Runner(each, "me", setting.controls, setting.emit, setting.documents, setting.wake_ups) for each in stages
-    ]
+    stage = replace(stages()["prepare"], exhausted=lambda claim, why: [])
+    ports = (setting.controls, setting.emit, setting.documents, setting.wake_ups)
+    runners = [Runner(Placed(stage, work, per_tenant=1), "me", *ports) for _ in range(2)]
     running = [asyncio.create_task(runner.run()) for runner in runners]
     async with asyncio.timeout(5):
         while len(begun) < 2:

@@ -13,7 +13,7 @@ from typing import Any
 from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from contracts.controls import LEASE_SECONDS, Checkpoint, Claim, Control
+from contracts.controls import KEPT_CHECKPOINTS, LEASE_SECONDS, Checkpoint, Claim, Control
 from contracts.envelope import Event, PoisonError
 from contracts.manifest import ManifestRef
 from contracts.ports import LostLeaseError, RebuildingError
@@ -21,8 +21,6 @@ from infra.adapters.mongo.connection import Database, transient_errors
 from infra.adapters.mongo.event_text import decode_event, encode_event
 from infra.adapters.mongo.generations import Readiness
 
-KEPT_CHECKPOINTS = 8
-"""The newest at epochs' ends and the newest of the others: as many as a run may find unreadable, or keep."""
 KEPT_REQUESTS = 64
 _NEVER = datetime.fromtimestamp(0, UTC)
 _CLAIMABLE = {

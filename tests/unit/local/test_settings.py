@@ -1,7 +1,6 @@
 """Settings: the environment, then the running stack of the home; and what each process is given of them."""
 
 import os
-import re
 import time
 from collections import Counter
 from pathlib import Path
@@ -11,14 +10,26 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-import infra
 from functions.assemble_dataset.core import Settings as RowSettings
+from functions.assemble_dataset.function import row_settings
+from functions.assemble_dataset.settings import DatasetSettings
+from functions.chunk_text.settings import ChunkSettings
+from functions.synthesize_examples.generators import Generators
+from functions.synthesize_examples.settings import GeneratorSettings, endpoints
+from infra.adapters.http.generator import HttpGenerate
 from infra.local.files import write_json
 from infra.local.record import Stack, born, write_stack
 from infra.local.roles import ROLES, plain_env, role_env
-from infra.roles import worker
-from infra.runtime.corpus import Generators, row_settings
-from infra.settings import AskedSettings, Settings, endpoints
+from infra.runtime.dispatch import placed
+from infra.runtime.functions import of_role
+from infra.runtime.hosting import host
+from infra.settings import AskedSettings, Settings, of_function
+
+
+def generators() -> Generators:
+    """Who writes questions, as the environment says."""
+    nothing: Any = None
+    return Generators(of_function(GeneratorSettings), HttpGenerate, None, nothing)
 
 
 def record(home: Path, state: str) -> None:
@@ -108,7 +119,7 @@ def test_how_rows_are_put_together_reaches_the_worker_from_the_environment(monke
         monkeypatch.setenv(f"TEMPER_{name}", str(value))
     for name, text in role_env(ROLES["worker"], AskedSettings(), 9).items():
         monkeypatch.setenv(name, text)
-    assert row_settings(AskedSettings()) == RowSettings(
+    assert row_settings(of_function(DatasetSettings)) == RowSettings(
         variants=1, hard=3, random=0, context_tokens=99, headings=2, absent_share=0.25, min_coverage=0.75
     )
 
@@ -120,17 +131,20 @@ def test_no_tracking_is_no_tracking_although_a_server_is_named(monkeypatch: pyte
     assert (told["TEMPER_TRACKING"], told["TEMPER_MLFLOW_URL"]) == ("none", "http://mlflow:5000")
 
 
-def test_the_worker_is_given_every_setting_that_it_reads() -> None:
-    parts = ("corpus", "benchmarks", "tracking", "process", "world")
-    folder = Path(infra.__file__).parent
-    paths = (folder / "roles" / "worker.py", *(folder / "runtime" / f"{part}.py" for part in parts))
-    code = "".join(path.read_text() for path in paths)
-    read = set(re.findall(r"\bsettings\.(\w+)", code)) & Settings.model_fields.keys()
-    assert read <= {*ROLES["worker"].needs, "cache", "bind", "home", "health_port"}
+def test_a_role_is_given_the_settings_of_its_functions_and_of_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEMPER_JUDGE_KEY", "judge-me")
+    monkeypatch.setenv("TEMPER_DETERMINISTIC", "true")
+    told = {name: role_env(role, AskedSettings(), 9) for name, role in ROLES.items()}
+    assert {name for name, env in told.items() if "judge-me" in env.values()} == {"worker"}
+    assert {name for name, env in told.items() if env.get("TEMPER_DETERMINISTIC") == "True"} == {"trainer"}
+    for name, env in told.items():
+        wanted = {field for each in of_role(name) for field in each.settings.model_fields}
+        unset = {field for each in of_role(name) for field, value in of_function(each.settings) if value is None}
+        assert {f"TEMPER_{field.upper()}" for field in wanted - unset} <= env.keys()
 
 
 def test_rows_are_put_together_as_the_function_would_by_itself_where_nothing_is_set() -> None:
-    assert row_settings(AskedSettings()) == RowSettings()
+    assert row_settings(of_function(DatasetSettings)) == RowSettings()
 
 
 def test_tenants_may_have_an_endpoint_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,11 +153,10 @@ def test_tenants_may_have_an_endpoint_of_their_own(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("TEMPER_GENERATORS_FILE", str(file))
     monkeypatch.setenv("TEMPER_GENERATOR_URL", "http://all:8000/v1")
     monkeypatch.setenv("TEMPER_GENERATOR_MODEL", "small")
-    found = Generators(AskedSettings())
+    found = generators()
     models = [each.model for each in (found.of("acme"), found.of("local")) if each is not None]
     assert models == ["big", "small"]
-    assert found.per_tenant is not None
-    assert found.per_tenant < found.at_once
+    assert found.places.per_tenant < found.places.at_once
     assert "sk-acme" not in repr(endpoints(file))
 
 
@@ -164,11 +177,11 @@ def test_a_mistake_in_the_file_of_endpoints_is_named(
         file.write_text(content)
     monkeypatch.setenv("TEMPER_GENERATORS_FILE", str(file))
     with pytest.raises(ValidationError, match=message):
-        AskedSettings()
+        of_function(GeneratorSettings)
 
 
 def test_without_an_endpoint_rules_write() -> None:
-    assert Generators(AskedSettings()).of("local") is None
+    assert generators().of("local") is None
 
 
 @pytest.mark.parametrize("endpoint", [None, "http://all:8000/v1"])
@@ -177,12 +190,14 @@ def test_no_tenant_can_hold_every_place_of_a_stage(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("TEMPER_GENERATOR_URL", endpoint)
         monkeypatch.setenv("TEMPER_GENERATOR_MODEL", "small")
     monkeypatch.setenv("TEMPER_INFERENCE_URL", "http://127.0.0.1:1")
-    here: Any = SimpleNamespace(blobs=None, documents=None)
+    ports = dict.fromkeys(("documents", "controls", "emit", "blobs", "secrets", "db"))
+    here: Any = SimpleNamespace(**ports, settings=AskedSettings())
     nothing: Any = None
-    places = worker.stages(here, nothing, nothing, AskedSettings())
-    assert {"validate", "prepare", "benchmark"} < {stage.name for stage in places}
-    for name, count in Counter(stage.name for stage in places).items():
-        limits = {stage.per_tenant for stage in places if stage.name == name}
+    functions = host(here, of_role("worker"), nothing, nothing).functions
+    there = [each for function in functions for each in placed(function)]
+    assert {"validate", "prepare", "benchmark"} < {each.stage.name for each in there}
+    for name, count in Counter(each.stage.name for each in there).items():
+        limits = {each.per_tenant for each in there if each.stage.name == name}
         assert len(limits) == 1
         assert all(limit is not None and limit < count for limit in limits), name
 
@@ -191,4 +206,4 @@ def test_an_overlap_as_large_as_a_chunk_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TEMPER_CHUNK_TOKENS", "40")
     monkeypatch.setenv("TEMPER_CHUNK_OVERLAP", "40")
     with pytest.raises(ValidationError, match="TEMPER_CHUNK_TOKENS"):
-        AskedSettings()
+        of_function(ChunkSettings)

@@ -14,7 +14,7 @@ from contracts.ports import Child, RefusedError, UnavailableError
 from contracts.tracking import Tracked
 
 log = logging.getLogger("temper.wandb")
-WANDB_RUN = "functions.track_runs.wandb_run"
+WANDB_RUN = "functions.track_wandb.wandb_run"
 
 
 async def tell(child: Child, folder: Path, spec: Mapping[str, Any], lines: Sequence[str], key: str) -> Tracked:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from infra.adapters.mongo.controls import KEPT_CHECKPOINTS
-from infra.runtime.reconciler import kept
+from contracts.controls import KEPT_CHECKPOINTS
+from functions.control_job.recovery import kept
 
 
 def test_of_a_thousand_checkpoints_the_newest_of_each_kind_come_back() -> None:

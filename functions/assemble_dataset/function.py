@@ -1,0 +1,69 @@
+"""Assembly of data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from contracts.blobs import BlobRef
+from contracts.envelope import Event
+from contracts.function import NUMERIC, Function, Reaction, Stage, Unfinished
+from contracts.ports import Blobs, Child, Documents, Lease, UnavailableError
+from functions.assemble_dataset import handler, work
+from functions.assemble_dataset.core import Settings
+from functions.assemble_dataset.settings import DatasetSettings
+
+
+async def put_together(
+    lease: Lease, blobs: Blobs, child: Child, scratch: Path, documents: Documents, settings: DatasetSettings
+) -> Sequence[Event]:
+    """Make one archive's data set, with the general rows that the settings name."""
+    general = await general_rows(documents, settings.general_file)
+    return await work.work(lease, blobs, child, scratch, row_settings(settings, general))
+
+
+async def general_rows(documents: Documents, file: str | None) -> BlobRef | None:
+    """Return the rows of the setting `general_file`; raises UnavailableError until they have been found valid."""
+    if file is None:
+        return None
+    found = await documents.get("files", file)
+    if found is None or found["deleted"] or found["validated"] is None:
+        raise UnavailableError("file", f"TEMPER_GENERAL_FILE is {file}, which is no valid file; upload one or unset it")
+    return BlobRef.model_validate(found["validated"]["blob"])
+
+
+def row_settings(settings: DatasetSettings, general: BlobRef | None = None) -> Settings:
+    """Return how rows are put together; raises ValidationError for a setting out of its bounds."""
+    return Settings(
+        variants=settings.row_variants,
+        hard=settings.hard_distractors,
+        random=settings.random_distractors,
+        context_tokens=settings.context_tokens,
+        headings=settings.shown_headings,
+        absent_share=settings.absent_share,
+        general_share=settings.general_share,
+        min_coverage=settings.min_coverage,
+        general=general,
+    )
+
+
+FUNCTION = Function(
+    name="assemble_dataset",
+    role="worker",
+    of_files=True,
+    reactions=(Reaction(handler.TOPICS, handler.on_examples_ended, fails=handler.STAGE),),
+    stages=(
+        Stage(
+            name=handler.STAGE,
+            model="archives",
+            over=lambda archive: archive["assembled"] is not None or archive["failed"] is not None,
+            work=put_together,
+            exhausted=work.exhausted,
+            suffix="/dataset",
+        ),
+    ),
+    unfinished=Unfinished("archives", {"unfinished": True}, handler.STAGE, every=20.0, control=False),
+    retakes={"archives": handler.retake},
+    children={work.BUILD: NUMERIC},
+    settings=DatasetSettings,
+)

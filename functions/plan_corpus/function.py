@@ -1,0 +1,38 @@
+"""Planning of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from contracts.envelope import Event
+from contracts.function import NUMERIC, Function, Reaction, Stage
+from contracts.ports import Blobs, Child, Lease
+from functions.plan_corpus import handler, work
+from functions.plan_corpus.settings import PlanSettings
+
+
+async def weigh(lease: Lease, blobs: Blobs, child: Child, scratch: Path, settings: PlanSettings) -> Sequence[Event]:
+    """Plan one archive."""
+    return await work.work(lease, blobs, child, scratch, settings.held_out, settings.rows_per_chunk)
+
+
+FUNCTION = Function(
+    name="plan_corpus",
+    role="worker",
+    of_files=True,
+    reactions=(Reaction(handler.TOPICS, handler.on_document_ended, fails=handler.STAGE),),
+    stages=(
+        Stage(
+            name=handler.STAGE,
+            model="archives",
+            over=lambda archive: archive["planned"] is not None or archive["failed"] is not None,
+            work=weigh,
+            exhausted=work.exhausted,
+            suffix="/plan",
+        ),
+    ),
+    retakes={"archives": handler.retake},
+    children={work.PLAN: NUMERIC},
+    settings=PlanSettings,
+)

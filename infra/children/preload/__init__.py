@@ -1,1 +1,0 @@
-"""What children of several functions need, imported: what a process does before it forks them."""
