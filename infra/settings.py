@@ -77,6 +77,9 @@ class Settings(BaseSettings):
     health_port: int | None = None
     """Port on which a worker or trainer answers `GET /healthz`; `temper up` chooses it."""
 
+    workers: str = ""
+    """Functions of each worker process that `temper up` starts, `validate_file,extract_zip;prepare_job;…`; none: one
+    process runs all."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps`."""
     train_threads: int = 0

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from contracts.function import Role
@@ -37,6 +37,15 @@ class LocalRole:
     needs: tuple[str, ...]
     """The platform's settings that it is given, beside those of its functions; a secret that it does not need is not
     among them."""
+    process: str = ""
+    """Where several processes have the role: what this one is called."""
+    functions: tuple[str, ...] = ()
+    """Those that it runs; none: all of its role."""
+
+    @property
+    def called(self) -> str:
+        """The name of the process."""
+        return self.process or self.name
 
 
 _EVENTS = (*STORES, "signing_key", "unsigned_tenant", "inference_url")
@@ -50,6 +59,21 @@ ROLES = {
         LocalRole("edge", "edge_port", 8000, (*_EVENTS, *_TRACKING)),
     )
 }
+
+
+def processes(role: LocalRole, workers: str) -> tuple[LocalRole, ...]:
+    """Return a role as often as it is run: workers by their functions (the setting `workers`)."""
+    groups = [tuple(filter(None, map(str.strip, group.split(",")))) for group in workers.split(";")]
+    if role.name != "worker" or not any(groups):
+        return (role,)
+    names = [role.name, *(f"{role.name}-{number}" for number in range(2, len(groups) + 1))]
+    return tuple(
+        replace(role, process=name, functions=group, usual_port=role.usual_port + 10 * number)
+        for number, (name, group) in enumerate(zip(names, groups, strict=True))
+        if group
+    )
+
+
 PARTS = (*SERVERS, *ROLES, TRACKER)
 
 QUIET = {
@@ -87,7 +111,7 @@ def role_env(role: LocalRole, settings: Settings, port: int) -> dict[str, str]:
     """The environment of a role: the caller's without its `TEMPER_` settings, then those that the role needs."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("TEMPER_")} | QUIET
     given = {name: getattr(settings, name) for name in (*role.needs, "cache", "bind")}
-    for function in of_role(role.name):
+    for function in of_role(role.name, role.functions):
         given |= dict(of_function(function.settings))
     given["home"] = settings.home.absolute()
     given[role.port_setting] = port
@@ -109,13 +133,13 @@ def role_program(role: LocalRole, settings: Settings, port: int) -> Program:
     """How a role is run."""
     address = http_address(str(settings.bind), port)
     return Program(
-        name=role.name,
+        name=role.called,
         # -P: an `infra` in the folder of whoever starts it is not ours
-        argv=[sys.executable, "-P", "-m", "infra.roles.app", role.name],
+        argv=[sys.executable, "-P", "-m", "infra.roles.app", role.name, "--functions", ",".join(role.functions)],
         env=role_env(role, settings, port),
         address=address,
         port=port,
-        healthy=partial(http_ok, role.name, address),
+        healthy=partial(http_ok, role.called, address),
         patience=120.0,
     )
 
@@ -123,4 +147,4 @@ def role_program(role: LocalRole, settings: Settings, port: int) -> Program:
 def role_port(role: LocalRole, asked: Settings, ports: Ports) -> int:
     """A role's port: the asked one for the edge and the serving process, else the usual or a free one."""
     wanted = getattr(asked, role.port_setting) if role.port_setting != "health_port" else None
-    return ports.choose(role.name, role.usual_port, wanted)
+    return ports.choose(role.called, role.usual_port, wanted)

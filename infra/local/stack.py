@@ -26,7 +26,17 @@ from infra.local.kafka import class_archive, kafka_program
 from infra.local.obtain import Say
 from infra.local.ports import Ports, http_address
 from infra.local.record import Running, Stack, born, read_stack, write_stack
-from infra.local.roles import ADDRESSES, PARTS, ROLES, SERVERS, TRACKER, plain_env, role_port, role_program
+from infra.local.roles import (
+    ADDRESSES,
+    PARTS,
+    ROLES,
+    SERVERS,
+    TRACKER,
+    plain_env,
+    processes,
+    role_port,
+    role_program,
+)
 from infra.local.stores import minio_program, mlflow_program, mongo_program
 from infra.local.supervisor import Supervisor
 from infra.settings import Settings, read_json
@@ -135,7 +145,8 @@ class LocalStack:
             self.note("stopping")
             if self.background:
                 self.background.cancel()
-            await self.supervisor.stop((TRACKER, *ROLES), SERVERS)
+            roles = tuple(name for name in self.supervisor.children if name not in SERVERS)
+            await self.supervisor.stop(roles, SERVERS)
             self.note("down")
             self.say("everything is stopped; the data stays in " + str(self.home))
 
@@ -147,22 +158,22 @@ class LocalStack:
         servers = await self.server_programs(settings)
         await together(*(self.elsewhere(part) for part in SERVERS if given(self.asked, part)))
         await together(*(self.supervisor.start(program) for program in servers))
-        roles = [ROLES[part] for part in self.start if part in ROLES]
+        roles = [each for part in self.start if part in ROLES for each in processes(ROLES[part], self.asked.workers)]
         if roles and not self.asked.bind.is_loopback:
             self.say(f"{'bind':<8} {self.asked.bind}: only the edge asks for keys; shut the other ports off (firewall)")
-        ports = {role.name: role_port(role, self.asked, self.ports) for role in roles}
+        ports = {role.called: role_port(role, self.asked, self.ports) for role in roles}
         addresses = {ADDRESSES[program.name]: program.address for program in servers}
         if "serving" in ports:
             addresses["inference_url"] = http_address(str(self.asked.bind), ports["serving"])
         tracker = mlflow_program(self.home, self.ports, plain_env()) if TRACKER in self.start else None
         if tracker:
             addresses[ADDRESSES[TRACKER]] = tracker.address
-        chosen = {role.port_setting: ports[role.name] for role in roles if role.port_setting != "health_port"}
+        chosen = {role.port_setting: ports[role.called] for role in roles if role.port_setting != "health_port"}
         settings = settings.model_copy(update={**addresses, **chosen})
         self.stack.settings = {**addresses, **chosen}
         if roles:
             await self.bootstrap(settings)
-            await together(*(self.supervisor.start(role_program(role, settings, ports[role.name])) for role in roles))
+            await together(*(self.supervisor.start(role_program(role, settings, ports[role.called])) for role in roles))
         if tracker:
             self.background = asyncio.create_task(self.without_waiting(tracker))
         self.note("ready")

@@ -14,4 +14,4 @@ async def run(settings: Settings, only: Collection[str] = ()) -> None:
     """Run training, one job at a time, until told to stop; raises UnknownFunctionError."""
     functions = of_role("trainer", only)
     async with world(settings, lasting=True) as here:
-        await host(here, functions, *children(settings, "trainer", functions)).run("trainer")
+        await host(here, functions, *children(settings, "trainer", functions, only)).run("trainer")

@@ -17,7 +17,7 @@ async def run(settings: Settings, only: Collection[str] = ()) -> None:
     """Run the worker's functions, `only` some, until told to stop; raises UnknownFunctionError."""
     functions = of_role("worker", only)
     async with world(settings, lasting=True) as here:
-        there = host(here, functions, *children(settings, "worker", functions))
+        there = host(here, functions, *children(settings, "worker", functions, only))
         loops: list[Loop] = [reconciler(there).run]
         projects = projector(here) if any(each.name == GROUP for each in functions) else None
         if projects is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,10 +81,12 @@ def host(here: World, functions: Iterable[Function], child: Child, scratch: Path
     return Host(here, there, runners, wake_ups, GiveUp(here.controls, publish))
 
 
-def children(settings: Settings, role: Role, functions: Iterable[Function]) -> tuple[ProcessChild, Path]:
-    """Return what runs the children of a role's functions, and the folder in which they work."""
+def children(
+    settings: Settings, role: Role, functions: Iterable[Function], only: Collection[str] = ()
+) -> tuple[ProcessChild, Path]:
+    """Return what runs the children of a role's functions, and the folder in which they work: nobody else does."""
     threads = settings.train_threads if role == "trainer" else 0
-    return ProcessChild(threads, preloads(functions)), scratch_folder(settings, role)
+    return ProcessChild(threads, preloads(functions)), scratch_folder(settings, ".".join((role, *only))[:200])
 
 
 def ports(here: World, wake: WakeUps, publish: Callable[..., Awaitable[None]], child: Child, scratch: Path) -> Ports:

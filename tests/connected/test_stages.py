@@ -144,7 +144,8 @@ async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
         chunks = {"chunks": [{"document": PART, "rows": 1}]}
         stored = await blobs.put(f"local/{uuid.uuid4().hex}", json.dumps(chunks).encode())
         ports = {"documents": documents, "controls": controls, "blobs": blobs, "emit": emit, "secrets": None}
-        world: Any = SimpleNamespace(**ports, settings=servers)
+        settings = servers.model_copy(update={"inference_url": "http://127.0.0.1:1"})
+        world: Any = SimpleNamespace(**ports, settings=settings)
         there = host(world, of_role("worker"), NOTHING, Path())
         clock = iter(range(now_ms() + 60_000, now_ms() + 10**9, 60_000))
         yield Worker(
