@@ -12,9 +12,11 @@ import pytest
 from contracts.controls import Control
 from contracts.envelope import Event, PoisonError, make
 from contracts.events.jobs import JobCancelRequested, JobCreated, JobPauseRequested, JobResumeRequested
+from contracts.ports import LostLeaseError
+from functions.control_job.core import cancelled
 from functions.control_job.handler import Deps, on_job
 from infra.adapters.memory import MemoryControls, MemoryDocuments, MemoryEmit
-from infra.runtime.leases import publish_recorded
+from infra.runtime.leases import HeldLease, publish_recorded
 
 JOB = "ftjob-1"
 
@@ -93,3 +95,75 @@ async def test_a_request_of_a_job_that_never_comes_keeps_nobody_waiting() -> Non
     settled = Settled()
     assert await settled.hear(CANCEL) == []
     assert settled.controls.controls == {}
+
+
+async def held(settled: Settled) -> HeldLease:
+    """A job that is trained."""
+    await settled.hear(CREATED)
+    await settled.controls.open(JOB, "local", "prepare", {})
+    claim = await settled.controls.claim("prepare", "host/1")
+    assert claim is not None
+    return HeldLease(settled.controls, claim)
+
+
+async def test_a_job_that_is_held_is_asked_to_rest_and_its_holder_says_when_it_does() -> None:
+    settled = Settled()
+    lease = await held(settled)
+    assert await settled.hear(said(JobPauseRequested(), 5)) == ["job.pause_requested"]
+    assert (await lease.refresh()).desired == "pause"
+
+
+async def test_a_job_that_is_held_is_cancelled_at_once_and_its_holder_hears_of_it() -> None:
+    settled = Settled()
+    lease = await held(settled)
+    assert await settled.hear(said(JobCancelRequested(), 5)) == ["job.cancelled"]
+    with pytest.raises(LostLeaseError):
+        await lease.refresh()
+
+
+async def test_what_the_edge_asks_has_its_epoch_already_and_only_the_rest_is_said() -> None:
+    settled = Settled()
+    await settled.hear(CREATED)
+    opened = await settled.controls.desire(JOB, "pause", "by the edge")
+    assert opened is not None
+    own = replace(said(JobPauseRequested(), 5), epoch=opened.epoch)
+    assert await settled.hear(own) == ["job.paused"]
+    assert settled.control.epoch == opened.epoch
+
+
+@pytest.mark.parametrize("asked", [JobPauseRequested(), JobResumeRequested(), JobCancelRequested()], ids=repr)
+async def test_a_request_about_a_job_that_has_ended_says_nothing(asked: Any) -> None:
+    settled = Settled()
+    assert await settled.hear(CREATED, said(JobCancelRequested(), 3), said(asked, 5)) == ["job.cancelled"]
+
+
+async def test_a_job_that_ends_while_it_is_asked_to_rest_says_nothing_of_the_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settled = Settled()
+    await settled.hear(CREATED)
+    desire = settled.controls.desire
+
+    async def overtaken(*asked: Any) -> Control | None:
+        await settled.controls.end(JOB, [cancelled(JOB, "local", "edge", "requested")])
+        return await desire(*asked)
+
+    monkeypatch.setattr(settled.controls, "desire", overtaken)
+    assert await settled.hear(said(JobPauseRequested(), 5)) == []
+
+
+async def test_a_job_whose_control_document_is_lost_meanwhile_is_cancelled_when_it_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settled = Settled()
+    await settled.hear(CREATED)
+    end = settled.controls.end
+
+    async def lost(*asked: Any) -> Control:
+        settled.controls.controls.clear()
+        return await end(*asked)
+
+    monkeypatch.setattr(settled.controls, "end", lost)
+    assert await settled.hear(CANCEL) == []
+    monkeypatch.undo()
+    assert await settled.hear(CREATED) == ["job.cancelled"]

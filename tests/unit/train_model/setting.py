@@ -66,7 +66,7 @@ class Scripted:
             (folder / name).write_bytes(content)
             digest = hashlib.sha256(content).hexdigest()
             files.append({"path": name, "sha256": digest, "bytes": len(content), "role": role})
-        return {**message, "dir": str(folder), "files": files, "epoch_end": step == STEPS}
+        return {**message, "dir": str(folder), "files": files, "epoch_end": message.get("epoch_end", step == STEPS)}
 
     async def say(self, line: str) -> None:
         self.said.append(line)
@@ -116,6 +116,8 @@ class Setting:
     controls: MemoryControls = field(default_factory=MemoryControls)
     proves: list[Exception | None] = field(default_factory=list)
     """What happens to each proof; all after these succeed."""
+    proved: list[tuple[Any, ...]] = field(default_factory=list)
+    """What each proof was asked for."""
     plan: Plan = field(default_factory=lambda: plan(STEPS))
 
     async def ready(self) -> Setting:
@@ -126,7 +128,7 @@ class Setting:
         )
         base = Manifest(kind="base", files=files, template_sha256="1" * 64, context=512)
         stored = await self.blobs.put("public/base/manifest.json", base.encoded())
-        probe = {"messages": [], "prompt_ids": [1, 2]}
+        probe = {"messages": [{"role": "user", "content": "q"}], "prompt_ids": [1, 2]}
         self.plan = self.plan.model_copy(
             update={
                 "base": ManifestRef(key=stored.key, sha256=stored.sha256),
@@ -178,7 +180,8 @@ class Setting:
                 self.folder / "cache", Device("cpu"),
             )  # fmt: skip
 
-    async def _prove(self, *_: Any) -> Proof:
+    async def _prove(self, *asked: Any) -> Proof:
+        self.proved.append(asked)
         if self.proves and (error := self.proves.pop(0)) is not None:
             raise error
         return Proof(prompt_ids=(1, 2), answer="yes")
