@@ -174,6 +174,21 @@ class ControlsSuite:
         assert control is not None
         assert control.published == 2
 
+    async def test_inputs_and_what_is_recorded_come_back_as_json_that_nobody_else_changes(
+        self, controls: Controls
+    ) -> None:
+        inputs, value = {"a": (1, 2)}, {"b": (3,), "$c.d": None}
+        await controls.open(JOB, "local", "prepare", inputs)
+        claim = await claimed(controls, "prepare")
+        assert await controls.record(claim, "n", value) == {"b": [3], "$c.d": None}
+        inputs.clear()
+        value.clear()
+        control = await controls.get(JOB)
+        assert control is not None
+        assert (control.inputs, control.recorded) == ({"a": [1, 2]}, {"n": {"b": [3], "$c.d": None}})
+        await controls.advance(claim, "train", {"e": (4,)}, [])
+        assert (await claimed(controls)).control.inputs == {"e": [4]}
+
     async def test_what_is_given_back_says_why_and_waits_are_counted_until_a_step_is_made(
         self, controls: Controls
     ) -> None:

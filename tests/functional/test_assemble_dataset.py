@@ -4,22 +4,22 @@ import json
 import random
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
-from contracts.controls import Claim, Control
 from contracts.corpus import RowOrigin
 from contracts.envelope import Event, derived_id
 from contracts.events.corpus import DatasetAssembled, DatasetFailed
 from contracts.ports import BlobMismatchError, BlobNotFoundError, UnavailableError
 from functions.assemble_dataset import work as assembly
 from functions.assemble_dataset.core import Settings
-from infra.adapters.memory import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs, MemoryControls
 from infra.children.child import ProcessChild
+from infra.runtime.leases import HeldLease
+from tests.leases import held
 from tests.unit.assemble_dataset.archive import Archive, archive
 
 ARCHIVE = "file-" + "2" * 32
@@ -48,28 +48,9 @@ async def stored(made: Archive, blobs: MemoryBlobs) -> dict[str, Any]:
     return {"event_id": "e1", "archive": ARCHIVE, "plan": plan.model_dump(), "listed": listed.model_dump()}
 
 
-def lease(inputs: dict[str, Any], recorded: dict[str, Any] | None = None, archive: str = ARCHIVE) -> Any:
-    """Return a lease on the assembly of an archive that keeps what is recorded in `recorded`."""
-    notes = {} if recorded is None else recorded
-
-    async def record(name: str, value: Any) -> Any:
-        return notes.setdefault(name, json.loads(json.dumps(value)))
-
-    control = Control(
-        subject=f"{archive}/dataset",
-        tenant="acme",
-        stage="assemble",
-        ready=True,
-        epoch=1,
-        desired="run",
-        fence=1,
-        attempts=1,
-        holder="test",
-        live=True,
-        opened_at=0,
-        inputs=inputs,
-    )
-    return SimpleNamespace(claim=Claim(control, 1, "n"), control=control, record=record)
+def lease(inputs: dict[str, Any], controls: MemoryControls | None = None, archive: str = ARCHIVE) -> HeldLease:
+    """Return a lease on the assembly of an archive."""
+    return held(f"{archive}/dataset", "acme", "assemble", inputs, controls)
 
 
 async def assemble(made: Archive, blobs: MemoryBlobs, scratch: Path, **settings: Any) -> Event:
@@ -119,10 +100,10 @@ async def test_a_retry_and_shuffled_documents_say_the_same_event(tmp_path: Path)
 
 
 async def test_the_settings_of_the_first_attempt_stay(tmp_path: Path) -> None:
-    blobs, recorded = MemoryBlobs(), dict[str, Any]()
+    blobs, controls = MemoryBlobs(), MemoryControls()
     inputs = await stored(archive(), blobs)
-    first = await assembly.work(lease(inputs, recorded), blobs, ProcessChild(), tmp_path, Settings(variants=1))
-    later = await assembly.work(lease(inputs, recorded), blobs, ProcessChild(), tmp_path, Settings(variants=4))
+    first = await assembly.work(lease(inputs, controls), blobs, ProcessChild(), tmp_path, Settings(variants=1))
+    later = await assembly.work(lease(inputs, controls), blobs, ProcessChild(), tmp_path, Settings(variants=4))
     assert later == first
 
 

@@ -8,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ import pytest
 from contracts import asking
 from contracts.benchmarks import Item, Result, Side, TaskResult
 from contracts.blobs import BlobRef
-from contracts.controls import Claim, Control
 from contracts.corpus import RowOrigin, Span
 from contracts.events.benchmarks import (
     BenchmarkCompleted,
@@ -34,10 +32,12 @@ from functions.benchmark_model import work as benchmark
 from functions.benchmark_model.core import NOTHING, Question
 from functions.benchmark_model.judging import Judge
 from infra.adapters.http.generator import HttpGenerate
-from infra.adapters.memory import MemoryBlobs, MemoryEmit
+from infra.adapters.memory import MemoryBlobs, MemoryControls, MemoryEmit
 from infra.children.child import ProcessChild
+from infra.runtime.leases import HeldLease
 from tests.functional.test_judge import PATIENCE
 from tests.judge import expected, judging
+from tests.leases import held
 
 BENCH = "bench-" + "b" * 32
 TOKENIZER = Path(__file__).parents[2] / "infra" / "demo" / "base" / "tokenizer.json"
@@ -100,8 +100,7 @@ class World:
 
     def __init__(self, tmp_path: Path) -> None:
         self.blobs, self.emit, self.tmp = MemoryBlobs(), MemoryEmit(), tmp_path
-        self.recorded: dict[str, Any] = {}
-        self.fence = 0
+        self.controls = MemoryControls()
         self.more: dict[str, Any] = {}
         """Role → a file of rows besides the data set."""
         self.harness = benchmark.Harness(folders=self.folders, state=tmp_path / "harness")
@@ -137,8 +136,7 @@ class World:
             "generator": "extractive",
         } | {"_": await self.put("held_out.lineage.jsonl", origins)}
 
-    async def lease(self, suite: Suite, id: str = BENCH, rescores: str | None = None) -> Any:
-        self.fence += 1
+    async def lease(self, suite: Suite, id: str = BENCH, rescores: str | None = None) -> HeldLease:
         rows = await self.data_set()
         rows.pop("_")
         requested = BenchmarkRequested(
@@ -162,21 +160,17 @@ class World:
             **self.more,
             "metrics": metrics.model_dump(),
         }
-        control = Control(id, "local", "benchmark", True, 1, "run", self.fence, self.fence, "test", True, 0, inputs)
-
-        async def record(name: str, value: Any) -> Any:
-            return self.recorded.setdefault(name, value)
-
-        return SimpleNamespace(claim=Claim(control, self.fence, "n"), control=control, record=record)
+        return held(id, "local", "benchmark", inputs, self.controls)
 
     async def run(self, suite: Suite, base: Model, tuned: Model, judge: Judge | None = None, **of: str) -> Any:
         async def tokenizer() -> Path:
             return TOKENIZER
 
         ask: dict[Side, Any] = {"base": base, "tuned": tuned}
+        lease = await self.lease(suite, **of)
         work = benchmark.work(
-            await self.lease(suite, **of), self.blobs, ProcessChild(), self.emit, self.tmp, ask, tokenizer,
-            self.harness, f"2026-01-01T00:00:0{self.fence}+00:00", judge,
+            lease, self.blobs, ProcessChild(), self.emit, self.tmp, ask, tokenizer,
+            self.harness, f"2026-01-01T00:00:0{lease.claim.fence}+00:00", judge,
         )  # fmt: skip
         (event,) = await work
         return event

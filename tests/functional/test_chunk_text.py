@@ -9,7 +9,6 @@ from tokenizers import Tokenizer
 
 import infra.demo
 from contracts.blobs import BlobRef
-from contracts.controls import Claim, Control
 from contracts.corpus import Chunks, Element, Page, Span, Text, text_at
 from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import DocumentChunked, DocumentExtracted, DocumentRejected
@@ -18,40 +17,18 @@ from functions.chunk_text import work as chunking
 from functions.chunk_text.handler import on_document_extracted
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
+from infra.runtime.leases import HeldLease
+from tests.leases import held
 
 ARCHIVE = "file-" + "1" * 32
 DOCUMENT = "doc-" + "2" * 32
 TOKENIZER = Path(infra.demo.__file__).parent / "base" / "tokenizer.json"
 
 
-class Recording:
-    """A lease that keeps the first value under each name, as the control document does."""
-
-    def __init__(self, control: Control) -> None:
-        self.control, self.claim = control, Claim(control, 1, "n")
-        self.recorded: dict[str, Any] = {}
-
-    async def record(self, name: str, value: Any) -> Any:
-        return self.recorded.setdefault(name, value)
-
-
-def lease(text: BlobRef) -> Any:
+def lease(text: BlobRef) -> HeldLease:
     """Return a lease on the chunking of DOCUMENT, whose text lies in `text`."""
-    control = Control(
-        subject=f"{DOCUMENT}/chunks",
-        tenant="acme",
-        stage="chunk_text",
-        ready=True,
-        epoch=1,
-        desired="run",
-        fence=1,
-        attempts=1,
-        holder="test",
-        live=True,
-        opened_at=0,
-        inputs={"event_id": "e1", "archive": ARCHIVE, "path": "a/b.pdf", "text": text.model_dump(mode="json")},
-    )
-    return Recording(control)
+    inputs = {"event_id": "e1", "archive": ARCHIVE, "path": "a/b.pdf", "text": text.model_dump(mode="json")}
+    return held(f"{DOCUMENT}/chunks", "acme", "chunk_text", inputs)
 
 
 def document(*paragraphs: str) -> Text:
@@ -74,9 +51,9 @@ async def stored(blobs: MemoryBlobs, text: Text) -> BlobRef:
     return await blobs.put(f"acme/{ARCHIVE}/documents/{DOCUMENT}/text.json", text.model_dump_json().encode())
 
 
-async def cut(blobs: MemoryBlobs, held: Any, scratch: Path, size: int = 64, overlap: int = 16) -> Event:
+async def cut(blobs: MemoryBlobs, taken: Any, scratch: Path, size: int = 64, overlap: int = 16) -> Event:
     """Return the one verdict, having checked the envelope around it."""
-    events = await chunking.work(held, blobs, ProcessChild(), scratch, TOKENIZER, size, overlap)
+    events = await chunking.work(taken, blobs, ProcessChild(), scratch, TOKENIZER, size, overlap)
     assert len(events) == 1
     assert (events[0].id, events[0].subject, events[0].tenant, events[0].cause) == (
         derived_id(DOCUMENT, "chunks"),
@@ -94,8 +71,8 @@ LONG = " ".join(f"The valve number {n} of pump {n * 7} closes within {n + 3} sec
 async def test_a_document_becomes_chunks_of_the_models_tokens_and_twice_the_same_event(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
     text = document(LONG, "A short page.")
-    held = lease(await stored(blobs, text))
-    event = await cut(blobs, held, tmp_path)
+    taken = lease(await stored(blobs, text))
+    event = await cut(blobs, taken, tmp_path)
     found = event.data
     assert isinstance(found, DocumentChunked)
     assert (found.archive, found.chunks.key) == (ARCHIVE, f"acme/{ARCHIVE}/documents/{DOCUMENT}/chunks.json")
@@ -106,13 +83,13 @@ async def test_a_document_becomes_chunks_of_the_models_tokens_and_twice_the_same
     for each in made.chunks:
         assert each.text == text_at(text.pages, each.spans)
         assert each.tokens == len(tokenizer.encode(each.text, add_special_tokens=False).ids) <= 64
-    assert await cut(blobs, held, tmp_path) == event
+    assert await cut(blobs, taken, tmp_path) == event
 
 
 async def test_a_setting_that_changes_between_attempts_changes_nothing(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
-    held = lease(await stored(blobs, document(LONG)))
-    assert await cut(blobs, held, tmp_path, 64, 16) == await cut(blobs, held, tmp_path, 128, 0)
+    taken = lease(await stored(blobs, document(LONG)))
+    assert await cut(blobs, taken, tmp_path, 64, 16) == await cut(blobs, taken, tmp_path, 128, 0)
 
 
 @pytest.mark.parametrize("paragraphs", [(), ("", " \n ")])
@@ -142,9 +119,9 @@ async def test_a_text_that_is_gone_and_a_broken_tokenizer_are_no_verdict_on_the_
     broken = tmp_path / "tokenizer.json"
     broken.write_text("{")
     blobs = MemoryBlobs()
-    held = lease(await stored(blobs, document("a")))
+    taken = lease(await stored(blobs, document("a")))
     with pytest.raises(RuntimeError, match=f"cutting {DOCUMENT} ended with status 1"):
-        await chunking.work(held, blobs, ProcessChild(), scratch, broken, 64, 16)
+        await chunking.work(taken, blobs, ProcessChild(), scratch, broken, 64, 16)
     assert not list(scratch.iterdir())
 
 
@@ -153,16 +130,16 @@ async def test_a_child_that_is_killed_is_a_verdict(tmp_path: Path) -> None:
         return ChildResult(code=-9, stdout=b"", stderr="killed after 900 s")
 
     blobs = MemoryBlobs()
-    held = lease(await stored(blobs, document("a")))
+    taken = lease(await stored(blobs, document("a")))
     child: Any = SimpleNamespace(run=killed)
-    events = await chunking.work(held, blobs, child, tmp_path, TOKENIZER, 64, 16)
+    events = await chunking.work(taken, blobs, child, tmp_path, TOKENIZER, 64, 16)
     assert isinstance(events[0].data, DocumentRejected)
     assert events[0].data.code == "document_too_complex"
 
 
 def test_what_failed_too_often_says_why() -> None:
-    held = lease(BlobRef(key="a/b", sha256="", bytes=0))
-    (event,) = chunking.exhausted(held.claim, "RuntimeError: disk full")
+    taken = lease(BlobRef(key="a/b", sha256="", bytes=0))
+    (event,) = chunking.exhausted(taken.claim, "RuntimeError: disk full")
     assert isinstance(event.data, DocumentRejected)
     assert (event.subject, event.data.code) == (DOCUMENT, "chunking_failed")
     assert "disk full" in event.data.message

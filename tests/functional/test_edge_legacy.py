@@ -7,7 +7,6 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -15,7 +14,6 @@ import pytest
 import uvicorn
 from openai import OpenAI
 
-from contracts.controls import Claim, Control
 from contracts.envelope import Event
 from contracts.events.files import FileRejected
 from functions.edge.routes import legacy
@@ -23,6 +21,7 @@ from functions.validate_file import work as validation
 from infra.children.child import ProcessChild
 from tests.functional.edge import ROWS, World
 from tests.functional.test_edge_files import error, upload
+from tests.leases import held
 
 BASE = "Meta-Llama-3.1-8B-Instruct"
 JOBS = "/v1/finetune-jobs"
@@ -58,8 +57,7 @@ class Validator:
         """Say the verdict on one file."""
         await self.let.wait()
         inputs = {"event_id": event.id, "uploaded": event.data.model_dump(mode="json")}
-        control = Control(event.subject, event.tenant, "validate", True, 1, "run", 1, 1, "test", True, 0, inputs)
-        lease: Any = SimpleNamespace(claim=Claim(control, 1, "n"))
+        lease = held(event.subject, event.tenant, "validate", inputs)
         for verdict in await validation.work(lease, self.world.blobs, ProcessChild(), self.scratch):
             await self.world.documents.apply(await self.world.emit(verdict))
 

@@ -4,14 +4,12 @@ import json
 import os
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
-from contracts.controls import Claim, Control
 from contracts.corpus import Member, Text, document_id, text_at
 from contracts.envelope import derived_id, make
 from contracts.events.corpus import DocumentExtracted, DocumentRejected, DocumentUploaded, ZipExtracted
@@ -20,6 +18,8 @@ from functions.extract_text import work as extraction
 from functions.extract_text.handler import on_document_uploaded, on_zip_extracted
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
+from infra.runtime.leases import HeldLease
+from tests.leases import held
 from tests.unit.extract_text.documents import (
     LOOPS,
     entity_bomb,
@@ -35,28 +35,10 @@ from tests.unit.extract_text.documents import (
 FILE = "file-" + "1" * 32
 
 
-def lease(blob: BlobRef, format: str, recorded: dict[str, Any] | None = None) -> Any:
-    """Return a lease on the extraction of the document whose bytes lie in `blob`; `recorded` keeps what is recorded."""
-    values = {} if recorded is None else recorded
-
-    async def record(name: str, value: Any) -> Any:
-        return values.setdefault(name, value)
-
-    control = Control(
-        subject=document_id(FILE, blob.sha256),
-        tenant="acme",
-        stage="extract_text",
-        ready=True,
-        epoch=1,
-        desired="run",
-        fence=1,
-        attempts=1,
-        holder="test",
-        live=True,
-        opened_at=0,
-        inputs=core.document_inputs(FILE, f"manuals/a.{format}", format, blob, "e1"),
-    )
-    return SimpleNamespace(claim=Claim(control, 1, "n"), control=control, record=record)
+def lease(blob: BlobRef, format: str, **recorded: Any) -> HeldLease:
+    """Return a lease on the extraction of the document whose bytes lie in `blob`."""
+    inputs = core.document_inputs(FILE, f"manuals/a.{format}", format, blob, "e1")
+    return held(document_id(FILE, blob.sha256), "acme", "extract_text", inputs, recorded=recorded)
 
 
 async def stored(blobs: MemoryBlobs, data: bytes) -> BlobRef:
@@ -68,8 +50,7 @@ async def extract(
     blobs: MemoryBlobs, blob: BlobRef, format: str, scratch: Path, **recorded: Any
 ) -> DocumentExtracted | DocumentRejected:
     """Return the document's ending, having checked the envelope around it and that nothing is left behind."""
-    held = lease(blob, format, recorded)
-    (event,) = await extraction.work(held, blobs, ProcessChild(threads=1), scratch)
+    (event,) = await extraction.work(lease(blob, format, **recorded), blobs, ProcessChild(threads=1), scratch)
     document = document_id(FILE, blob.sha256)
     assert (event.id, event.subject, event.tenant) == (derived_id(document, "text"), document, "acme")
     assert event.cause == "e1"
@@ -208,9 +189,9 @@ async def test_bytes_that_are_foreign_missing_or_others_are_refused(tmp_path: Pa
 async def test_whether_pages_are_recognised_is_decided_once(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
     blob = await stored(blobs, b"The device keeps a record.")
-    recorded: dict[str, Any] = {}
-    await extraction.work(lease(blob, "txt", recorded), blobs, ProcessChild(threads=1), tmp_path)
-    assert recorded in ({"ocr": True}, {"ocr": False})
+    taken = lease(blob, "txt")
+    await extraction.work(taken, blobs, ProcessChild(threads=1), tmp_path)
+    assert (await taken.refresh()).recorded in ({"ocr": True}, {"ocr": False})
 
 
 def test_what_failed_too_often_is_rejected_without_quoting_the_document() -> None:

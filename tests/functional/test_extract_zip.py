@@ -13,7 +13,6 @@ import pytest
 
 from contracts.blobs import BlobRef
 from contracts.canonical import canonical, sha256
-from contracts.controls import Claim, Control
 from contracts.corpus import Member, document_id
 from contracts.envelope import derived_id, make
 from contracts.events.corpus import ZipExtracted, ZipUploaded
@@ -23,30 +22,18 @@ from functions.extract_zip import work as extraction
 from functions.extract_zip.handler import on_zip_uploaded
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
+from infra.runtime.leases import HeldLease
+from tests.leases import held
 from tests.unit.extract_zip.archives import HOSTILE, TEXT, packed
 
 FILE = "file-" + "1" * 32
 GOOD = packed({"a.txt": TEXT, "rules/b.md": b"# Rules\n\nNone.\n", "c.bin": b"\0\1", "rules/d.txt": TEXT})
 
 
-def lease(blob: BlobRef) -> Any:
+def lease(blob: BlobRef) -> HeldLease:
     """Return a lease on the unpacking of FILE, whose bytes lie in `blob`."""
     data = ZipUploaded(blob=blob, filename="f.zip", purpose="fine-tune").model_dump(mode="json")
-    control = Control(
-        subject=FILE,
-        tenant="acme",
-        stage="extract_zip",
-        ready=True,
-        epoch=1,
-        desired="run",
-        fence=1,
-        attempts=1,
-        holder="test",
-        live=True,
-        opened_at=0,
-        inputs={"event_id": "e1", "uploaded": data},
-    )
-    return SimpleNamespace(claim=Claim(control, 1, "n"), control=control)
+    return held(FILE, "acme", "extract_zip", {"event_id": "e1", "uploaded": data})
 
 
 async def extract(blobs: MemoryBlobs, blob: BlobRef, scratch: Path) -> ZipExtracted | FileRejected:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from contracts.canonical import sha256
-from contracts.controls import Claim, Control
 from contracts.corpus import Chunk, Chunks, CorpusPlan, Span, document_id
 from contracts.envelope import Event, derived_id
 from contracts.events.corpus import CorpusPlanned, DatasetFailed
@@ -16,40 +15,21 @@ from contracts.ports import BlobNotFoundError, ChildFailedError, ChildResult
 from functions.plan_corpus import work as planning
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
+from infra.runtime.leases import HeldLease
+from tests.leases import held
 
 ARCHIVE = "file-" + "1" * 32
 LISTED = f"acme/{ARCHIVE}/plan.documents.json"
 
 
-class Recording:
-    """A lease that keeps the first value under each name, as the control document does."""
-
-    def __init__(self, control: Control, listed: dict[str, Any]) -> None:
-        self.listed = listed
-        self.control, self.claim = control, Claim(control, 1, "n")
-        self.recorded: dict[str, Any] = {}
-
-    async def record(self, name: str, value: Any) -> Any:
-        return self.recorded.setdefault(name, value)
+Taken = tuple[HeldLease, dict[str, Any]]
+"""A lease, and the list of documents that is stored beforehand."""
 
 
-def lease(documents: list[dict[str, Any]], rejected: list[str]) -> Any:
+def lease(documents: list[dict[str, Any]], rejected: list[str]) -> Taken:
     """Return a lease on the planning of ARCHIVE."""
-    control = Control(
-        subject=f"{ARCHIVE}/plan",
-        tenant="acme",
-        stage="plan_corpus",
-        ready=True,
-        epoch=1,
-        desired="run",
-        fence=1,
-        attempts=1,
-        holder="test",
-        live=True,
-        opened_at=0,
-        inputs={"event_id": "e1", "archive": ARCHIVE, "listed": {"key": LISTED}},
-    )
-    return Recording(control, {"documents": documents, "rejected": rejected})
+    inputs = {"event_id": "e1", "archive": ARCHIVE, "listed": {"key": LISTED}}
+    return held(f"{ARCHIVE}/plan", "acme", "plan_corpus", inputs), {"documents": documents, "rejected": rejected}
 
 
 async def stored(blobs: MemoryBlobs, name: str, n_chunks: int, marks: str = "") -> dict[str, Any]:
@@ -76,11 +56,12 @@ async def stored(blobs: MemoryBlobs, name: str, n_chunks: int, marks: str = "") 
 
 
 async def make_plan(
-    blobs: MemoryBlobs, held: Any, scratch: Path, share: float = 0.25, rows: int = 2, child: Any = None
+    blobs: MemoryBlobs, taken: Taken, scratch: Path, share: float = 0.25, rows: int = 2, child: Any = None
 ) -> Event:
     """Return the one verdict, having checked the envelope around it."""
-    await blobs.put(LISTED, json.dumps(held.listed).encode())
-    events = await planning.work(held, blobs, child or ProcessChild(), scratch, share, rows)
+    lease, listed = taken
+    await blobs.put(LISTED, json.dumps(listed).encode())
+    events = await planning.work(lease, blobs, child or ProcessChild(), scratch, share, rows)
     assert len(events) == 1
     envelope = (events[0].id, events[0].subject, events[0].tenant, events[0].cause)
     assert envelope == (derived_id(ARCHIVE, "plan"), ARCHIVE, "acme", "e1")
@@ -92,8 +73,8 @@ async def test_an_archive_is_planned_and_twice_the_same_event_in_any_order(tmp_p
     blobs = MemoryBlobs()
     documents = [await stored(blobs, name, 8) for name in "abc"]
     copy = await stored(blobs, "copy", 3, marks="b")  # all of it is in b
-    held = lease([*documents, copy], ["doc-y", "doc-x"])
-    event = await make_plan(blobs, held, tmp_path)
+    taken = lease([*documents, copy], ["doc-y", "doc-x"])
+    event = await make_plan(blobs, taken, tmp_path)
     found = event.data
     assert isinstance(found, CorpusPlanned)
     assert found.plan.key == f"acme/{ARCHIVE}/plan.json"
@@ -108,8 +89,8 @@ async def test_an_archive_is_planned_and_twice_the_same_event_in_any_order(tmp_p
 
 async def test_a_setting_that_changes_between_attempts_changes_nothing(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
-    held = lease([await stored(blobs, "a", 8)], [])
-    assert await make_plan(blobs, held, tmp_path, 0.25, 2) == await make_plan(blobs, held, tmp_path, 0.5, 5)
+    taken = lease([await stored(blobs, "a", 8)], [])
+    assert await make_plan(blobs, taken, tmp_path, 0.25, 2) == await make_plan(blobs, taken, tmp_path, 0.5, 5)
 
 
 @pytest.mark.parametrize(
@@ -150,17 +131,17 @@ async def test_what_needs_too_much_memory_is_too_complex(tmp_path: Path, monkeyp
 
 async def test_a_child_that_is_killed_is_a_verdict_and_one_that_breaks_is_none(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
-    held = lease([await stored(blobs, "a", 4)], [])
+    taken = lease([await stored(blobs, "a", 4)], [])
 
     async def ended(code: int) -> ChildResult:
         return ChildResult(code=code, stdout=b"", stderr="a reason")
 
     killed = SimpleNamespace(run=lambda *_, **__: ended(-9))
-    found = (await make_plan(blobs, held, tmp_path, child=killed)).data
+    found = (await make_plan(blobs, taken, tmp_path, child=killed)).data
     assert isinstance(found, DatasetFailed)
     assert found.code == "corpus_too_complex"
     with pytest.raises(ChildFailedError) as raised:
-        await make_plan(blobs, held, tmp_path, child=SimpleNamespace(run=lambda *_, **__: ended(1)))
+        await make_plan(blobs, taken, tmp_path, child=SimpleNamespace(run=lambda *_, **__: ended(1)))
     assert str(raised.value) == f"planning {ARCHIVE} ended with status 1"
     assert not list(tmp_path.iterdir())
 
@@ -173,7 +154,7 @@ async def test_chunks_that_are_gone_are_no_verdict_on_the_archive(tmp_path: Path
 
 
 def test_what_failed_too_often_says_why() -> None:
-    (event,) = planning.exhausted(lease([], []).claim, "RuntimeError: disk full")
+    (event,) = planning.exhausted(lease([], [])[0].claim, "RuntimeError: disk full")
     assert isinstance(event.data, DatasetFailed)
     assert (event.subject, event.data.code) == (ARCHIVE, "planning_failed")
     assert "disk full" in event.data.message

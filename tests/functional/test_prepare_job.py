@@ -4,8 +4,8 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from contracts.blobs import BlobRef
-from contracts.controls import Claim, Control
+from contracts.controls import Control
 from contracts.envelope import Event, derived_id, make
 from contracts.events.files import FileDeleted, FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import Hyperparameters, JobCreated, JobDelayed, JobFailed, JobQueued
@@ -27,74 +27,43 @@ from functions.prepare_job import work as preparation
 from functions.prepare_job.handler import Deps, on_prep, retake
 from functions.validate_file.core import check
 from infra.adapters.http.serving import MANIFEST_HEADER, HttpProve, Serving
-from infra.adapters.memory import MemoryBlobs, MemoryDocuments
+from infra.adapters.memory import MemoryBlobs, MemoryControls, MemoryDocuments, MemoryEmit
 from infra.children.child import ProcessChild
+from infra.runtime.leases import publish_recorded
 from infra.runtime.models import register
+from tests.leases import held
 from tests.unit.prepare_job import tiny
 
 JOB, FILE, VALID = "ftjob-" + "1" * 32, "file-" + "2" * 32, "file-" + "3" * 32
 
 
-def control(inputs: Mapping[str, Any], **more: Any) -> Control:
-    """Return the control document of JOB."""
-    known: dict[str, Any] = {
-        "subject": JOB,
-        "tenant": "acme",
-        "stage": "prepare",
-        "ready": True,
-        "epoch": 1,
-        "desired": "run",
-        "fence": 1,
-        "attempts": 1,
-        "holder": None,
-        "live": False,
-        "opened_at": 0,
-    }
-    return Control(**{**known, "inputs": inputs, **more})
-
-
 class World:
-    """Joins folded by the real read models, and one control document."""
+    """Joins folded by the real read models, and what was said of one job."""
 
     def __init__(self) -> None:
-        self.control: Control | None = None
-        self.said: list[Event] = []
+        self.controls = MemoryControls()
+        self.emit = MemoryEmit()
         self.rung: list[str] = []
         self.now = 0
         documents = MemoryDocuments()
-        controls = SimpleNamespace(open=self.open, get=self.get_control, end=self.end)
+        publish = partial(publish_recorded, controls=self.controls, emit=self.emit, documents=documents)
         self.deps = Deps(
             documents=documents,
-            controls=controls,
+            controls=self.controls,
             emit=self.emit,
-            publish=self.publish,
+            publish=publish,
             wake=lambda stage: self.rung.append(stage),
             now=lambda: self.now,
             settings=WaitSettings(),
         )
 
-    async def get_control(self, subject: str) -> Control | None:
-        return self.control
+    @property
+    def said(self) -> list[Event]:
+        return self.emit.events
 
-    async def open(
-        self, subject: str, tenant: str, stage: str, inputs: Mapping[str, Any], ready: bool = True
-    ) -> Control:
-        if self.control is None or (ready and not self.control.ready and not self.control.ended):
-            self.control = control(json.loads(json.dumps(inputs)), ready=ready)
-        return self.control
-
-    async def end(self, subject: str, events: Sequence[Event]) -> Control:
-        assert self.control is not None
-        if not self.control.ended:
-            self.control = control({}, ready=False, ended=True, events=tuple(events))
-        return self.control
-
-    async def publish(self, ended: Control) -> None:
-        self.said += ended.events
-
-    async def emit(self, event: Event) -> Event:
-        self.said.append(event)
-        return event
+    @property
+    def control(self) -> Control | None:
+        return self.controls.controls.get(JOB)
 
     async def see(self, *events: Event) -> None:
         for event in events:
@@ -173,24 +142,13 @@ async def test_a_job_that_is_further_on_is_left_alone() -> None:
         world = World()
         await world.see(UPLOADED, VALIDATED, CREATED)
         world.said.clear()
-        world.control = control({}, **further)
+        assert world.control is not None
+        world.controls.controls[JOB] = replace(world.control, **{"ready": True, **further})
         await world.see(event(FileDeleted(), FILE))
         assert world.said == []
 
 
 # Work
-
-
-class Recorded:
-    """A lease that remembers what was recorded in it, as its control document does."""
-
-    def __init__(self, inputs: Mapping[str, Any], fence: int = 1, recorded: dict[str, Any] | None = None) -> None:
-        self.control = control(inputs, fence=fence)
-        self.claim = Claim(self.control, fence, "n")
-        self.recorded = recorded if recorded is not None else {}
-
-    async def record(self, name: str, value: Any) -> Any:
-        return self.recorded.setdefault(name, value)
 
 
 ROWS = [
@@ -218,9 +176,9 @@ async def inputs_of(
     return {"created": created, "training": file, "validation": None, "base": base}
 
 
-async def prepare(inputs: Any, blobs: MemoryBlobs, folder: Path, **lease: Any) -> Event:
+async def prepare(inputs: Any, blobs: MemoryBlobs, folder: Path, controls: MemoryControls | None = None) -> Event:
     events = await preparation.work(
-        Recorded(inputs, **lease),  # type: ignore[arg-type]
+        held(JOB, "acme", "prepare", inputs, controls),
         blobs,
         ProcessChild(threads=1),
         folder / "scratch",
@@ -246,10 +204,10 @@ async def test_auto_epochs_count_the_rows_that_an_epoch_takes_and_not_their_vari
 
 @pytest.mark.slow
 async def test_a_job_is_planned_and_a_retry_says_the_same_bytes(tmp_path: Path) -> None:
-    blobs, recorded = MemoryBlobs(), dict[str, Any]()
+    blobs, controls = MemoryBlobs(), MemoryControls()
     inputs = await inputs_of(blobs, tmp_path, hyperparameters=Hyperparameters(n_epochs=5, batch_size=4))
     inputs["validation"] = {**inputs["training"], "id": VALID}
-    first = await prepare(inputs, blobs, tmp_path, recorded=recorded)
+    first = await prepare(inputs, blobs, tmp_path, controls)
     assert isinstance(first.data, JobQueued)
     assert first.id == derived_id(JOB, "job.queued")
     plan = first.data.plan
@@ -272,7 +230,7 @@ async def test_a_job_is_planned_and_a_retry_says_the_same_bytes(tmp_path: Path) 
     probe = json.loads(await blobs.get(plan.probe.key))
     assert probe["messages"] == ROWS[0]["messages"][:1]  # type: ignore[index]
     assert probe["prompt_ids"] == tokens["input_ids"][: len(probe["prompt_ids"])].tolist()
-    assert await prepare(inputs, blobs, tmp_path, fence=2, recorded=recorded) == first
+    assert await prepare(inputs, blobs, tmp_path, controls) == first
     assert list((tmp_path / "scratch").iterdir()) == []
     assert [path.name for path in (tmp_path / "cache" / "models").iterdir()] == [plan.base.sha256]
 

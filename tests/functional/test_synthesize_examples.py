@@ -16,7 +16,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from contracts.blobs import BlobRef
-from contracts.controls import Claim, Control
 from contracts.corpus import Chunks, Example, Text, text_at
 from contracts.envelope import derived_id, make
 from contracts.events.corpus import CorpusPlanned, ExamplesFailed, ExamplesSynthesized
@@ -25,8 +24,10 @@ from contracts.replies import Patience
 from functions.synthesize_examples import work as synthesis
 from functions.synthesize_examples.handler import STAGE, on_corpus_planned
 from infra.adapters.http.generator import HttpGenerate
-from infra.adapters.memory import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs, MemoryControls
 from infra.local.ports import LOOPBACK, Ports
+from infra.runtime.leases import HeldLease
+from tests.leases import held
 from tests.unit.synthesize_examples.corpus import ARCHIVE, DOCUMENT, document
 
 KEY = "sk-a-secret-of-the-tenant"
@@ -128,34 +129,16 @@ class World:
     text: Text
     chunks: Chunks
     plan: BlobRef
-    recorded: dict[str, Any] = field(default_factory=dict)
+    controls: MemoryControls = field(default_factory=MemoryControls)
     waits: list[float] = field(default_factory=list)
-    fence: int = 0
 
     async def pause(self, seconds: float) -> None:
         self.waits.append(seconds)
 
-    async def record(self, name: str, value: Any) -> Any:
-        return self.recorded.setdefault(name, value)
-
-    def lease(self) -> Any:
+    def lease(self) -> HeldLease:
         """Return a lease as of a new attempt."""
-        self.fence += 1
-        control = Control(
-            subject=f"{DOCUMENT}/examples",
-            tenant="acme",
-            stage=STAGE,
-            ready=True,
-            epoch=1,
-            desired="run",
-            fence=self.fence,
-            attempts=1,
-            holder="test",
-            live=True,
-            opened_at=0,
-            inputs={"event_id": "e1", "archive": ARCHIVE, "plan": self.plan.model_dump()},
-        )
-        return SimpleNamespace(claim=Claim(control, self.fence, "n"), control=control, record=self.record)
+        inputs = {"event_id": "e1", "archive": ARCHIVE, "plan": self.plan.model_dump()}
+        return held(f"{DOCUMENT}/examples", "acme", STAGE, inputs, self.controls)
 
     async def work(
         self, generate: HttpGenerate | None = None, base: HttpGenerate | None = None, **patience: Any

@@ -12,7 +12,6 @@ import pytest
 
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
-from contracts.controls import Claim, Control
 from contracts.envelope import derived_id, make, sayable
 from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileRejected, FileUploaded, FileValidated
@@ -20,30 +19,18 @@ from functions.validate_file import work as validation
 from functions.validate_file.handler import on_file_uploaded
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
+from infra.runtime.leases import HeldLease
 from tests.functional.test_edge_files import member
+from tests.leases import held
 
 FILE = "file-" + "1" * 32
 ROW = json.dumps({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})
 
 
-def lease(blob: BlobRef, **uploaded: Any) -> Any:
+def lease(blob: BlobRef, **uploaded: Any) -> HeldLease:
     """Return a lease on the validation of FILE, whose bytes lie in `blob`."""
     data = FileUploaded(blob=blob, filename="f.jsonl", purpose="fine-tune", **uploaded).model_dump(mode="json")
-    control = Control(
-        subject=FILE,
-        tenant="acme",
-        stage="validate",
-        ready=True,
-        epoch=1,
-        desired="run",
-        fence=1,
-        attempts=1,
-        holder="test",
-        live=True,
-        opened_at=0,
-        inputs={"event_id": "e1", "uploaded": data},
-    )
-    return SimpleNamespace(claim=Claim(control, 1, "n"), control=control)
+    return held(FILE, "acme", "validate", {"event_id": "e1", "uploaded": data})
 
 
 async def validate(blobs: MemoryBlobs, blob: BlobRef, scratch: Path) -> FileValidated | FileRejected:

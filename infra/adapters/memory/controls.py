@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -38,13 +39,13 @@ class MemoryControls:
             holder=None,
             live=False,
             opened_at=len(self.controls),
-            inputs=dict(inputs),
+            inputs=_stored(inputs),
         )
         known = self.controls.setdefault(subject, new)
         if known.tenant != tenant:
             raise PoisonError("foreign_subject", f"{subject} is not of tenant {tenant}")
         if ready and not known.ready and known.stage == stage and not known.ended:
-            self._set(known, ready=True, inputs=dict(inputs))
+            self._set(known, ready=True, inputs=_stored(inputs))
         return self.controls[subject]
 
     async def get(self, subject: str) -> Control | None:
@@ -83,7 +84,7 @@ class MemoryControls:
 
     async def record(self, claim: Claim, name: str, value: Any) -> Any:
         control = self._held(claim)
-        return self._set(control, recorded={name: value, **control.recorded}).recorded[name]
+        return self._set(control, recorded={name: _stored(value), **control.recorded}).recorded[name]
 
     async def checkpoint(self, claim: Claim, checkpoint: Checkpoint) -> None:
         control = self._held(claim)
@@ -104,7 +105,7 @@ class MemoryControls:
             sayable(event)
         control = self._freed(self._held(claim))
         said = (*control.events, *events)
-        self._set(control, stage=stage, inputs=dict(inputs), recorded={}, attempts=0, waits=0, events=said)
+        self._set(control, stage=stage, inputs=_stored(inputs), recorded={}, attempts=0, waits=0, events=said)
 
     async def desire(self, subject: str, desired: str, request: str) -> Control | None:
         control = self.controls.get(subject)
@@ -149,3 +150,8 @@ class MemoryControls:
         if control is None or control.ended or control.holder is None or control.fence != claim.fence:
             raise LostLeaseError(f"the lease {claim.fence} of {claim.subject} is lost")
         return control
+
+
+def _stored(value: Any) -> Any:
+    """As a store gives it back: of JSON's types, and nobody else's."""
+    return json.loads(json.dumps(value))
