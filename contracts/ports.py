@@ -22,6 +22,14 @@ class UnavailableError(Exception):
         self.dependency = dependency
 
 
+class PostponedError(UnavailableError):
+    """What the work says itself: there is nothing to do before so many seconds have passed."""
+
+    def __init__(self, dependency: str, message: str, seconds: float) -> None:
+        super().__init__(dependency, message)
+        self.seconds = seconds
+
+
 class FaultyError(UnavailableError):
     """A dependency is there and answers wrongly, or not to the end; it may do so for ever."""
 

@@ -46,6 +46,14 @@ from contracts.events.jobs import (
 )
 from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.events.models import ModelDeleted, ModelRegistered
+from contracts.events.notifications import (
+    NotificationDelivered,
+    NotificationFailed,
+    NotificationRequested,
+    WebhookEndpointCreated,
+    WebhookEndpointDeleted,
+    WebhookEndpointUpdated,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,12 @@ TOPICS: tuple[Topic, ...] = (
     Topic("benchmark.failed", BenchmarkFailed),
     Topic("key.created", KeyCreated),
     Topic("key.revoked", KeyRevoked),
+    Topic("webhook_endpoint.created", WebhookEndpointCreated),
+    Topic("webhook_endpoint.updated", WebhookEndpointUpdated),
+    Topic("webhook_endpoint.deleted", WebhookEndpointDeleted),
+    Topic("notification.requested", NotificationRequested),
+    Topic("notification.delivered", NotificationDelivered),
+    Topic("notification.failed", NotificationFailed),
     Topic("dead.letter", DeadLetter),
 )
 

@@ -9,6 +9,7 @@ from contracts.documents.files import FILES
 from contracts.documents.jobs import JOB_CHECKPOINTS, JOB_EVENTS, JOBS
 from contracts.documents.keys import KEYS
 from contracts.documents.models import MODELS
+from contracts.documents.notifications import NOTIFICATIONS, WEBHOOK_ENDPOINTS
 from contracts.documents.prep import PREP_JOBS
 from contracts.envelope import Event
 
@@ -24,6 +25,8 @@ READ_MODELS: dict[str, ReadModel] = {
         MODELS,
         BENCHMARKS,
         KEYS,
+        WEBHOOK_ENDPOINTS,
+        NOTIFICATIONS,
         PREP_JOBS,
     )
 }

@@ -98,7 +98,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 JOBS = ReadModel(
     name="jobs",
-    version=9,
+    version=10,
     topics=LIFECYCLE,
     births=frozenset({"job.created"}),
     touches=_subject,

@@ -25,6 +25,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "created_at": created["at"],
         "kind": created["data"]["kind"],
         "name": created["data"]["name"],
+        "email": created["data"].get("email"),
         "hint": created["data"]["hint"],
         "revoked_at": revoked["at"] if revoked else None,
     }
@@ -32,7 +33,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 KEYS = ReadModel(
     name="keys",
-    version=2,
+    version=3,
     topics=frozenset({"key.created", "key.revoked"}),
     births=frozenset({"key.created"}),
     touches=_touches,

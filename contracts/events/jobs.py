@@ -63,8 +63,8 @@ class Integration(BaseModel):
     wandb: Wandb
 
 
-class JobCreated(Payload):
-    """Somebody wants a model."""
+class JobAsked(Payload):
+    """What somebody says of the model that they want."""
 
     model: str = Field(min_length=1, max_length=256, pattern=PRINTABLE)
     """Name of a base model."""
@@ -81,6 +81,13 @@ class JobCreated(Payload):
     benchmarks: Literal["default", "none"] = "default"
     """What is asked of the model and its base once the job has succeeded."""
     integrations: tuple[Integration, ...] = Field(default=(), max_length=1)
+
+
+class JobCreated(JobAsked):
+    """Somebody wants a model."""
+
+    creator_id: Id | None = None
+    """Of the API key with which it was asked for; None: it came from outside, or before keys were noted."""
 
 
 class Histogram(BaseModel):

@@ -9,6 +9,9 @@ from pydantic import Field
 from contracts.bounds import Hash, Title
 from contracts.events import Payload
 
+ADDRESS = r"^[^@\s\x00-\x20\x7f<>()\[\],;:\\\"]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"
+"""An e-mail address of one person, without a name, quotes or anything that a header could be made of."""
+
 
 class KeyCreated(Payload):
     """A key may be used from now on; only its hash is known."""
@@ -19,6 +22,8 @@ class KeyCreated(Payload):
     """The last characters, to tell keys apart."""
     kind: Literal["api", "ingest"] = "api"
     name: Title = ""
+    email: str | None = Field(default=None, max_length=254, pattern=ADDRESS)
+    """Where its jobs' ends are told."""
 
 
 class KeyRevoked(Payload):

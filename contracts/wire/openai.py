@@ -180,6 +180,7 @@ def job(view: View) -> Object:
         "usage_metrics": None,
         "shared_with_openai": False,
         "temper": {
+            "creator_id": created.get("creator_id"),
             "delay": view["delay"],
             "pausing": pausing(view),
             "tuning": (plan or created)["tuning"],
@@ -189,6 +190,21 @@ def job(view: View) -> Object:
             "plan": {name: plan[name] for name in PLANNED} if plan else None,
         },
     }
+
+
+def webhook_endpoint(view: View, secret: str | None = None) -> Object:
+    """Return a WebhookEndpoint; its signing secret is only shown when it is new."""
+    shown = {
+        "id": view["id"],
+        "object": "webhook_endpoint",
+        "created_at": seconds(view["created_at"]),
+        "updated_at": seconds(view["updated_at"]),
+        "name": view["name"],
+        "url": view["url"],
+        "event_types": view["event_types"],
+        "signing_secret_hint": f"whsec_…{view['hint']}",
+    }
+    return shown if secret is None else {**shown, "signing_secret": secret}
 
 
 def _integration(asked: Mapping[str, Any], tracked: Sequence[Mapping[str, Any]]) -> Object:

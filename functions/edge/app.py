@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from functions.edge.auth import authenticate
 from functions.edge.context import EdgeDeps
 from functions.edge.errors import BUG, answer, on_http_error, to_api_error
-from functions.edge.routes import benchmarks, completions, dataset, files, health, jobs, legacy, models
+from functions.edge.routes import benchmarks, completions, dataset, files, health, jobs, legacy, models, webhooks
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ _API = [
     *jobs.ROUTES,
     *benchmarks.ROUTES,
     *models.ROUTES,
+    *webhooks.ROUTES,
     *completions.ROUTES,
     *legacy.ROUTES,
 ]
@@ -91,7 +92,7 @@ class Envelope:
 
         try:
             if scope["path"].startswith(("/v1/", "/v2/")):
-                state["tenant"] = await authenticate(scope["headers"], self.deps.documents)
+                state["tenant"], state["key_id"] = await authenticate(scope["headers"], self.deps.documents)
             await self.app(scope, receive, stamped)
         except Exception as error:
             told = to_api_error(error)

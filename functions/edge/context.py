@@ -77,6 +77,12 @@ def tenant(request: Request) -> str:
     return found
 
 
+def key_id(request: Request) -> str:
+    """Return the id of the key that came with the request."""
+    found: str = request.scope["state"]["key_id"]
+    return found
+
+
 def request_id(request: Request) -> str:
     """Return the request's id, as the client sees it."""
     found: str = request.scope["state"]["request_id"]

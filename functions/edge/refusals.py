@@ -25,6 +25,11 @@ def no_model(name: str) -> ApiError:
     )
 
 
+def no_endpoint(id: str) -> ApiError:
+    """The tenant has no such webhook endpoint."""
+    return ApiError(f"No such webhook endpoint: {id[:128]}", status=404, param="id")
+
+
 def bad_key(message: str) -> ApiError:
     """The API key is absent, malformed, unknown or revoked."""
     headers = {"www-authenticate": "Bearer"}

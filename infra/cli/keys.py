@@ -14,7 +14,7 @@ import click
 from contracts import envelope
 from contracts.documents.models import PUBLIC
 from contracts.envelope import derived_id, make
-from contracts.events.keys import KeyCreated, KeyRevoked
+from contracts.events.keys import ADDRESS, KeyCreated, KeyRevoked
 from contracts.ports import Documents, Emit, UnavailableError
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
 from infra.adapters.minio.access import MinioAccess, NoAccessError
@@ -36,10 +36,12 @@ class NewKey:
     secret: str
 
 
-async def create_key(emit: Emit, documents: Documents, tenant: str, name: str) -> NewKey:
+async def create_key(emit: Emit, documents: Documents, tenant: str, name: str, email: str | None = None) -> NewKey:
     """Make an API key of `tenant`; only its hash is published."""
     key = encode_key(secrets.token_bytes(RANDOM_BYTES))
-    data = KeyCreated(sha256=key_hash(key), hint=key[-4:], name=name)
+    if email is not None and not re.fullmatch(ADDRESS, email):
+        raise UserError(f"{email!r} is not an e-mail address. Give one such as ada@example.com.")
+    data = KeyCreated(sha256=key_hash(key), hint=key[-4:], name=name, email=email)
     return NewKey(await _created(emit, documents, data, tenant, _subject(data.sha256)), tenant, "api", key)
 
 
@@ -94,15 +96,18 @@ def keys() -> None:
 @keys.command()
 @click.option("--tenant", default="local", show_default=True, help="Whose key it is; a new name is a new tenant.")
 @click.option("--name", default="", help="What it is for, to tell keys apart.")
+@click.option("--email", help="Where the ends of jobs that are created with it are told.")
 @click.option("--ingest", is_flag=True, help="A key with which another system signs the events that it publishes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def create(tenant: str, name: str, ingest: bool, as_json: bool) -> None:
+def create(tenant: str, name: str, email: str | None, ingest: bool, as_json: bool) -> None:
     """Make a key and print it: this is the only time that it is shown."""
+    if ingest and email is not None:
+        raise UserError("What an ingest key signs names no creator. Leave --email out, or make an API key.")
 
     async def body(here: World) -> NewKey:
         if ingest:
             return await create_ingest_key(here.emit, here.documents, tenant, name, here.signing_key)
-        return await create_key(here.emit, here.documents, tenant, name)
+        return await create_key(here.emit, here.documents, tenant, name, email)
 
     made = in_world(body)
     access = _access(lambda minio: minio.grant(tenant, made.id)) if ingest else None

@@ -18,6 +18,7 @@ COMMANDS = {
     "env": ("infra.cli.env:env", "Print the edge's address and the first API key for a shell."),
     "keys": ("infra.cli.keys:keys", "Make, list and revoke API keys."),
     "secrets": ("infra.cli.secrets:secrets", "Keep keys for other services, sealed."),
+    "webhooks": ("infra.cli.webhooks:webhooks", "Test webhook endpoints."),
     "demo": ("infra.demo.run:demo", "Tune the demo base and compare it with what it was."),
     "run": ("infra.cli.run:run", "Run one role: edge, worker, trainer or serving."),
     "models": ("infra.cli.models:models", "Bring base models of your own."),

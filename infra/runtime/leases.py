@@ -20,6 +20,7 @@ from contracts.ports import (
     Emit,
     Lease,
     LostLeaseError,
+    PostponedError,
     UnavailableError,
 )
 from infra.runtime import claims
@@ -200,7 +201,8 @@ class Runner:
             await self._refuse(claim, str(error))
         except UnavailableError as error:
             log.warning("%s: waits: %s", claim.subject, error)
-            await self._release(claim, _growing(2.0, control.waits), str(error), forgive=True)
+            wait = error.seconds if isinstance(error, PostponedError) else _growing(2.0, control.waits)
+            await self._release(claim, wait, str(error), forgive=True)
         except Exception as error:
             log.exception("%s: attempt %d failed", claim.subject, control.attempts)
             await self._release(claim, _growing(0.5, control.attempts), _words(error))

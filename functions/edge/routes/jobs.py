@@ -23,6 +23,7 @@ from functions.edge.context import (
     end,
     in_windows,
     is_retry,
+    key_id,
     list_page,
     new_object_id,
     owned,
@@ -47,11 +48,12 @@ async def create_job(request: Request) -> Response:
 async def created(request: Request) -> tuple[Reservation, dict[str, Any]]:
     """Refuse what is known to be wrong, then publish `job.created`; returns the job under its reserved id."""
     asked = await read(request, JobRequest)
-    data = asked.event()
+    data = asked.event(key_id(request))
     await _check(request, data)
     key = await _wandb_key(request, asked.wandb_key()) if data.integrations else None
     new_id = new_object_id(request, "ftjob-")
-    reservation = await reserve(request, "fine_tuning/jobs", data.model_dump(mode="json"), new_id)
+    same = data.model_dump(mode="json", exclude={"creator_id"})
+    reservation = await reserve(request, "fine_tuning/jobs", same, new_id)
     id = reservation.id
     view = await owned(request, "jobs", id) if reservation.state == "adopted" else None
     if view is None:

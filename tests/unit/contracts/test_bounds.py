@@ -74,8 +74,8 @@ def largest(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
         return max(schema.get("enum", [schema.get("const")]), key=size)
     match schema["type"]:
         case "string":
-            texts = (letter * schema["maxLength"] for letter in ("\x01", "😀", "a"))
-            made = ("file-" + "a" * (schema["maxLength"] - 5),) if "file" in schema.get("pattern", "") else texts
+            begins, letters = ("", "file-", "https://", "a@"), ("\x01", "😀", "a")
+            made = (begin + letter * (schema["maxLength"] - len(begin)) for begin in begins for letter in letters)
             return next(text for text in made if re.search(schema.get("pattern", ""), text))
         case "integer":
             return schema["maximum"]

@@ -35,6 +35,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "job_events": (openai.job_event, openai.step_metrics, legacy.job_event),
     "models": (openai.model, openai.checkpoint),
     "benchmarks": (benchmarks.benchmark,),
+    "webhook_endpoints": (openai.webhook_endpoint,),
 }
 """Read model → every shape in which the API shows its views; those that are not here are shown nowhere."""
 

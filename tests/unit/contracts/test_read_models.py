@@ -53,10 +53,20 @@ from contracts.events.jobs import (
     Tuning,
 )
 from contracts.events.models import ModelDeleted, ModelRegistered
+from contracts.events.notifications import (
+    NotificationDelivered,
+    NotificationFailed,
+    NotificationRequested,
+    WebhookEndpointCreated,
+    WebhookEndpointDeleted,
+    WebhookEndpointUpdated,
+)
 from contracts.manifest import ManifestRef
 
 REF = ManifestRef(key="local/ftjob-1/m", sha256="0" * 64)
 BLOB = BlobRef(key="local/file-1/content", sha256="1" * 64, bytes=10)
+
+ENDPOINT: dict[str, Any] = {"name": "n", "url": "https://example.com", "event_types": ("fine_tuning.job.failed",)}
 
 
 def event(data: Payload, subject: str = "ftjob-1", id: str | None = None, at: int = 1, **more: Any) -> Event:
@@ -217,6 +227,23 @@ SEVEN_KINDS = {
             at=5,
         ),
         event(BenchmarkFailed(code="cancelled", message="m"), "bench-1", at=6),
+    ],
+    "a webhook endpoint": [
+        event(WebhookEndpointCreated(**ENDPOINT, hint="1"), "we_1", at=1),
+        event(WebhookEndpointUpdated(**ENDPOINT, hint="2"), "we_1", at=2),
+        event(WebhookEndpointUpdated(**ENDPOINT, hint="3"), "we_1", at=2, id="at the same moment"),
+        event(WebhookEndpointDeleted(), "we_1", at=4),
+    ],
+    "a notification": [
+        event(
+            NotificationRequested(
+                what="fine_tuning.job.failed", job="ftjob-1", event_id="e", at=1, channel="webhook", to="we_1"
+            ),
+            "note-1",
+            at=1,
+        ),
+        event(NotificationFailed(code="c", message="m"), "note-1", at=2),
+        event(NotificationDelivered(answer="200"), "note-1", at=3),
     ],
     "a model": [
         event(
