@@ -6,5 +6,14 @@ from infra.adapters.memory.documents import MemoryDocuments
 from infra.adapters.memory.emit import MemoryEmit
 from infra.adapters.memory.requests import MemoryRequests
 from infra.adapters.memory.secrets import MemorySecrets
+from infra.adapters.memory.track import MemoryTrack
 
-__all__ = ["MemoryBlobs", "MemoryControls", "MemoryDocuments", "MemoryEmit", "MemoryRequests", "MemorySecrets"]
+__all__ = [
+    "MemoryBlobs",
+    "MemoryControls",
+    "MemoryDocuments",
+    "MemoryEmit",
+    "MemoryRequests",
+    "MemorySecrets",
+    "MemoryTrack",
+]
