@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.controls import Claim, Control
@@ -40,3 +41,22 @@ def held(
     )
     controls.controls[subject] = control
     return HeldLease(controls, Claim(control, fence, "n"))
+
+
+@dataclass
+class Opened:
+    """What a handler opened, and for what it woke whom."""
+
+    controls: MemoryControls = field(default_factory=MemoryControls)
+    woken: list[tuple[str, list[str]]] = field(default_factory=list)
+    """Stages, each with the subjects that were there to be found by then."""
+
+    def wake(self, stage: str) -> None:
+        """The WakeUp port."""
+        self.woken.append((stage, [*self.controls.controls]))
+
+    @property
+    def inputs(self) -> dict[tuple[str, str, str], Mapping[str, Any]]:
+        """(subject, tenant, stage) → inputs."""
+        found = self.controls.controls.values()
+        return {(each.subject, each.tenant, each.stage): each.inputs for each in found if each.ready}

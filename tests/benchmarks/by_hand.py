@@ -10,10 +10,8 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from contracts.controls import Claim, Control
 from contracts.envelope import Event, derived_id, make
 from contracts.events.corpus import ZipUploaded
 from infra.adapters.memory import MemoryControls, MemoryDocuments
@@ -22,19 +20,10 @@ from infra.runtime.dispatch import placed, subscription
 from infra.runtime.functions import of_role
 from infra.runtime.hosting import host
 from infra.runtime.world import World
+from tests.leases import held
 
 TENANT = "by-hand"
 FUNCTIONS = ("extract_zip", "extract_text", "chunk_text", "plan_corpus", "synthesize_examples", "assemble_dataset")
-
-
-def lease(control: Control) -> Any:
-    """Return a lease that nobody else wants."""
-    recorded: dict[str, Any] = {}
-
-    async def record(name: str, value: Any) -> Any:
-        return recorded.setdefault(name, value)
-
-    return SimpleNamespace(claim=Claim(control, 1, "by-hand"), control=control, record=record)
 
 
 async def dataset(archive: str, content: bytes, here: World, scratch: Path) -> tuple[Event, Counter[str]]:
@@ -63,7 +52,9 @@ async def dataset(archive: str, content: bytes, here: World, scratch: Path) -> t
         for subject, control in controls.controls.items():
             if not control.ended:
                 began = time.perf_counter()
-                waiting += await stages[control.stage].work(lease(control))
+                waiting += await stages[control.stage].work(
+                    held(subject, control.tenant, control.stage, control.inputs, controls)
+                )
                 seconds[control.stage] += time.perf_counter() - began
                 controls.controls[subject] = replace(control, ended=True)
         if not waiting:

@@ -36,7 +36,6 @@ from typing import Any
 import infra.demo
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
-from contracts.controls import Control
 from contracts.corpus import Chunks, Text, document_id
 from contracts.events.corpus import DocumentChunked, DocumentExtracted
 from functions.chunk_text import work as chunking
@@ -45,9 +44,9 @@ from functions.extract_text import work as extraction
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from infra.settings import Settings
-from tests.benchmarks.by_hand import lease
 from tests.benchmarks.papers import FOOTER, Kind, paper
 from tests.environments import environment
+from tests.leases import held
 
 PEERS = Path(__file__).parent / "peers"
 TOKENIZER = Path(infra.demo.__file__).parent / "base" / "tokenizer.json"
@@ -95,14 +94,6 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-def control(subject: str, inputs: dict[str, Any]) -> Control:
-    """Return the control document of one thing to be worked on."""
-    return Control(
-        subject=subject, tenant=TENANT, stage="", ready=True, epoch=1, desired="run", fence=1, attempts=1,
-        holder="bench", live=True, opened_at=0, inputs=inputs,
-    )  # fmt: skip
-
-
 @dataclass(frozen=True)
 class Cost:
     """What reading a document took."""
@@ -119,9 +110,9 @@ async def by_temper(pdf: Path, scratch: Path, settings: Settings) -> tuple[Cost,
     blob = await blobs.put(core.content_key(TENANT, ARCHIVE, document), data)
     inputs = core.document_inputs(ARCHIVE, pdf.name, "pdf", blob, "e1")
     began, used = time.perf_counter(), sum(os.times()[:4])
-    (said,) = await extraction.work(lease(control(document, inputs)), blobs, child, scratch)
+    (said,) = await extraction.work(held(document, TENANT, "", inputs), blobs, child, scratch)
     assert isinstance(said.data, DocumentExtracted), said
-    cut = lease(control(f"{document}/chunks", {"event_id": said.id, **said.data.model_dump(mode="json")}))
+    cut = held(f"{document}/chunks", TENANT, "", {"event_id": said.id, **said.data.model_dump(mode="json")})
     size, overlap = settings.chunk_tokens, settings.chunk_overlap
     (ended,) = await chunking.work(cut, blobs, child, scratch, TOKENIZER, size, overlap)
     took = Cost(time.perf_counter() - began, sum(os.times()[:4]) - used)

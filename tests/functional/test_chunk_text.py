@@ -18,7 +18,7 @@ from functions.chunk_text.handler import on_document_extracted
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from infra.runtime.leases import HeldLease
-from tests.leases import held
+from tests.leases import Opened, held
 
 ARCHIVE = "file-" + "1" * 32
 DOCUMENT = "doc-" + "2" * 32
@@ -146,14 +146,10 @@ def test_what_failed_too_often_says_why() -> None:
 
 
 async def test_a_documents_text_opens_its_chunking() -> None:
-    opened: list[Any] = []
-
-    async def note(*arguments: Any) -> None:
-        opened.append(arguments)
-
+    opened = Opened()
     text = BlobRef(key=f"acme/{ARCHIVE}/documents/{DOCUMENT}/text.json", sha256="0" * 64, bytes=1)
     data = DocumentExtracted(archive=ARCHIVE, path="a/b.pdf", text=text, pages=1, characters=1)
     event = make(data, subject=DOCUMENT, tenant="acme", id="e1")
-    await on_document_extracted(event, SimpleNamespace(open=note), opened.append)  # type: ignore[arg-type]
-    inputs = lease(text).control.inputs
-    assert opened == [(f"{DOCUMENT}/chunks", "acme", "chunk_text", inputs), "chunk_text"]
+    await on_document_extracted(event, opened.controls, opened.wake)
+    assert opened.inputs == {(f"{DOCUMENT}/chunks", "acme", "chunk_text"): lease(text).control.inputs}
+    assert opened.woken == [("chunk_text", [f"{DOCUMENT}/chunks"])]

@@ -12,14 +12,17 @@ from contracts.blobs import BlobRef
 from contracts.canonical import sha256
 from contracts.corpus import Member, Text, document_id, text_at
 from contracts.envelope import derived_id, make
-from contracts.events.corpus import DocumentExtracted, DocumentRejected, DocumentUploaded, ZipExtracted
+from contracts.events.corpus import DocumentExtracted, DocumentRejected, DocumentUploaded, ZipExtracted, ZipUploaded
+from contracts.events.files import FileDeleted
+from contracts.ports import AbandonedError
 from functions.extract_text import core
 from functions.extract_text import work as extraction
 from functions.extract_text.handler import on_document_uploaded, on_zip_extracted
-from infra.adapters.memory import MemoryBlobs
+from infra.adapters.memory import MemoryBlobs, MemoryDocuments
 from infra.children.child import ProcessChild
+from infra.runtime.deleted_files import ErasingBlobs
 from infra.runtime.leases import HeldLease
-from tests.leases import held
+from tests.leases import Opened, held
 from tests.unit.extract_text.documents import (
     LOOPS,
     entity_bomb,
@@ -202,19 +205,8 @@ def test_what_failed_too_often_is_rejected_without_quoting_the_document() -> Non
     assert "their words" not in event.data.message
 
 
-class Opened:
-    """Controls that note what is opened, and a wake that notes that it rang."""
-
-    def __init__(self) -> None:
-        self.opened: list[tuple[str, str, str, dict[str, Any]]] = []
-        self.rung: list[str] = []
-
-    async def open(self, subject: str, tenant: str, stage: str, inputs: dict[str, Any], ready: bool = True) -> None:
-        self.opened.append((subject, tenant, stage, inputs))
-
-
 async def test_every_member_that_was_taken_is_opened_and_no_other() -> None:
-    blobs, controls = MemoryBlobs(), Opened()
+    blobs, opened = MemoryBlobs(), Opened()
     taken, hashed = document_id(FILE, "a" * 64), "a" * 64
     members = [
         Member(path="in.zip/a.pdf", bytes=7, sha256=hashed, document=taken, format="pdf"),
@@ -225,30 +217,36 @@ async def test_every_member_that_was_taken_is_opened_and_no_other() -> None:
     )
     data = ZipExtracted(manifest=manifest, taken=1, skipped=1)
     event = make(data, subject=FILE, tenant="acme", id="e1")
-    await on_zip_extracted(event, blobs, controls, controls.rung.append)  # type: ignore[arg-type]
+    await on_zip_extracted(event, blobs, opened.controls, opened.wake)
     blob = BlobRef(key=f"acme/{FILE}/documents/{taken}/content", sha256=hashed, bytes=7)
     inputs = core.document_inputs(FILE, "in.zip/a.pdf", "pdf", blob, "e1")
-    assert controls.opened == [(taken, "acme", "extract_text", inputs)]
-    assert controls.rung == ["extract_text"]
+    assert opened.inputs == {(taken, "acme", "extract_text"): inputs}
+    assert opened.woken == [("extract_text", [taken])]
 
 
 async def test_an_archive_that_was_deleted_meanwhile_opens_nothing() -> None:
-    controls = Opened()
+    documents, opened = MemoryDocuments(), Opened()
+    content = BlobRef(key=f"acme/{FILE}/content", sha256="0" * 64, bytes=1)
+    uploaded = ZipUploaded(blob=content, filename="a.zip", purpose="fine-tune")
+    for data in (uploaded, FileDeleted()):
+        await documents.apply(make(data, subject=FILE, tenant="acme", id=type(data).__name__))
     manifest = BlobRef(key=f"acme/{FILE}/members.json", sha256="0" * 64, bytes=1)
     event = make(ZipExtracted(manifest=manifest, taken=1, skipped=0), subject=FILE, tenant="acme", id="e1")
-    await on_zip_extracted(event, MemoryBlobs(), controls, controls.rung.append)  # type: ignore[arg-type]
-    assert not controls.opened
+    with pytest.raises(AbandonedError):
+        await on_zip_extracted(event, ErasingBlobs(MemoryBlobs(), documents), opened.controls, opened.wake)
+    assert (opened.inputs, opened.woken) == ({}, [])
 
 
 @pytest.mark.parametrize(("purpose", "count"), [("fine-tune", 1), ("embedding", 0), ("ingestion", 0)])
 async def test_a_document_that_came_alone_is_opened_if_rows_are_wanted(purpose: str, count: int) -> None:
-    controls = Opened()
+    opened = Opened()
     blob = BlobRef(key=f"acme/{FILE}/content", sha256="c" * 64, bytes=5)
     data = DocumentUploaded(blob=blob, filename="a.pdf", purpose=purpose, format="pdf")
     event = make(data, subject=FILE, tenant="acme", id="e2")
-    await on_document_uploaded(event, controls, controls.rung.append)  # type: ignore[arg-type]
+    await on_document_uploaded(event, opened.controls, opened.wake)
     inputs = core.document_inputs(FILE, "a.pdf", "pdf", blob, "e2")
-    assert controls.opened == [(document_id(FILE, "c" * 64), "acme", "extract_text", inputs)] * count
+    assert [*opened.inputs.items()] == [((document_id(FILE, "c" * 64), "acme", "extract_text"), inputs)] * count
+    assert opened.woken == [("extract_text", [document_id(FILE, "c" * 64)])] * count
 
 
 async def test_a_hundred_pages_are_read_within_seconds_and_pages_per_second_are_shown(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -23,7 +21,7 @@ from functions.extract_zip.handler import on_zip_uploaded
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from infra.runtime.leases import HeldLease
-from tests.leases import held
+from tests.leases import Opened, held
 from tests.unit.extract_zip.archives import HOSTILE, TEXT, packed
 
 FILE = "file-" + "1" * 32
@@ -167,17 +165,13 @@ async def test_an_unpacking_that_fails_too_often_is_a_verdict() -> None:
 
 
 async def test_an_upload_to_train_on_opens_its_unpacking_and_no_other_does() -> None:
-    opened: list[Any] = []
-
-    async def note(*arguments: Any) -> None:
-        opened.append(arguments)
-
+    opened = Opened()
     for purpose in ("fine-tune", "embedding", "ingestion"):
         data = ZipUploaded(blob=BlobRef(key="a/b", sha256="", bytes=0), filename="f", purpose=purpose)
         event = make(data, subject=FILE, tenant="acme", id="e1")
-        await on_zip_uploaded(event, SimpleNamespace(open=note), opened.append)  # type: ignore[arg-type]
-    assert opened == [
-        (FILE, "acme", "extract_zip", {"event_id": "e1", "uploaded": opened[0][3]["uploaded"]}),
-        "extract_zip",
-    ]
-    assert opened[0][3]["uploaded"]["purpose"] == "fine-tune"
+        await on_zip_uploaded(event, opened.controls, opened.wake)
+    ((what, inputs),) = opened.inputs.items()
+    assert what == (FILE, "acme", "extract_zip")
+    assert (inputs.keys(), inputs["event_id"]) == ({"event_id", "uploaded"}, "e1")
+    assert inputs["uploaded"]["purpose"] == "fine-tune"
+    assert opened.woken == [("extract_zip", [FILE])]

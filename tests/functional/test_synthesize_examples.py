@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ from infra.adapters.http.generator import HttpGenerate
 from infra.adapters.memory import MemoryBlobs, MemoryControls
 from infra.local.ports import LOOPBACK, Ports
 from infra.runtime.leases import HeldLease
-from tests.leases import held
+from tests.leases import Opened, held
 from tests.unit.synthesize_examples.corpus import ARCHIVE, DOCUMENT, document
 
 KEY = "sk-a-secret-of-the-tenant"
@@ -362,16 +361,13 @@ async def test_a_plan_opens_the_work_on_each_document_of_which_rows_are_asked() 
     blobs = MemoryBlobs()
     plan = plan.model_copy(update={"chunks": (*plan.chunks, idle)})
     ref = await blobs.put(f"acme/{ARCHIVE}/plan.json", plan.model_dump_json().encode())
-    opened: list[Any] = []
-
-    async def note(*arguments: Any) -> None:
-        opened.append(arguments)
-
+    opened = Opened()
     data = CorpusPlanned(plan=ref, documents=2, chunks=8, held_out=0, duplicates=0, rows=16)
     event = make(data, subject=ARCHIVE, tenant="acme", id="e1")
-    await on_corpus_planned(event, blobs, SimpleNamespace(open=note), opened.append)  # type: ignore[arg-type]
+    await on_corpus_planned(event, blobs, opened.controls, opened.wake)
     inputs = {"event_id": "e1", "archive": ARCHIVE, "plan": ref.model_dump()}
-    assert opened == [(f"{DOCUMENT}/examples", "acme", STAGE, inputs), STAGE]
+    assert opened.inputs == {(f"{DOCUMENT}/examples", "acme", STAGE): inputs}
+    assert opened.woken == [(STAGE, [f"{DOCUMENT}/examples"])]
 
 
 async def test_exhausted_attempts_are_a_failure_that_says_so() -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from infra.runtime.leases import HeldLease
 from tests.functional.test_edge_files import member
-from tests.leases import held
+from tests.leases import Opened, held
 
 FILE = "file-" + "1" * 32
 ROW = json.dumps({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]})
@@ -163,16 +162,10 @@ async def test_large_files_are_read_in_flat_memory(tmp_path: Path) -> None:
 
 
 async def test_an_upload_opens_its_validation_and_a_result_file_does_not() -> None:
-    opened: list[Any] = []
-
-    async def note(*arguments: Any) -> None:
-        opened.append(arguments)
-
+    opened = Opened()
     for purpose in ("fine-tune", "fine-tune-results"):
         data = FileUploaded(blob=BlobRef(key="a/b", sha256="", bytes=0), filename="f", purpose=purpose)
         event = make(data, subject=FILE, tenant="acme", id="e1")
-        await on_file_uploaded(event, SimpleNamespace(open=note), opened.append)  # type: ignore[arg-type]
-    assert [entry if isinstance(entry, str) else entry[:3] for entry in opened] == [
-        (FILE, "acme", "validate"),
-        "validate",
-    ]
+        await on_file_uploaded(event, opened.controls, opened.wake)
+    assert list(opened.inputs) == [(FILE, "acme", "validate")]
+    assert opened.woken == [("validate", [FILE])]

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +15,11 @@ from functions._shared.stage import ChildStage, Limits, event_of, fetch, run_sta
 from functions._shared.uploaded import UnusableBlobError, bring, check_owner
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
+from tests.leases import held
 
 BEYOND = FileRejected(code="too_complex", message="Too much.", param="file")
 LIMITS = Limits(memory_bytes=2**28, seconds=30)
-CONTROL = SimpleNamespace(subject="file-1/plan", tenant="acme", inputs={"event_id": "e1"})
-LEASE: Any = SimpleNamespace(claim=SimpleNamespace(control=CONTROL, subject=CONTROL.subject, fence=7), control=CONTROL)
+LEASE = held("file-1/plan", "acme", "plan_corpus", {"event_id": "e1"})
 
 
 class Ends:
@@ -66,7 +65,7 @@ async def test_a_stage_has_a_folder_of_its_own_that_is_gone_afterwards(
     monkeypatch.chdir(tmp_path)
     seen: list[Any] = []
     assert await ending(0, Path("scratch"), seen) == FileDeleted()
-    folder = tmp_path / "scratch" / "file-1-plan-7"
+    folder = tmp_path / "scratch" / "file-1-plan-1"
     assert seen == [folder, {"path": str(folder / "x")}]
     assert not folder.exists()
 
@@ -102,7 +101,7 @@ async def test_a_damaged_transfer_is_tried_again_and_damaged_bytes_are_not_taken
 
 
 async def test_an_event_of_a_stage_is_the_same_when_it_is_made_again() -> None:
-    control: Any = CONTROL
+    control = LEASE.control
     first = event_of(control, BEYOND, "file-1", "plan", subject="file-1")
     assert event_of(control, BEYOND, "file-1", "plan", subject="file-1") == first
     assert (first.subject, first.tenant, first.cause) == ("file-1", "acme", "e1")
