@@ -28,8 +28,8 @@ def up(detach: bool, only: str, free_ports: bool) -> None:
     """Start the local stack, and keep it running until Ctrl-C.
 
     Starts Kafka, MongoDB and MinIO (obtained once into a cache that all checkouts share), then Temper's own processes:
-    serving, worker, trainer, edge. Waits until each answers, and starts again what dies. Everything ends with this
-    command, even when it is killed.
+    serving, worker, trainer, edge. Waits until each answers, and starts again what dies. MLflow comes up behind them.
+    Everything ends with this command, even when it is killed.
 
     \b
     State lives in .temper/ (or TEMPER_HOME): data, logs/, stack.json (pids and ports), api_key. A second `temper up`
@@ -42,6 +42,7 @@ def up(detach: bool, only: str, free_ports: bool) -> None:
       TEMPER_MONGO_URL=mongodb://…            (a replica set)
       TEMPER_S3_URL=http://host:port          with TEMPER_S3_ACCESS_KEY and TEMPER_S3_SECRET_KEY
       TEMPER_INFERENCE_URL=http://host:port
+      TEMPER_MLFLOW_URL=http://host:port
     """
     settings = AskedSettings()
     keep_private(settings.home.absolute())

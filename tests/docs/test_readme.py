@@ -30,8 +30,8 @@ COMPUTED = {
     f"{kind}_{bound}" for kind in ("integer", "decimal") for bound in ("above_max_value", "below_min_value")
 } | {"string_above_max_length"}
 """Codes that are put together."""
-INTERNAL = {"cancelled"}
-"""Codes there that no refusal has."""
+INTERNAL = {"cancelled", "manifest_missing"}
+"""Codes there that no client of the edge sees."""
 
 
 @pytest.fixture(scope="module")

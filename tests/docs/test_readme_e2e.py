@@ -1,10 +1,11 @@
-"""The README's snippets against the whole stack: one small job by the client, one from another system."""
+"""The snippets of README and reference against the whole stack: a job by the client, two from other systems."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -69,6 +70,23 @@ def test_the_readmes_publisher_makes_a_job_that_the_api_shows(stack: Stack, rows
     asyncio.run(names["publish"](stack.settings.kafka_bootstrap, message))
     job = seen(client, message.key)
     assert (job.training_file, job.user_provided_suffix) == (file.id, "crm")
+    stop(client, job)
+
+
+def test_the_readmes_event_by_hand_makes_a_job_that_the_api_shows(stack: Stack, rows: Path) -> None:
+    client = OpenAI(base_url=stack.base_url, api_key=stack.api_key)
+    file = client.files.create(file=rows, purpose="fine-tune")
+    (line,) = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("temper emit")]
+    command = [sys.executable, "-m", "infra.cli.main", *shlex.split(line.replace("file-…", file.id))[1:]]
+    env = {**os.environ, "TEMPER_HOME": str(stack.home)}
+    said = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True).stdout
+    job = seen(client, json.loads(said)["subject"])
+    assert job.training_file == file.id
+    stop(client, job)
+
+
+def stop(client: OpenAI, job: Any) -> None:
+    """Nobody waits for the job."""
     if job.status not in ("succeeded", "failed", "cancelled"):
         assert client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
 
