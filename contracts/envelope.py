@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +13,11 @@ from pydantic import ValidationError
 from contracts import topics, upcasts
 from contracts.canonical import compact
 from contracts.events import Payload
+from contracts.signing import ingest_secret, signature
 
 NAMESPACE = uuid.UUID("6f1d3a52-6a0c-5d7e-9d54-7e0a6f9c2b11")
 MAX_BYTES = 256 * 1024
 MAX_ATTRIBUTE = 1024
-Headers = Sequence[tuple[str, bytes]]
 
 
 class PoisonError(Exception):
@@ -147,24 +145,6 @@ def headers(event: Event, signing_key: bytes, key_id: str | None = None) -> list
     payload = sayable(event)
     sig = signature(signing_key, event.type, event.subject, signed, payload)
     return [*signed, ("ce_sig", sig.encode())]
-
-
-def signature(key: bytes, topic: str, subject: str, headers: Headers, payload: bytes) -> str:
-    """Return the hex HMAC-SHA256 over topic, key, sorted `ce_*` headers (without `ce_sig`) and body."""
-    mac = hmac.new(key, digestmod=hashlib.sha256)
-    parts: list[bytes] = [topic.encode(), subject.encode()]
-    for name, value in sorted(headers):
-        if name.startswith("ce_") and name != "ce_sig":
-            parts += [name.encode(), value]
-    for part in (*parts, payload):
-        mac.update(len(part).to_bytes(8, "big"))
-        mac.update(part)
-    return mac.hexdigest()
-
-
-def ingest_secret(signing_key: bytes, tenant: str, key_id: str) -> bytes:
-    """Return the secret of an ingest key, derived so that none has to be stored."""
-    return hmac.new(signing_key, compact(["ingest", tenant, key_id]), hashlib.sha256).hexdigest().encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

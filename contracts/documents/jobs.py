@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contracts.documents.facts import Fact, ReadModel, View, first, of_type
-from contracts.documents.messages import Message, messages, metrics_id
+from contracts.documents.job_events import Message, messages, metrics_id
 from contracts.envelope import Event, derived_id
 from contracts.events.jobs import JobProgressed
 from contracts.results import result_ids

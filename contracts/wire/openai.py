@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contracts.documents.messages import BIRTH, LAST
+from contracts.documents.job_events import BIRTH, LAST
 from contracts.envelope import derived_id
 
 View = Mapping[str, Any]

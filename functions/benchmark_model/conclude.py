@@ -22,7 +22,8 @@ from contracts.benchmarks import Item, Loss, Metric, Result, Side, TaskResult
 from contracts.events.benchmarks import MOST_SCORES, TaskScore
 from functions.benchmark_model.core import TITLES, Question, judged_by, primary, scored
 from functions.benchmark_model.report.build import build
-from functions.benchmark_model.summary import noted, summarise, verdict
+from functions.benchmark_model.summary import noted, summarise
+from functions.benchmark_model.verdict import verdict
 from functions.benchmark_model.wording import METRIC_NAMES
 
 TOO_LARGE = 3

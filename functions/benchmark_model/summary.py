@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from contracts.benchmarks import SIDES, Cell, Difference, Estimate, Item, Kind, Score, Side, TaskResult, Verdict
+from contracts.benchmarks import SIDES, Cell, Difference, Item, Kind, Score, Side, TaskResult
 from functions.benchmark_model.statistics import (
     BOOTSTRAP_DRAWS,
     EXACT_PAIRS,
@@ -18,9 +18,9 @@ from functions.benchmark_model.statistics import (
     mean_gain,
     permutation,
 )
-from functions.benchmark_model.wording import interval, percent, says, span
+from functions.benchmark_model.verdict import LEVEL, estimate, of_task
+from functions.benchmark_model.wording import interval, percent
 
-LEVEL = 0.05
 FEW_ITEMS = 20
 """With fewer pairs only a very large difference can be shown."""
 _PAGES = (("path", "page"), ("path", "index", "chunk"))
@@ -37,11 +37,6 @@ GROUPS: Mapping[Kind, Sequence[tuple[str, ...]]] = {
     ),
 }
 """What the cells of a task are by: keys of an item's `by` or `source`."""
-PRIMARY: Sequence[Kind] = (
-    "documents", "generalization", "needle", "closed_book", "lm_eval",
-    "trained", "forgetting", "absent", "no_context")  # fmt: skip
-"""The verdict is on the first of these that was compared, chosen before anything was seen."""
-_HARMED: Sequence[Kind] = ("forgetting", "lm_eval")
 
 
 def summarise(
@@ -151,57 +146,14 @@ def _notes(task: TaskResult, corrected: Mapping[str, float]) -> Iterable[str]:
         yield f"{missing} of {asked} answers could not be scored and are left out."
     if task.difference is not None and task.difference.n < FEW_ITEMS:
         yield f"Few items (n = {task.difference.n}): only a very large difference could be shown."
-    if judge(task)[0] in ("better", "worse") and corrected[task.name] >= LEVEL:
+    if of_task(task)[0] in ("better", "worse") and corrected[task.name] >= LEVEL:
         yield (
             f"One of {len(corrected)} comparisons: corrected for their number (Holm) p is {corrected[task.name]:.2f}, "
             "so this one may be chance."
         )
-    known = _estimate(task, "tuned") if task.kind == "no_context" else None
+    known = estimate(task, "tuned") if task.kind == "no_context" else None
     if known is not None and known.low > LEVEL:
         yield (
             f"Control: without any passage {percent(known.value)} ({interval(known)}) are right, so that many "
             "questions can be guessed or are known by heart."
         )
-
-
-def verdict(tasks: Sequence[TaskResult]) -> tuple[Verdict, str]:
-    """Return the verdict on the task that counts, in words, and what was lost elsewhere."""
-    ranked = sorted(tasks, key=lambda task: PRIMARY.index(task.kind))
-    scored = [task for task in ranked if any(score.n for score in task.scores.values())]
-    if not scored:
-        asked = sum(score.unscored for task in tasks for score in task.scores.values())
-        return "unscored", f"Nothing could be scored: none of {asked} answers."
-    main = next((task for task in scored if task.difference is not None), scored[0])
-    found, sentence = judge(main)
-    lost = [task for task in scored if task.kind in _HARMED and task is not main and judge(task)[0] == "worse"]
-    losses = ((task.title, _less(task.difference.estimate)) for task in lost if task.difference is not None)
-    also = "".join(f" But worse at {title}: by {span(loss)}." for title, loss in losses)
-    return found, sentence + also
-
-
-def judge(task: TaskResult) -> tuple[Verdict, str]:
-    """Return the verdict on one task: a difference counts where its interval and its test both show it."""
-    base, tuned = _estimate(task, "base"), _estimate(task, "tuned")
-    if tuned is None:
-        return "unscored", "Nothing that tuned said could be scored."
-    if task.difference is None or base is None:
-        why = "no answer was scored on both sides" if "base" in task.scores else "no base was asked"
-        said = f"Tuned {says(task.metric, tuned.value)} ({interval(tuned)}), n = {task.scores['tuned'].n}"
-        return "unscored", f"{said}; {why}, so nothing is compared."
-    found, n = task.difference.estimate, task.difference.n
-    both = f"{says(task.metric, tuned.value)}, base {percent(base.value)}"
-    if task.difference.p < LEVEL and found.low > 0:
-        return "better", f"Tuned {both}: better by {span(found)}, n = {n}."
-    if task.difference.p < LEVEL and found.high < 0:
-        return "worse", f"Tuned {both}: worse by {span(_less(found))}, n = {n}."
-    aside = f", p = {task.difference.p:.2f}" if found.low > 0 or found.high < 0 else ""
-    return "no_difference", f"No difference shown: tuned {both}; the difference is {span(found)}{aside}, n = {n}."
-
-
-def _estimate(task: TaskResult, side: Side) -> Estimate | None:
-    return task.scores[side].estimate if side in task.scores else None
-
-
-def _less(estimate: Estimate) -> Estimate:
-    """Return a loss as a positive number."""
-    return Estimate(value=-estimate.value, low=-estimate.high, high=-estimate.low)

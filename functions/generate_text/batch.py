@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
+from functions.generate_text.fair_queue import FairQueue
 from functions.generate_text.generation import Generation, Token, failure, wake
 from functions.generate_text.kv_cache import BatchCache
 from functions.generate_text.lora import LoraMixer
 from functions.generate_text.sampling import choose
-from functions.generate_text.waiting import Waiting
 
 log = logging.getLogger(__name__)
 # Error of a logit, relative to the row's largest, that a batch can cause (tests/functional measure it).
@@ -66,7 +66,7 @@ class Base:
         self.limits = limits
         self.device, self.dtype = model.device, model.dtype
         self.mixer = LoraMixer(model)
-        self.waiting = Waiting(limits.queue)
+        self.waiting = FairQueue(limits.queue)
         self.running: list[Generation] = []
         self.joining: list[Generation] = []
         """Those in their prefill, neither waiting nor running yet."""

@@ -11,7 +11,7 @@ import click
 import uuid_utils
 from pydantic import ValidationError
 
-from contracts import envelope, topics
+from contracts import envelope, signing, topics
 from contracts.canonical import compact
 from contracts.envelope import Event, PoisonError, Record
 from contracts.ports import UnavailableError
@@ -126,7 +126,7 @@ def as_outsider(order: Order, secret: bytes | None, unsigned_tenant: str | None)
     event = _believed(record, b"", order.tenant)
     if secret is not None and order.key is not None:
         headers.append(("ce_keyid", order.key.encode()))
-        headers.append(("ce_sig", envelope.signature(secret, order.topic, subject, headers, order.data).encode()))
+        headers.append(("ce_sig", signing.signature(secret, order.topic, subject, headers, order.data).encode()))
     return _record(order, subject, order.data, headers), event
 
 
@@ -138,7 +138,7 @@ def _secret(order: Order, signing_key: bytes | None) -> bytes | None:
     if given:
         return given.encode()
     if signing_key is not None:
-        return envelope.ingest_secret(signing_key, order.tenant, order.key)
+        return signing.ingest_secret(signing_key, order.tenant, order.key)
     raise UserError(f"The secret of {order.key} is not known. Set {INGEST_SECRET} to what `temper keys create` said.")
 
 

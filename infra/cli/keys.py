@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import click
 
-from contracts import envelope
 from contracts.documents.models import PUBLIC
 from contracts.envelope import derived_id, make
 from contracts.events.keys import ADDRESS, KeyCreated, KeyRevoked
 from contracts.ports import Documents, Emit, UnavailableError
+from contracts.signing import ingest_secret
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
 from infra.adapters.minio.access import MinioAccess, NoAccessError
 from infra.local.errors import UserError
@@ -49,7 +49,7 @@ async def create_ingest_key(emit: Emit, documents: Documents, tenant: str, name:
     """Make a key with which another system signs its events; the secret is derived, never stored."""
     key_id = _subject(new_id())
     data = KeyCreated(sha256=key_hash(key_id), hint=key_id[-4:], name=name, kind="ingest")
-    secret = envelope.ingest_secret(signing_key, tenant, key_id).decode()
+    secret = ingest_secret(signing_key, tenant, key_id).decode()
     return NewKey(await _created(emit, documents, data, tenant, key_id), tenant, "ingest", secret)
 
 

@@ -17,7 +17,7 @@ from infra.adapters.minio.access import MinioAccess
 from infra.adapters.minio.blobs import MinioBlobs
 from infra.adapters.mongo.controls import MongoControls
 from infra.adapters.mongo.documents import Database, MongoDocuments, Readiness, connect
-from infra.adapters.mongo.requests import MongoRequests
+from infra.adapters.mongo.idempotency import MongoRequests
 from infra.adapters.mongo.secrets import MongoSecrets
 from infra.runtime.belief import Belief
 from infra.runtime.folding import ALL

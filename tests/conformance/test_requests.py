@@ -5,7 +5,7 @@ import pytest
 from contracts.ports import Requests
 from infra.adapters.memory import MemoryRequests
 from infra.adapters.mongo.documents import Database
-from infra.adapters.mongo.requests import MongoRequests
+from infra.adapters.mongo.idempotency import MongoRequests
 from tests.conformance.requests import RequestsSuite
 
 

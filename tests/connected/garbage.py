@@ -8,8 +8,9 @@ from uuid import uuid4
 
 from contracts import envelope
 from contracts.blobs import BlobRef
-from contracts.envelope import Event, ingest_secret, outside_subject
+from contracts.envelope import Event, outside_subject
 from contracts.events.files import FileUploaded
+from contracts.signing import ingest_secret, signature
 from tests.connected.log import KEY
 
 TOPIC = "file.uploaded"
@@ -53,7 +54,7 @@ def signed_with(raw: Raw, tenant: str, key_id: str, key: bytes = KEY) -> Raw:
     """The same, signed with an ingest key of the tenant."""
     raw = raw.with_header("ce_keyid", key_id.encode())
     secret, headers = ingest_secret(key, tenant, key_id), [(name, value or b"") for name, value in raw.headers]
-    sig = envelope.signature(secret, TOPIC, (raw.key or b"").decode(), headers, raw.value or b"")
+    sig = signature(secret, TOPIC, (raw.key or b"").decode(), headers, raw.value or b"")
     return raw.with_header("ce_sig", sig.encode())
 
 

@@ -27,7 +27,7 @@ from infra.adapters.kafka import KafkaEmit, ensure_topics
 from infra.adapters.minio.blobs import MinioBlobs
 from infra.adapters.mongo.controls import MongoControls, ensure_indexes
 from infra.adapters.mongo.documents import Builds, Database, MongoDocuments, connect
-from infra.adapters.mongo.requests import MongoRequests
+from infra.adapters.mongo.idempotency import MongoRequests
 from infra.adapters.mongo.secrets import MongoSecrets
 from infra.runtime.world import new_id
 from infra.settings import Settings

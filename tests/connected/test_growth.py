@@ -18,7 +18,7 @@ from contracts.events.jobs import JobCreated, JobFailed
 from contracts.manifest import ManifestRef
 from infra.adapters.mongo.controls import MongoControls, ensure_indexes
 from infra.adapters.mongo.documents import Database, MongoDocuments
-from infra.adapters.mongo.requests import MongoRequests
+from infra.adapters.mongo.idempotency import MongoRequests
 from infra.runtime.reconciler import Reconciler
 from infra.runtime.world import now_ms
 

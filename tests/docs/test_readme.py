@@ -13,8 +13,10 @@ import click
 import pytest
 
 from contracts.documents.jobs import ENDED, STATUS
-from contracts.envelope import PoisonError, Record, ingest_secret, outside_subject, read
+from contracts.envelope import PoisonError, Record, outside_subject, read
 from contracts.events.jobs import JobCreated
+from contracts.signing import ingest_secret
+from contracts.wire import errors
 from functions.validate_file import core as rows
 from infra.cli.main import temper
 from infra.docs import PAGES, ROOT
@@ -129,12 +131,13 @@ def test_every_state_of_a_job_is_in_the_reference() -> None:
 
 def test_the_codes_of_refusals_are_those_that_the_reference_names() -> None:
     sources = [path.read_text() for folder in ANSWERING for path in sorted((ROOT / folder).rglob("*.py"))]
-    given = {
-        each.value.value
-        for source in sources
-        for each in ast.walk(ast.parse(source))
-        if isinstance(each, ast.keyword) and each.arg == "code" and isinstance(each.value, ast.Constant)
-    }
+    given = {code for code, _ in errors._WORDS.values()}
+    for each in (each for source in sources for each in ast.walk(ast.parse(source))):
+        said = each.value if isinstance(each, ast.keyword) and each.arg == "code" else None
+        if isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "refuse":
+            said = each.args[0]
+        if isinstance(said, ast.Constant):
+            given.add(str(said.value))
     named = set(re.findall(r"`([a-z_]+)`", section("Errors").split("\n\n")[1]))
     assert given - INTERNAL <= named
     assert {code for code in named - COMPUTED if f'"{code}"' not in "".join(sources)} == set()

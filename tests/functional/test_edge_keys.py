@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts import envelope
+from contracts.signing import ingest_secret
 from infra.cli.keys import create_ingest_key, create_key, list_keys, revoke_key
 from infra.local.errors import UserError
 from tests.functional.edge import World
@@ -32,7 +33,7 @@ async def test_keys_are_listed_by_tenant_without_their_secret(world: World) -> N
 
 async def test_an_ingest_key_signs_for_its_tenant_and_opens_no_door(world: World) -> None:
     made = await create_ingest_key(world.emit, world.documents, "other", "crm", b"signing")
-    assert made.secret.encode() == envelope.ingest_secret(b"signing", "other", made.id)
+    assert made.secret.encode() == ingest_secret(b"signing", "other", made.id)
     async with world.client(made.secret) as api:
         assert (await api.get("/v1/models")).status_code == 401
     assert made.secret.encode() not in b"".join(envelope.body(event) for event in world.emit.events)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from contracts.benchmarks import SIDES, Cell, Estimate, Loss, Result, Score, Side, TaskResult, Verdict
 from functions.benchmark_model.report.text import cut
-from functions.benchmark_model.summary import judge
+from functions.benchmark_model.verdict import of_task
 from functions.benchmark_model.wording import METRIC_NAMES, interval, points
 
 AXES: Mapping[str, tuple[str, str]] = {
@@ -124,7 +124,7 @@ def _row(task: TaskResult, reach: float) -> Row:
     )
     metric = METRIC_NAMES.get(task.metric, task.metric)
     scored = cut(task.scorer if task.scorer.startswith(metric) else f"{metric} · {task.scorer}")
-    return Row(task, scored, shown, bar, judge(task)[0], other)
+    return Row(task, scored, shown, bar, of_task(task)[0], other)
 
 
 def _place(value: float, reach: float) -> float:

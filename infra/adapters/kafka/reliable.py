@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
 
-from contracts import envelope
-from contracts.envelope import Event, NewerVersionError, PoisonError, Record, derived_id
-from contracts.events.dead import DeadLetter
+from contracts.envelope import Event, NewerVersionError, PoisonError
 from contracts.ports import Emit, UnavailableError
+from infra.adapters.kafka.dead_letters import dead_letter
 from infra.adapters.kafka.progress import Progress
 from infra.adapters.kafka.records import to_record
 
@@ -24,8 +23,6 @@ MAX_WAIT_SECONDS = 30.0
 _DEAD_LETTERS = "dead.letter"
 _TRANSIENT = (UnavailableError, NewerVersionError, TimeoutError)
 """No fault of the record: it waits. That a server is slow is not one either."""
-_SYSTEM_TENANT = "temper"
-"""Owner of dead letters whose record nobody could believe."""
 
 log = logging.getLogger(__name__)
 
@@ -151,29 +148,6 @@ class RecordHandler:
         if isinstance(error, TimeoutError):
             return f"slow: it was not done within {self.subscription.deadline:.0f} s, and is tried again"
         return f"crashed: {_place(error)}"
-
-
-def dead_letter(
-    group: str, record: Record, code: str, message: str, tries: int = 1, event: Event | None = None
-) -> Event:
-    """Return what a function says of a record that it gives up on; `event` is the record's, where it could be read."""
-    letter = derived_id("dead", group, record.topic, record.partition, record.offset)
-    data = DeadLetter(
-        code=code,
-        message=message[:500],
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        function=group,
-        tries=tries,
-    )
-    return envelope.make(
-        data,
-        subject=f"dead-{letter.replace('-', '')}",
-        tenant=event.tenant if event else _SYSTEM_TENANT,
-        id=letter,
-        cause=event.id if event else None,
-    )
 
 
 def _resume(consumer: AIOKafkaConsumer, place: TopicPartition) -> None:

@@ -19,7 +19,7 @@ from contracts.manifest import ManifestRef
 from contracts.ports import LostLeaseError, RebuildingError
 from infra.adapters.mongo.connection import Database, transient_errors
 from infra.adapters.mongo.event_text import decode_event, encode_event
-from infra.adapters.mongo.generations import Readiness
+from infra.adapters.mongo.rebuild_gate import Readiness
 
 KEPT_REQUESTS = 64
 _NEVER = datetime.fromtimestamp(0, UTC)

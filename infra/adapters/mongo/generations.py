@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,7 @@ from pymongo.errors import DuplicateKeyError
 
 from contracts.canonical import compact, sha256
 from contracts.documents import READ_MODELS
-from contracts.ports import RebuildingError, UnavailableError
+from contracts.ports import UnavailableError
 from infra.adapters.kafka import LogState, Place
 from infra.adapters.mongo.connection import Database, transient_errors
 from infra.runtime.cancellation import pause
@@ -27,7 +26,6 @@ ABANDONED_SECONDS = 10.0
 TOUCH_SECONDS = 2.0
 DECIDE = "Nothing is rebuilt or erased. Bring the right Kafka back, or see what `temper replay accept` would lose."
 _LOG = "log"
-_TTL = 0.2  # seconds a positive answer is believed; a miss always looks again
 _ALL: dict[str, Any] = {"_id": {"$regex": "^generation"}}
 
 
@@ -93,42 +91,6 @@ def _generation(found: Mapping[str, Any], log: Mapping[str, Any]) -> Generation:
         log=log.get("id"),
         wrong=log.get("wrong"),
     )
-
-
-class Readiness:
-    """Says which generation this process may believe: a whole one that is not behind what the process knows of the log.
-
-    `ends` returns where the log ends. It is asked once, at first: MongoDB may be older than what was answered before.
-    """
-
-    def __init__(self, db: Database, ends: Callable[[], Awaitable[Mapping[Place, int]]] | None = None) -> None:
-        self._db = db
-        self._ends = ends
-        self._floor: dict[Place, int] | None = None
-        self._log: str | None = None
-        self._id = ""
-        self._until = 0.0
-
-    async def __call__(self, look_again: bool = False) -> str:
-        """Return the generation's id; raises RebuildingError, or UnavailableError for an outage or another log."""
-        if not look_again and time.monotonic() < self._until:
-            return self._id
-        self._until = 0.0
-        if self._floor is None:
-            self._floor = dict(await self._ends()) if self._ends else {}
-        found = await read_generation(self._db)
-        if found is not None and found.wrong is not None:
-            self._floor = None
-            raise UnavailableError("log", "Kafka does not hold the log that was folded; the operator has to decide")
-        if found is None or not found.complete:
-            raise RebuildingError
-        if found.log != self._log:
-            self._log, self._floor = found.log, {} if self._log else self._floor
-        if not found.current or not reached(found.positions, self._floor):
-            raise RebuildingError("the read models catch up with the log")
-        self._floor = {**self._floor, **found.positions}
-        self._id, self._until = found.id, time.monotonic() + _TTL
-        return self._id
 
 
 class Builds:

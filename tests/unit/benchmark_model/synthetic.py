@@ -8,7 +8,8 @@ from random import Random
 
 from contracts.benchmarks import Item, Kind, Loss, Result, Side, TaskResult
 from functions.benchmark_model.score import METRICS
-from functions.benchmark_model.summary import noted, summarise, verdict
+from functions.benchmark_model.summary import noted, summarise
+from functions.benchmark_model.verdict import verdict
 
 PAGES = {
     "manual/pumps.pdf": 14,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from contracts.benchmarks import Item, Kind, TaskResult
-from functions.benchmark_model.summary import cells, judge, noted, score, summarise, verdict
+from functions.benchmark_model.summary import cells, noted, score, summarise
+from functions.benchmark_model.verdict import of_task, verdict
 from tests.unit.benchmark_model.synthetic import synthetic
 
 Pair = tuple[float | None, float | None]
@@ -36,21 +37,21 @@ WORSE: Sequence[Pair] = [(tuned, base) for base, tuned in BETTER]
 
 
 def test_better_is_said_with_both_shares_the_gain_its_interval_and_n() -> None:
-    assert judge(made(BETTER)) == (
+    assert of_task(made(BETTER)) == (
         "better",
         "Tuned answers 51 % right, base 14 %: better by 38 points (27 to 47), n = 109.",
     )
 
 
 def test_worse_is_a_loss_said_as_a_positive_number() -> None:
-    assert judge(made(WORSE)) == (
+    assert of_task(made(WORSE)) == (
         "worse",
         "Tuned answers 14 % right, base 51 %: worse by 38 points (27 to 47), n = 109.",
     )
 
 
 def test_no_difference_is_a_result_and_shows_what_is_still_possible() -> None:
-    found, sentence = judge(made([(0, 0)] * 40 + [(1, 1)] * 20 + [(0, 1)] * 6 + [(1, 0)] * 5))
+    found, sentence = of_task(made([(0, 0)] * 40 + [(1, 1)] * 20 + [(0, 1)] * 6 + [(1, 0)] * 5))
     assert found == "no_difference"
     assert sentence == (
         "No difference shown: tuned answers 37 % right, base 35 %; the difference is 1 point (−8 to 11), n = 71."
@@ -62,8 +63,8 @@ def test_an_interval_without_0_does_not_count_when_the_exact_test_disagrees() ->
     assert task.difference is not None
     assert task.difference.estimate.low > 0
     assert task.difference.p == 0.0625
-    assert judge(task)[0] == "no_difference"
-    assert "p = 0.06" in judge(task)[1]
+    assert of_task(task)[0] == "no_difference"
+    assert "p = 0.06" in of_task(task)[1]
 
 
 def test_unscored_is_counted_and_never_0() -> None:
@@ -83,7 +84,7 @@ def test_nothing_scored_is_no_verdict() -> None:
     assert verdict([task]) == ("unscored", "Nothing could be scored: none of 8 answers.")
     assert verdict([]) == ("unscored", "Nothing could be scored: none of 0 answers.")
     lone = made([(1, None)] * 4)
-    assert judge(lone) == ("unscored", "Nothing that tuned said could be scored.")
+    assert of_task(lone) == ("unscored", "Nothing that tuned said could be scored.")
 
 
 def test_a_model_alone_is_scored_and_not_compared() -> None:
@@ -101,7 +102,7 @@ def test_scores_in_between_are_compared_by_bootstrap_and_permutation() -> None:
     task = made([(0.2, 0.3), (0.4, 0.9), (0.1, 0.6)] * 20, "judge")
     assert task.difference is not None
     assert task.difference.method == "bootstrap over items (2,000 draws); paired permutation test (10,000 draws)"
-    assert judge(task)[1].startswith("Tuned is given 60 % by the judge, base 23 %: better by 37 points (3")
+    assert of_task(task)[1].startswith("Tuned is given 60 % by the judge, base 23 %: better by 37 points (3")
     few = made([(0.2, 0.3), (0.4, 0.9), (0.1, 0.6)], "judge")
     assert few.difference is not None
     assert few.difference.p == 0.25  # 2 of 8 signs

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from contracts import envelope
 from contracts.belief import IngestKeys, believe
-from contracts.envelope import Event, PoisonError, Record, ingest_secret, make
+from contracts.envelope import Event, PoisonError, Record, make
 from contracts.events.keys import KeyCreated, KeyRevoked
+from contracts.signing import ingest_secret, signature
 from tests.connected.garbage import TOPIC, outside, signed_with
 
 KEY = b"the signing key"
@@ -66,7 +66,7 @@ def test_a_revoked_key_does_not_hide_behind_a_second_header_with_a_good_one() ->
     headers = [("ce_keyid", b"key-2"), *headers, ("ce_keyid", b"key-1")]
     secret = ingest_secret(KEY, "acme", "key-1")
     assert raw.key
-    sig = envelope.signature(secret, TOPIC, raw.key.decode(), headers, raw.value or b"")
+    sig = signature(secret, TOPIC, raw.key.decode(), headers, raw.value or b"")
     both = Record(topic=TOPIC, key=raw.key, headers=(*headers, ("ce_sig", sig.encode())), value=raw.value, at=5)
     assert verdict(both, *said) == "bad_header"
 

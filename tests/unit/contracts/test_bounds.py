@@ -17,6 +17,7 @@ from contracts.envelope import Event, PoisonError, Record, UnsayableError, make,
 from contracts.events.benchmarks import BenchmarkedModel, BenchmarkRequested, Grid, Suite
 from contracts.events.files import FileRejected, FileUploaded, RowError
 from contracts.events.jobs import Hyperparameters, JobCancelled, JobCreated, JobFailed, JobProgressed, StepMetrics
+from contracts.signing import signature
 from contracts.topics import TOPICS, Topic
 from tests.events.golden import KEY
 
@@ -180,7 +181,7 @@ def own(data: Any, value: dict[str, Any]) -> Record:
     event = make(data, subject="file-1", tenant="local", id="1")
     headers = [each for each in envelope.headers(event, KEY) if each[0] != "ce_sig"]
     content = json.dumps(value).encode()
-    sig = envelope.signature(KEY, event.type, event.subject, headers, content)
+    sig = signature(KEY, event.type, event.subject, headers, content)
     return Record(topic=event.type, key=b"file-1", headers=(*headers, ("ce_sig", sig.encode())), value=content, at=1)
 
 

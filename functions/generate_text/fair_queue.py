@@ -6,7 +6,7 @@ from collections import Counter, deque
 from functions.generate_text.generation import Generation, OverloadedError
 
 
-class Waiting:
+class FairQueue:
     """A queue for each tenant. Whoever has the fewest rows is next; among equals, whoever was served longest ago."""
 
     def __init__(self, most: int) -> None:
