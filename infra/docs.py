@@ -186,7 +186,7 @@ LIMITS = (
     ("Epochs of a job", "contracts.events.jobs:MOST_EPOCHS", ""),
     ("Rows of a batch", "contracts.events.jobs:MOST_ROWS", ""),
     ("Attempts without a new step", "contracts.controls:MAX_ATTEMPTS", ""),
-    ("Epochs whose checkpoints become models", "functions.train_model.outcome:KEPT_EPOCHS", ""),
+    ("Epochs whose checkpoints become models", "functions.train_model.kept_checkpoints:KEPT_EPOCHS", ""),
     ("Choices of a chat (`n`)", "functions.generate_text.core:MAX_CHOICES", ""),
     ("Prompts of a completion", "functions.generate_text.core:MAX_PROMPTS", ""),
     ("Stop sequences", "functions.generate_text.core:MAX_STOPS", ""),

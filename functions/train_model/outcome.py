@@ -1,9 +1,7 @@
-"""What a run says: its events, its result files, the names of what it made."""
+"""What a run says: its events, its result files."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,9 +23,8 @@ from contracts.events.jobs import (
 from contracts.events.models import ModelRegistered
 from contracts.manifest import Manifest, ManifestFile, ManifestRef
 from contracts.results import CSV, JSONL, PURPOSE, result_ids
+from functions.train_model.model_names import model_name
 
-KEPT_EPOCHS = 3
-"""Checkpoints of the last epochs that become models of their own, as OpenAI keeps them."""
 MAX_STEPS_PER_EVENT = 500
 STORES = {"kafka": "Kafka", "minio": "the object store", "mongo": "MongoDB"}
 
@@ -119,29 +116,6 @@ def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the end of a job that five attempts brought no further."""
     message = f"Five attempts in a row made no new step. The last one said: {why}"
     return [failed(claim.control, claim.fence, "attempts_exhausted", message[:2000])]
-
-
-def kept(checkpoints: Iterable[Checkpoint], total_steps: int) -> list[Checkpoint]:
-    """Return the checkpoints that become models: the last epochs' ends, the final one last."""
-    ends = {checkpoint.step: checkpoint for checkpoint in checkpoints if checkpoint.epoch_end}
-    chosen = [ends[step] for step in sorted(ends)][-KEPT_EPOCHS:]
-    if not chosen or chosen[-1].step != total_steps:
-        raise ValueError(f"no checkpoint at the last step {total_steps}")
-    return chosen
-
-
-def model_name(plan: Plan, control: Control, suffix: str | None, step: int) -> str:
-    """Return `ft:{base}:{tenant}:{suffix}:{8 characters}`, with an id of its own and `:ckpt-step-N` in between."""
-    last = step == plan.total_steps
-    short = _short(control.subject, "final" if last else str(step))
-    name = f"ft:{plan.base_name}:{control.tenant}:{suffix or ''}:{short}"
-    return name if last else f"{name}:ckpt-step-{step}"
-
-
-def _short(*parts: str) -> str:
-    digest = hashlib.sha256("/".join(parts).encode()).digest()
-    letters = base64.b64encode(digest, altchars=b"xZ").decode()
-    return letters[:8]
 
 
 def success(

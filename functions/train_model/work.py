@@ -34,6 +34,7 @@ from contracts.ports import (
 )
 from contracts.results import CSV, JSONL, as_csv, as_jsonl, result_ids
 from functions.train_model import outcome
+from functions.train_model.kept_checkpoints import kept
 
 log = logging.getLogger("temper.train")
 
@@ -343,7 +344,7 @@ async def _conclude(run: Run, prove: Prove) -> Sequence[Event]:
     control = await run.lease.refresh()
     probe = json.loads(await run.blobs.get(run.plan.probe.key))
     models = []
-    for checkpoint in outcome.kept(control.checkpoints, run.plan.total_steps):
+    for checkpoint in kept(control.checkpoints, run.plan.total_steps):
         try:
             proof = await prove(checkpoint.manifest, probe["messages"], probe.get("tools"), probe["prompt_ids"])
         except ProofFailedError as error:

@@ -8,6 +8,8 @@ from contracts.controls import Checkpoint, Claim, Control
 from contracts.events.jobs import JobDelayed, JobSucceeded, StepMetrics
 from contracts.manifest import Manifest, ManifestRef
 from functions.train_model import outcome
+from functions.train_model.kept_checkpoints import kept
+from functions.train_model.model_names import model_name
 from tests.functional.edge import plan
 
 CONTROL = Control("ftjob-1", "acme", "train", True, 2, "run", 5, 1, "host/1", True, 0)
@@ -19,15 +21,15 @@ def checkpoint(step: int, end: bool = True) -> Checkpoint:
 
 def test_the_last_three_epochs_ends_are_kept_and_the_last_is_the_last_step() -> None:
     found = [checkpoint(40), checkpoint(10), checkpoint(15, end=False), checkpoint(20), checkpoint(30)]
-    assert [each.step for each in outcome.kept(found, 40)] == [20, 30, 40]
+    assert [each.step for each in kept(found, 40)] == [20, 30, 40]
     with pytest.raises(ValueError, match="no checkpoint at the last step 50"):
-        outcome.kept(found, 50)
+        kept(found, 50)
 
 
 def test_the_final_model_has_the_plain_name_and_the_others_their_step() -> None:
     made = plan(total_steps=40)
-    final = outcome.model_name(made, CONTROL, "pumps", 40)
-    before = outcome.model_name(made, CONTROL, "pumps", 30)
+    final = model_name(made, CONTROL, "pumps", 40)
+    before = model_name(made, CONTROL, "pumps", 30)
     assert final.startswith(f"ft:{made.base_name}:acme:pumps:")
     assert before.endswith(":ckpt-step-30")
     assert final.rpartition(":")[2] not in before
