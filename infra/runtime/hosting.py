@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import CollectorRegistry, ProcessCollector
+
 from contracts.function import Function, Role
 from contracts.manifest import ManifestRef
 from contracts.ports import Child, Served
@@ -48,7 +50,9 @@ class Host:
     ) -> None:
         """Deliver, work and run `loops` until told to stop; `trouble` is what is wrong with those, for health."""
         groups = [subscription(each, self.give_up) for each in self.functions if each.function.reactions]
-        delivery = deliveries(self.here, groups)
+        metrics = CollectorRegistry()
+        ProcessCollector(registry=metrics)
+        delivery = deliveries(self.here, groups, metrics)
 
         def wrong() -> str | None:
             state = delivery.status()
@@ -65,7 +69,7 @@ class Host:
 
         working: list[Loop] = [each.run for each in self.runners]
         working.append(partial(self.wake_ups.watch, self.here.controls))
-        await run_process(self.here, role, delivery, [*working, *loops], wrong, details)
+        await run_process(self.here, role, delivery, [*working, *loops], wrong, details, metrics)
 
 
 def host(here: World, functions: Iterable[Function], child: Child, scratch: Path) -> Host:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -32,13 +33,10 @@ OPEN_FILES = 8192
 """Connections of strangers, and those to the stores."""
 
 
-def deliveries(here: World, subscriptions: Sequence[Subscription]) -> Delivery:
-    return Delivery(
-        needed(here.settings.kafka_bootstrap, "kafka_bootstrap"),
-        subscriptions,
-        here.emit,
-        here.belief,
-    )
+def deliveries(here: World, subscriptions: Sequence[Subscription], metrics: CollectorRegistry) -> Delivery:
+    """Return what delivers events to these consumer groups, counting in `metrics`."""
+    bootstrap = needed(here.settings.kafka_bootstrap, "kafka_bootstrap")
+    return Delivery(bootstrap, subscriptions, here.emit, here.belief, metrics)
 
 
 def scratch_folder(settings: Settings, role: str) -> Path:
@@ -56,8 +54,9 @@ async def run_process(
     loops: Sequence[Callable[[], Awaitable[None]]],
     trouble: Callable[[], str | None],
     details: Callable[[], dict[str, object]],
+    metrics: CollectorRegistry,
 ) -> None:
-    """Run deliveries and loops until SIGTERM, answering GET /healthz; a loop that ends takes the process down.
+    """Run deliveries and loops until SIGTERM, answering GET /healthz and /metrics; a loop that ends takes it down.
 
     Raises PortTakenError before anything is begun.
     """
@@ -68,6 +67,9 @@ async def run_process(
         body = {"status": "ok" if wrong is None else "waiting", "reason": wrong, **details()}
         return JSONResponse(body)
 
+    async def measured(request: Request) -> Response:
+        return Response(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
+
     def groups() -> dict[str, dict[str, Any]]:
         found: dict[str, dict[str, Any]] = delivery.status()["groups"]
         return found
@@ -76,7 +78,7 @@ async def run_process(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     delivering = delivery.start()
-    app = Starlette(routes=[Route("/healthz", healthz)])
+    app = Starlette(routes=[Route("/healthz", healthz), Route("/metrics", measured)])
     tasks = [asyncio.ensure_future(loop()) for loop in loops]
     tasks.append(asyncio.ensure_future(heartbeats.say(here.db, role, holder(), trouble, groups)))
     tasks.append(asyncio.ensure_future(GuestServer(server(app, lifespan="off").config).serve([listener])))

@@ -17,6 +17,8 @@ from aiokafka.errors import KafkaError
 from faststream import AckPolicy, BaseMiddleware
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import FAKE_CONSUMER, KafkaMessage
+from faststream.kafka.prometheus import KafkaPrometheusMiddleware
+from prometheus_client import CollectorRegistry
 
 from contracts.envelope import Event, Record
 from contracts.ports import Emit
@@ -44,8 +46,12 @@ class Delivery:
         subscriptions: Sequence[Subscription],
         emit: Emit,
         believe: Believe,
+        metrics: CollectorRegistry | None = None,
     ) -> None:
+        """`metrics` is where FastStream counts records and their seconds."""
         self._bootstrap = bootstrap
+        counted = KafkaPrometheusMiddleware(registry=metrics, app_name="temper") if metrics is not None else None
+        self._counted: tuple[KafkaPrometheusMiddleware, ...] = (counted,) if counted else ()  # once: it registers names
         self._handlers = {subscription.group: RecordHandler(subscription, emit) for subscription in subscriptions}
         self._believe = believe
         self._away: str | None = "Kafka has not answered yet"
@@ -84,7 +90,7 @@ class Delivery:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
-            broker = self._new_broker()
+            broker = self.new_broker()
             try:
                 async with asyncio.timeout(_START_SECONDS):
                     await broker.start()
@@ -100,7 +106,8 @@ class Delivery:
             if self._away is not None:
                 await pause_for(self._stopping, _RETRY_SECONDS)
 
-    def _new_broker(self) -> KafkaBroker:
+    def new_broker(self) -> KafkaBroker:
+        """Return a broker with a subscriber for each group, not started."""
         broker = KafkaBroker(
             self._bootstrap,
             client_id="temper",
@@ -113,7 +120,7 @@ class Delivery:
             logger=None,
             parser=_parse,
             decoder=self._decode,
-            middlewares=(partial(_Settle, self._handlers),),
+            middlewares=(partial(_Settle, self._handlers), *self._counted),
         )
         for group, handler in self._handlers.items():
             subscriber = broker.subscriber(
