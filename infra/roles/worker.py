@@ -28,7 +28,8 @@ async def run(settings: Settings, only: Collection[str] = ()) -> None:
 def reconciler(there: Host) -> Reconciler:
     """Return what takes up the unfinished things of this process's functions."""
     here = there.here
-    return Reconciler(here.documents, here.controls, here.emit, now_ms, there.retakes())
+    names = {each.function.name for each in there.functions}
+    return Reconciler(here.documents, here.controls, here.emit, now_ms, there.retakes(), names)
 
 
 def projector(here: World) -> Projector:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -52,6 +52,8 @@ class Reconciler:
     now: Callable[[], int]
     retakes: Mapping[str, Sequence[Retake]] = field(default_factory=dict)
     """By read model: what takes the next steps of an unfinished document; those of this process's functions."""
+    functions: Collection[str] | None = None
+    """Names of this process's functions: what others speak for is left to them; None: all."""
     looked: dict[str, int] = field(default_factory=dict)
     """Thing that is not looked at in each round → when it was, in milliseconds."""
     crashes: dict[str, int] = field(default_factory=dict)
@@ -72,12 +74,18 @@ class Reconciler:
         """Do one round; returns how many things had to be taken up. Raises UnavailableError."""
         await self.documents.check()  # or what is owed would be said to another log
         taken = 0
-        for subject in await self.controls.unpublished(SETTLED_SECONDS):
+        owed = await self.controls.unpublished(SETTLED_SECONDS) if self._is_mine("project_documents") else []
+        for subject in owed:
             taken += await self._one(subject, self._say(subject), partial(self._replace_unemitted, subject))
         for function in declared().values():
-            if function.unfinished is not None:
-                taken += await self._kind(function.unfinished)
+            kind = function.unfinished
+            # an archive goes through several functions, each of which takes its own steps where it runs
+            if kind is not None and (self._is_mine(function.name) or (not kind.control and kind.model in self.retakes)):
+                taken += await self._kind(kind)
         return taken
+
+    def _is_mine(self, function: str) -> bool:
+        return self.functions is None or function in self.functions
 
     async def _kind(self, kind: Unfinished) -> int:
         """Do one round over the unfinished things of one kind."""

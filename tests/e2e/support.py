@@ -232,9 +232,14 @@ def about(events: Iterable[Event], subject: str, *types: str) -> list[Event]:
     return [event for event in events if event.subject == subject and (not types or event.type in types)]
 
 
+def once(events: Iterable[Event]) -> list[Event]:
+    """Each event once: one that is said again is the same one."""
+    return list({event.id: event for event in events}.values())
+
+
 def endings(events: Iterable[Event], job: str) -> list[str]:
     """The types of a job's endings; repetitions of one event count once."""
-    return [each.type for each in {event.id: event for event in about(events, job, *ENDINGS)}.values()]
+    return [each.type for each in once(about(events, job, *ENDINGS))]
 
 
 def manifest(stack: Stack, ref: ManifestRef) -> Manifest:

@@ -47,7 +47,7 @@ def test_a_paused_job_holds_no_process_and_goes_on_where_it_was(user: User, stac
     again = user.lenient.fine_tuning.jobs.pause(job)  # asked twice, answered twice
     assert again.status == "paused"
     assert support.child_of(stack) is None
-    (rest,) = support.about(support.log_of(stack, "job.paused"), job)
+    (rest,) = support.once(support.about(support.log_of(stack, "job.paused"), job))
     newest = support.checkpoints(stack, job)[-1]
     assert 0 < newest["step"] == rest.data.step < TOTAL_STEPS
 

@@ -43,7 +43,7 @@ def test_rows_with_tools_and_calls_become_a_model_that_answers(user: User, stack
     tuned = str(user.wait(job, "succeeded").fine_tuned_model)
     asked: Any = {"messages": rows[0]["messages"][:3], "tools": rows[0]["tools"], "max_tokens": 4}
     said = user.client.chat.completions.create(model=tuned, **asked)
-    (queued,) = support.about(support.log_of(stack, "job.queued"), job)
+    (queued,) = support.once(support.about(support.log_of(stack, "job.queued"), job))
     probe = json.loads(support.in_world(stack, lambda here: here.blobs.get(queued.data.plan.probe.key)))
     assert said.usage is not None
     assert said.usage.prompt_tokens == len(probe["prompt_ids"])
