@@ -61,11 +61,6 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     status = ENDED[ending["type"]] if ending else STATUS[latest[2]]
     starts = of_type(facts, "job.started")
     delays = [fact for fact in of_type(facts, "job.delayed") if latest <= _when(fact)]
-    requests = [
-        {"topic": fact["type"], "id": event_id, "epoch": fact["epoch"], "at": fact["at"]}
-        for event_id, fact in sorted(facts.items())
-        if fact["type"] in ("job.pause_requested", "job.resume_requested", "job.cancel_requested")
-    ]
     return {
         "id": id,
         "tenant": born["tenant"],
@@ -76,17 +71,9 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "status": status,
         "results": list(result_ids(id).values()) if starts else [],  # can be read from then on
         "started_at": starts[0]["at"] if starts else None,
-        "runs": [
-            {
-                "epoch": fact["epoch"],
-                "attempt": fact["attempt"],
-                "from_step": fact["data"]["from_step"],
-                "at": fact["at"],
-            }
-            for fact in starts[-RUNS:]
-        ],
+        "runs": [_run(fact) for fact in starts[-RUNS:]],
         "delay": delays[-1]["data"] if delays and not ending else None,
-        "requests": requests,
+        "requests": _requests(facts),
         "tracked": [fact["data"] for fact in of_type(facts, "run.tracked")],
         "ended": ending is not None,
         "finished_at": ending["at"] if ending else None,
@@ -94,6 +81,18 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "failed": ending["data"] if ending and ending["type"] == "job.failed" else None,
         "conflict": any(fact["conflict"] for fact in facts.values()),
     }
+
+
+def _run(start: Fact) -> View:
+    return {**{name: start[name] for name in ("epoch", "attempt", "at")}, "from_step": start["data"]["from_step"]}
+
+
+def _requests(facts: Mapping[str, Fact]) -> list[View]:
+    return [
+        {"topic": fact["type"], "id": event_id, "epoch": fact["epoch"], "at": fact["at"]}
+        for event_id, fact in sorted(facts.items())
+        if fact["type"] in ("job.pause_requested", "job.resume_requested", "job.cancel_requested")
+    ]
 
 
 JOBS = ReadModel(

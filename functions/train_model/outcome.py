@@ -21,7 +21,7 @@ from contracts.events.jobs import (
     StepMetrics,
 )
 from contracts.events.models import ModelRegistered
-from contracts.manifest import Manifest, ManifestFile, ManifestRef
+from contracts.manifest import Manifest, ManifestFile
 from contracts.results import CSV, JSONL, PURPOSE, result_ids
 from functions.train_model.model_names import model_name
 
@@ -138,46 +138,39 @@ def success(
     for filename, key, format in ((CSV, ("result",), "csv"), (JSONL, ("result", "jsonl"), "jsonl")):
         uploaded = FileUploaded(blob=results[filename], filename=filename, purpose=PURPOSE, format=format)
         events.append(make(uploaded, subject=files[filename], tenant=control.tenant, id=derived_id(job, *key)))
-    name = ""
-    manifest: ManifestRef | None = None
-    for checkpoint, found, metrics in models:
-        name = model_name(plan, control, suffix, checkpoint.step)
-        manifest = checkpoint.manifest
-        data = ModelRegistered(
-            kind=found.kind,
-            manifest=checkpoint.manifest,
-            base=plan.base,
-            base_name=plan.base_name,
-            template_sha256=plan.template_sha256,
-            context=plan.context,
-            owned_by=control.tenant,
-            job=job,
-            step=checkpoint.step,
-            metrics=metrics,
-        )
-        id = derived_id(job, "model", checkpoint.step)
-        events.append(make(data, subject=name, tenant=control.tenant, id=id))
-    if manifest is None:
+    registered = [_registered(control, plan, suffix, *each) for each in models]
+    if not registered:
         raise ValueError("a job cannot succeed without a model")
     ending = JobSucceeded(
-        fine_tuned_model=name,
-        manifest=manifest,
+        fine_tuned_model=registered[-1].subject,
+        manifest=models[-1][0].manifest,
         result_files=tuple(files.values()),
         trained_tokens=trained_tokens,
         step=plan.total_steps,
         prompt_sha256=prompt_sha256,
     )
-    events.append(
-        make(
-            ending,
-            subject=job,
-            tenant=control.tenant,
-            id=derived_id(job, "end"),
-            epoch=control.epoch,
-            attempt=attempt,
-        )
+    id, epoch = derived_id(job, "end"), control.epoch
+    end = make(ending, subject=job, tenant=control.tenant, id=id, epoch=epoch, attempt=attempt)
+    return [*events, *registered, end]
+
+
+def _registered(
+    control: Control, plan: Plan, suffix: str | None, checkpoint: Checkpoint, found: Manifest, metrics: StepMetrics
+) -> Event:
+    data = ModelRegistered(
+        kind=found.kind,
+        manifest=checkpoint.manifest,
+        base=plan.base,
+        base_name=plan.base_name,
+        template_sha256=plan.template_sha256,
+        context=plan.context,
+        owned_by=control.tenant,
+        job=control.subject,
+        step=checkpoint.step,
+        metrics=metrics,
     )
-    return events
+    name, id = model_name(plan, control, suffix, checkpoint.step), derived_id(control.subject, "model", checkpoint.step)
+    return make(data, subject=name, tenant=control.tenant, id=id)
 
 
 def _delayed(control: Control, attempt: int, code: str, message: str) -> Event:

@@ -254,6 +254,16 @@ def trainer_arguments(plan: Plan, accumulate: int, bf16: bool, device: torch.dev
     )
 
 
+def resumed(plan: Plan, rows: Rows, micro: int) -> tuple[int, int]:
+    """Return the step to go on from and the largest micro batch, `micro` or what fitted before; raises RecipeError."""
+    if not plan.resume_dir:
+        return 0, micro
+    saved = checkpoints.read_progress(plan.resume_dir)
+    if names := core.differences(saved["fingerprint"], core.fingerprint(plan, rows.offsets)):
+        raise RecipeError("resume_mismatch", f"The checkpoint belongs to another plan: {', '.join(names)} differ.")
+    return saved["step"], min(micro, saved["micro_batch"])
+
+
 def train(plan: Plan, emit: Emit, pause: threading.Event) -> None:
     """Run `plan` to its end or to a pause, saying on the way what happens."""
     if plan.threads:
@@ -272,13 +282,7 @@ def train(plan: Plan, emit: Emit, pause: threading.Event) -> None:
     vocabulary = model.get_input_embeddings().num_embeddings
     rows = Rows(plan.train, vocabulary)
     valid = Rows(plan.valid, vocabulary) if plan.valid else None
-    from_step = 0
-    micro = -(-plan.batch_size // ranks.num_processes)
-    if plan.resume_dir:
-        saved = checkpoints.read_progress(plan.resume_dir)
-        if names := core.differences(saved["fingerprint"], core.fingerprint(plan, rows.offsets)):
-            raise RecipeError("resume_mismatch", f"The checkpoint belongs to another plan: {', '.join(names)} differ.")
-        micro, from_step = min(micro, saved["micro_batch"]), saved["step"]
+    from_step, micro = resumed(plan, rows, -(-plan.batch_size // ranks.num_processes))
     micro = fit_micro_batch(
         micro,
         lambda count: preflight(model, score, rows, count, device, bf16),
