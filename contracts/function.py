@@ -105,8 +105,8 @@ class Function:
 
     name: str
     """Its folder, and its consumer group: offsets live under it."""
-    role: Role
-    """The process that runs it."""
+    role: Role | None
+    """The process that runs it; None: a command of an operator does."""
     reactions: tuple[Reaction, ...] = ()
     stages: tuple[Stage, ...] = ()
     unfinished: Unfinished | None = None

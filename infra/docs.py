@@ -244,9 +244,9 @@ def function_table() -> str:
         if said is None:
             raise DocsError(f"functions/{name}/{front}.py has no docstring, and the list is made from that.")
         topics_ = ", ".join(f"`{topic}`" for topic in function.topics)
-        reacts_to = topics_ or ("HTTP" if "app" in parts else "every topic")
+        reacts_to = topics_ or ("HTTP" if "app" in parts else "every topic" if function.role else "")
         stages = ", ".join(f"`{stage.name}`" for stage in function.stages)
-        rows.append((f"`{name}`", said.split("\n")[0].rstrip("."), function.role, reacts_to, stages))
+        rows.append((f"`{name}`", said.split("\n")[0].rstrip("."), function.role or "command", reacts_to, stages))
     return table(("Function", "Does", "Role", "Reacts to", "Stages"), rows)
 
 

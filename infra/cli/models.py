@@ -7,9 +7,9 @@ import click
 
 from contracts.envelope import Event
 from contracts.manifest import ManifestRef
+from functions.register_model.core import NotAModelError
 from infra.local.errors import UserError
 from infra.runtime.bootstrap import register_base
-from infra.runtime.models import NotAModelError
 from infra.runtime.world import world
 from infra.settings import Settings
 

@@ -15,13 +15,14 @@ from contracts.envelope import Event, PoisonError, derived_id, make
 from contracts.events.keys import KeyCreated
 from contracts.manifest import ManifestRef
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
+from functions.register_model.work import register
 from infra.adapters.kafka import end_offsets, ensure_topics, look_at_log, read_log
 from infra.adapters.mongo.controls import ensure_indexes
 from infra.adapters.mongo.documents import Builds
 from infra.adapters.mongo.generations import DECIDE
+from infra.children.child import ProcessChild
 from infra.local.files import write_private
 from infra.runtime.folding import ALL
-from infra.runtime.models import register
 from infra.runtime.world import World, needed, new_id, world
 from infra.settings import Settings
 
@@ -62,8 +63,11 @@ async def _first_key(here: World, path: Path) -> None:
 async def register_base(
     here: World, name: str, folder: Path, say: Callable[[str], None] = log.info
 ) -> tuple[ManifestRef, Event | None]:
-    """Store a model directory and announce it, unless exactly this one is what its name stands for already."""
-    data, _ = await register(here.blobs, name, folder, say)
+    """Store a model directory and announce it, unless exactly this one is what its name stands for already.
+
+    Raises NotAModelError.
+    """
+    data, _ = await register(here.blobs, ProcessChild(), name, folder, say)
     known = await _logged(here, MODELS, model_id(PUBLIC, name), name)
     if known is not None and not known["deleted"] and known["manifest"] == data.manifest.model_dump(mode="json"):
         return data.manifest, None

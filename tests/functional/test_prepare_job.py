@@ -25,12 +25,12 @@ from functions._shared.settings import WaitSettings
 from functions.generate_text.app import create_app
 from functions.prepare_job import work as preparation
 from functions.prepare_job.handler import Deps, on_prep, retake
+from functions.register_model.work import register
 from functions.validate_file.core import check
 from infra.adapters.http.serving import MANIFEST_HEADER, HttpProve, Serving
 from infra.adapters.memory import MemoryBlobs, MemoryControls, MemoryDocuments, MemoryEmit
 from infra.children.child import ProcessChild
 from infra.runtime.leases import publish_recorded
-from infra.runtime.models import register
 from tests.leases import held
 from tests.unit.prepare_job import tiny
 
@@ -168,7 +168,7 @@ async def inputs_of(
 ) -> Any:
     """Store a tiny base and rows; return the inputs of a job on them."""
     base_folder = tiny.save_model(folder / "base", template, pad_token=pad_token)
-    registered, _ = await register(blobs, "tiny", base_folder)
+    registered, _ = await register(blobs, ProcessChild(), "tiny", base_folder)
     blob = await blobs.put(REF.key, "".join(json.dumps(row) + "\n" for row in rows).encode())
     file = {"id": FILE, "blob": blob.model_dump(mode="json"), "rows": len(rows), "has_tools": False}
     created = JobCreated(model="tiny", training_file=FILE, **job).model_dump(mode="json")
