@@ -50,7 +50,7 @@ class Stack:
     @property
     def base_url(self) -> str:
         """What an OpenAI client is given as its base URL."""
-        return f"http://127.0.0.1:{self.settings.edge_port}/v1"
+        return f"{self.process('edge').address}/v1"
 
     @property
     def api_key(self) -> str:

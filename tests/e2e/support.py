@@ -196,7 +196,7 @@ def restarted(stack: Stack, name: str, before: int) -> None:
 
 def health(stack: Stack, name: str) -> dict[str, Any]:
     """What a process of the stack says of itself."""
-    found: dict[str, Any] = HTTP.get(f"http://127.0.0.1:{stack.process(name).port}/healthz").json()
+    found: dict[str, Any] = HTTP.get(f"{stack.process(name).address}/healthz").json()
     return found
 
 
