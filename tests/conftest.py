@@ -28,7 +28,7 @@ def pytest_unconfigure() -> None:
 WITH_DOCUMENTS = "benchmark clients documents documents_replay generator hostile legacy outside recurate"
 SHARED = {
     "documents": tuple(f"tests/e2e/test_{name}.py" for name in WITH_DOCUMENTS.split()),
-    "apart": ("tests/e2e/test_real_documents.py", "tests/e2e/test_tracking.py"),
+    "apart": tuple(f"tests/e2e/test_{name}.py" for name in ("real_documents", "tracking", "secrets")),
     "jobs": ("tests/e2e/", "tests/docs/test_readme_e2e.py"),
     "servers": ("tests/connected/", "tests/conformance/"),
 }

@@ -36,7 +36,8 @@ async def tell(child: Child, folder: Path, spec: Mapping[str, Any], lines: Seque
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
     if not said:
-        log.warning("the client of Weights & Biases said: %s", running.stderr()[-2000:])
+        words = running.stderr()[-2000:]
+        log.warning("the client of Weights & Biases said: %s", words.replace(key, "…") if key else words)
         raise UnavailableError("wandb", f"its client ended with status {code} and without a word")
     if "error" in said[-1]:
         sentence = f"Weights & Biases was not told: {said[-1]['error']}"

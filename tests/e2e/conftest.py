@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +11,11 @@ from openai import OpenAI
 
 from tests.e2e import support
 from tests.e2e.support import Unbroken, User
-from tests.stack import Stack
+from tests.judge import judging
+from tests.quoting import Quoting, quoting_keys
+from tests.stack import COMPARABLE, Stack, running_stack
 
-LAST = ("test_documents_replay.py", "test_replay.py")
+LAST = ("test_documents_replay.py", "test_replay.py", "test_secrets.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,6 +29,35 @@ def user(stack: Stack) -> Iterator[User]:
     to: dict[str, Any] = {"base_url": stack.base_url, "api_key": stack.api_key, "max_retries": 6}
     with OpenAI(**to, _strict_response_validation=True) as client, OpenAI(**to) as lenient:
         yield User(stack, client, lenient)
+
+
+@pytest.fixture(scope="session")
+def quoting() -> Iterator[Quoting]:
+    """An endpoint of generator and judge that says in its refusals which key it was given."""
+    with judging(faulty=False) as judge, quoting_keys(judge) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def tracked(tmp_path_factory: pytest.TempPathFactory, quoting: Quoting) -> Iterator[User]:
+    """Somebody on a stack whose runs are tracked, and whose generator and judge want keys."""
+    generators = tmp_path_factory.mktemp("generators") / "generators.json"
+    generators.write_text(json.dumps(quoting.generators()))
+    env = {
+        **COMPARABLE,
+        "TEMPER_TRACKING": "mlflow",
+        "TEMPER_BENCHMARKS": "default",
+        "TEMPER_BENCHMARK_ITEMS": "8",
+        "TEMPER_WANDB": "offline",
+        "TEMPER_GENERATORS_FILE": str(generators),
+        "TEMPER_JUDGE_URL": quoting.url("judge"),
+        "TEMPER_JUDGE_MODEL": "strict-1",
+        "TEMPER_JUDGE_KEY": quoting.judge_key,
+    }
+    with running_stack(tmp_path_factory.mktemp("tracked"), env=env) as stack:
+        to: dict[str, Any] = {"base_url": stack.base_url, "api_key": stack.api_key, "max_retries": 6}
+        with OpenAI(**to, _strict_response_validation=True) as client, OpenAI(**to) as lenient:
+            yield User(stack, client, lenient)
 
 
 @pytest.fixture(scope="session")

@@ -7,48 +7,25 @@ import json
 import os
 import signal
 import zipfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from openai import OpenAI
 
-from contracts.ports import BlobNotFoundError
 from infra.demo.data import MACHINES, TOPICS
-from infra.runtime.folding import ALL
-from infra.runtime.replay import records
-from infra.runtime.world import World
 from tests.e2e import support
+from tests.e2e.scan import said_at
 from tests.e2e.support import User
-from tests.stack import COMPARABLE, Stack, running_stack
+from tests.stack import Stack
 
 if TYPE_CHECKING:  # it takes a second, and every worker collects every test
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
-SETTINGS = {
-    **COMPARABLE,
-    "TEMPER_TRACKING": "mlflow",
-    "TEMPER_BENCHMARKS": "default",
-    "TEMPER_BENCHMARK_ITEMS": "8",
-    "TEMPER_WANDB": "offline",
-}
 CANARY = "5ca1ab1e" * 5
 STEPS = {"train_loss", "train_mean_token_accuracy", "learning_rate", "grad_norm"}
-
-
-@pytest.fixture(scope="module")
-def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
-    """Somebody on a stack whose runs are tracked."""
-    with running_stack(tmp_path_factory.mktemp("tracked"), env=SETTINGS) as stack:
-        to: dict[str, Any] = {"base_url": stack.base_url, "api_key": stack.api_key, "max_retries": 6}
-        with OpenAI(**to, _strict_response_validation=True) as client, OpenAI(**to) as lenient:
-            yield User(stack, client, lenient)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +36,7 @@ def mlflow(tracked: User) -> MlflowClient:
 
     stack = tracked.stack
     support.until(lambda: "mlflow" in _parts(stack) and stack.process("mlflow").state == "up", "MLflow's server")
-    return MlflowClient(f"http://127.0.0.1:{stack.process('mlflow').port}")
+    return MlflowClient(stack.process("mlflow").address)
 
 
 def _parts(stack: Stack) -> set[str]:
@@ -220,39 +197,3 @@ def test_what_a_deleted_document_said_is_nowhere(tracked: User, mlflow: MlflowCl
     assert tracked.get(f"/benchmarks/{benchmark['id']}").json()["verdict"] == benchmark["verdict"]
     ask: Any = [{"role": "user", "content": "What opens gate 7?"}]
     assert tracked.client.chat.completions.create(model=str(made.fine_tuned_model), messages=ask, max_tokens=4).choices
-
-
-def said_at(stack: Stack, needle: str) -> list[str]:
-    """Every blob, record, document, file and log line that holds these words."""
-
-    async def stores(here: World) -> list[str]:
-        found = [key async for key in _keys_with(here, needle.encode())]
-        found += [f"kafka {r.topic} {r.offset}" async for r in records(str(here.settings.kafka_bootstrap), ALL)
-                  if needle.encode() in (r.value or b"") + repr(r.headers).encode()]  # fmt: skip
-        for name in await here.db.list_collection_names():
-            found += [f"mongo {name}" async for each in here.db[name].find() if needle in repr(each)]
-        return found
-
-    caches = [stack.settings.cache / name for name in ("models", "harness", "tokenizers")]
-    paths = [
-        Path(place) / name
-        for folder in (stack.home, *caches)
-        for place, _, names in os.walk(folder)  # which passes over what goes meanwhile
-        if "/.minio.sys/tmp/.trash" not in place  # nobody can read it; MinIO empties it every five minutes
-        for name in names
-    ]
-    return support.in_world(stack, stores) + [str(path) for path in paths if _holds(path, needle.encode())]
-
-
-def _holds(path: Path, needle: bytes) -> bool:
-    try:
-        return needle in path.read_bytes()
-    except OSError:  # it went meanwhile, or is a socket
-        return False
-
-
-async def _keys_with(here: World, needle: bytes) -> AsyncIterator[str]:
-    for key in await here.blobs.list(""):
-        with suppress(BlobNotFoundError):  # it went meanwhile
-            if needle in await here.blobs.get(key):
-                yield f"/{key}"

@@ -16,6 +16,7 @@ from contracts.events.jobs import Integration, JobCancelled, JobCreated, JobFail
 from contracts.ports import UnavailableError
 from contracts.tracking import WANDB, wandb_secret
 from functions.track_wandb.handler import Deps, on_wandb
+from functions.track_wandb.telling import tell
 from infra.children.child import ProcessChild
 from tests.functional.edge import BASE, World, plan
 
@@ -59,9 +60,9 @@ async def test_what_the_client_cannot_do_is_one_sentence_without_the_key(tmp_pat
 
 
 class Client:
-    """The Child port: Weights & Biases' client that answers so."""
+    """The Child port: Weights & Biases' client that answers so, or ends without a word."""
 
-    def __init__(self, said: dict[str, Any]) -> None:
+    def __init__(self, said: dict[str, Any] | None) -> None:
         self.said, self.keys = said, list[str]()
 
     def start(self, _module: str, _argument: Path) -> Client:
@@ -71,10 +72,25 @@ class Client:
         self.keys.append(line)
 
     async def lines(self) -> AsyncIterator[dict[str, Any]]:
-        yield self.said
+        if self.said is not None:
+            yield self.said
 
     async def stop(self) -> int:
         return 0
+
+    def stderr(self) -> str:
+        return f"no such key: {self.keys}"
+
+
+async def test_a_client_that_ends_without_a_word_is_logged_without_the_key(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    client: Any = Client(None)
+    with pytest.raises(UnavailableError, match="without a word"):
+        await tell(client, tmp_path / "run", {}, [], CANARY)
+    assert client.keys == [CANARY]
+    assert "no such key" in caplog.text
+    assert CANARY not in caplog.text
 
 
 @dataclass
