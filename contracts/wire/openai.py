@@ -86,7 +86,7 @@ def iso(milliseconds: int | None) -> str | None:
 
 
 def file(view: View) -> Object:
-    """Return a FileObject, with `checksum` (SHA-256), `created_at_iso` and `validation` as extras."""
+    """Return a FileObject, with `checksum` (SHA-256), `created_at_iso`, `delay` and `validation` as extras."""
     rejected = _rejected(view)
     expires = view["expires_after"]
     return {
@@ -100,6 +100,7 @@ def file(view: View) -> Object:
         "purpose": view["purpose"],
         "status": "processed" if view["status"] == "error" and rejected is None else view["status"],
         "status_details": rejected["message"] if rejected else None,
+        "delay": view.get("delay"),
         "checksum": view["blob"]["sha256"],
         "validation": _validation(view),
     }

@@ -1,6 +1,7 @@
 """P1: publishing, reading and the topics, on a real broker."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -203,3 +204,15 @@ async def test_a_missing_topic_is_named(bootstrap: str) -> None:
     with pytest.raises(UnavailableError, match="no topic test-nowhere"):
         await anext(read_log(bootstrap, ["test-nowhere"]))
     await emit.stop()
+
+
+async def test_a_producer_that_is_cancelled_in_its_start_leaves_no_connection(bootstrap: str) -> None:
+    for turns in range(1, 400, 7):
+        emit = KafkaEmit(bootstrap, KEY)
+        starting = asyncio.create_task(emit.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await emit.stop()
+    gc.collect()  # what is left open warns then, which is an error

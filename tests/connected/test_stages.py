@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
 from contracts.blobs import BlobRef
+from contracts.controls import unheld
 from contracts.corpus import document_id
 from contracts.documents import View
 from contracts.documents.models import PUBLIC
@@ -33,17 +36,23 @@ from contracts.events.corpus import (
 )
 from contracts.events.files import FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import JobCreated, JobFailed, JobQueued
+from contracts.events.keys import KeyCreated
 from contracts.events.models import ModelRegistered
+from contracts.ports import Lease
+from functions.edge.app import create_app
+from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
+from functions.edge.context import EdgeDeps
 from infra.adapters.kafka import KafkaEmit, Subscription, ensure_topics
 from infra.adapters.mongo.controls import MongoControls
 from infra.adapters.mongo.documents import MongoDocuments
 from infra.runtime.dispatch import subscription
 from infra.runtime.functions import of_role, stages
 from infra.runtime.hosting import host
+from infra.runtime.leases import Placed, Runner, WakeUps
 from infra.runtime.reconciler import MAX_TRIES, Reconciler
-from infra.runtime.world import now_ms
+from infra.runtime.world import new_id, now_ms
 from infra.settings import Settings
-from tests.connected.log import KEY
+from tests.connected.log import KEY, until
 from tests.connected.stores import minio_blobs
 from tests.connected.test_reconciler import BASE, BASE_REF, let_time_pass
 from tests.functional.edge import plan
@@ -60,13 +69,22 @@ BASE_MODEL = ModelRegistered(kind="base", manifest=BASE_REF, template_sha256=HAS
 
 @dataclass
 class Worker:
-    """What a worker reacts and sweeps with; it computes nothing."""
+    """What a worker reacts and sweeps with, and the edge that shows it; it computes nothing."""
 
     documents: MongoDocuments
     controls: MongoControls
     reconciler: Reconciler
     subscriptions: dict[str, Subscription]
     plan: BlobRef
+    api: httpx.AsyncClient
+
+    async def state(self, path: str) -> tuple[str, str | None]:
+        """Ask the API; returns (`unfinished` or the sentence that it ended with, the code of what it waits for)."""
+        shown = (await self.api.get(path)).json()
+        delay = shown.get("delay") or shown.get("temper", {}).get("delay") or {}
+        if shown["status"] in UNFINISHED:
+            return "unfinished", delay.get("code")
+        return shown.get("status_details") or shown["error"]["message"], delay.get("code")
 
     async def say(self, data: Payload, subject: str, tenant: str = "local") -> Event:
         """Fold an event that Kafka has."""
@@ -119,6 +137,18 @@ class Worker:
         return event
 
 
+ASKED = {
+    "files": "/v1/files/{id}",
+    "archives": "/v1/files/{id}",
+    "documents": "/v1/files/{id}",
+    "jobs": "/v1/fine_tuning/jobs/{id}",
+    "benchmarks": "/v1/benchmarks/{id}",
+}
+"""Read model → where the API shows what it is worked on for."""
+UNFINISHED = {"uploaded", "validating_files", "queued", "running"}
+OF_ITS_OWN = {"validate", "extract_zip", "prepare", "train", "benchmark"}
+"""Stages whose control document has the name by which the API asks: it says there who is missing."""
+
 LEADS: dict[str, tuple[str, list[str]]] = {
     "validate": (FILE, ["file"]),
     "extract_zip": (ZIP, ["zip"]),
@@ -140,7 +170,18 @@ async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
     await ensure_topics(str(servers.kafka_bootstrap))
     emit = KafkaEmit(str(servers.kafka_bootstrap), KEY)
     documents, controls = MongoDocuments(db), MongoControls(db)
+    key = encode_key(bytes(RANDOM_BYTES))
+    await documents.apply(
+        replace(make(KeyCreated(sha256=key_hash(key), hint=key[-4:]), subject="key-1", tenant="local", id="k"), at=1)
+    )
+    unasked: Any = None
     async with minio_blobs(servers) as blobs:
+        edge = EdgeDeps(blobs, emit, documents, controls, unasked, unasked, unasked, new_id)
+        api = httpx.AsyncClient(
+            transport=httpx.ASGITransport(create_app(edge)),
+            base_url="http://edge",
+            headers={"authorization": f"Bearer {key}"},
+        )
         chunks = {"chunks": [{"document": PART, "rows": 1}]}
         stored = await blobs.put(f"local/{uuid.uuid4().hex}", json.dumps(chunks).encode())
         ports = {"documents": documents, "controls": controls, "blobs": blobs, "emit": emit, "secrets": None}
@@ -154,7 +195,9 @@ async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
             Reconciler(documents, controls, emit, lambda: next(clock), there.retakes()),
             {each.function.name: subscription(each, there.give_up) for each in there.functions},
             stored,
+            api,
         )
+        await api.aclose()
         await emit.stop()
 
 
@@ -171,6 +214,60 @@ async def test_a_thing_whose_control_document_was_lost_is_taken_up_in_every_stag
     assert control is not None
     assert (control.stage, control.ready, control.ended) == (stage, True, False)
     assert stage in await here.controls.claimable()
+
+
+@pytest.mark.parametrize("stage", LEADS)
+async def test_what_is_unfinished_is_shown_says_who_is_missing_goes_on_and_ends_with_a_sentence(
+    here: Worker, db: Any, stage: str
+) -> None:
+    shown, (subject, said) = STAGES[stage], LEADS[stage]
+    event = await here.go(*said)
+    await here.reconciler.reconcile()
+    id, asked = subject + shown.suffix, ASKED[shown.model].format(id=getattr(event.data, "archive", event.subject))
+    assert await here.state(asked) == ("unfinished", None), "it waits for its turn"
+
+    claim = await here.controls.claim(stage, "a worker")
+    assert claim is not None
+    assert claim.subject == id
+    assert await here.state(asked) == ("unfinished", None), "somebody is at it"
+    await let_time_pass(db, "expires_at")
+    missing = f"waiting_for_{'trainer' if stage == 'train' else 'worker'}"
+    assert (unheld(await here.controls.get(id)) or {}).get("code") == missing
+    assert await here.state(asked) == ("unfinished", missing if stage in OF_ITS_OWN else None)
+
+    begun = asyncio.Event()
+
+    async def crash(lease: Lease) -> Sequence[Event]:
+        begun.set()
+        raise KeyError("a bug")
+
+    wake_ups = WakeUps()
+    ports = (here.controls, here.reconciler.emit, here.documents, wake_ups)
+    another = Runner(Placed(shown, crash), "another", *ports)
+
+    async def ended() -> bool:
+        await let_time_pass(db)
+        wake_ups(stage)
+        return bool((control := await here.controls.get(id)) and control.ended)
+
+    running = asyncio.create_task(another.run())
+    try:
+        await until(ended)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert begun.is_set(), "the next worker went on with it"
+    for _ in range(2):
+        await let_time_pass(db)
+        await here.reconciler.reconcile()
+    view = await here.documents.get(shown.model, subject)
+    assert view is not None
+    assert shown.over(view)
+    ending = next(view[name] for name in ("rejected", "failed", "error") if view.get(name))
+    assert ending["code"]
+    assert "KeyError" in ending["message"] or "its log has" in ending["message"]
+    if shown.model != "documents":  # of one document an archive goes on with the others
+        assert (await here.state(asked))[0] == ending["message"]
 
 
 async def test_what_is_over_is_over_after_a_loss_and_leases_from_before_run_out_first(here: Worker) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.blobs import BlobRef
+from contracts.controls import unheld
 from contracts.envelope import derived_id, make
 from contracts.erasure import of_jobs
 from contracts.events.files import FileDeleted
@@ -169,10 +170,12 @@ async def list_files(request: Request) -> Response:
 
 
 async def retrieve_file(request: Request) -> Response:
-    """GET /files/{id}; of documents it says under `dataset` how far they are."""
+    """GET /files/{id}; of documents it says under `dataset` how far they are, under `delay` why nobody is at it."""
     if (found := await _unfinished(request)) is not None:
         return reply(openai.file(found[0]))
     view = await _file(request)
+    if view["status"] == "uploaded":
+        view = {**view, "delay": unheld(await deps(request).controls.get(view["id"]))}
     archive = await owned(request, "archives", view["id"]) if view["archive"] else None
     if archive is None:
         return reply(openai.file(view))

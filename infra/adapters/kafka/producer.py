@@ -127,10 +127,11 @@ class KafkaEmit:
                     retry_backoff_ms=50,
                     metadata_max_age_ms=60_000,
                 )
+                starting = asyncio.ensure_future(producer.start())
                 try:
-                    await producer.start()
+                    await asyncio.shield(starting)  # cut off halfway it leaves connections
                 except BaseException:
-                    self._close(producer, flush=False)
+                    self._close(producer, flush=False, starting=starting)
                     raise
                 self._producer = producer
             return self._producer
@@ -140,14 +141,16 @@ class KafkaEmit:
         if producer is not None:
             self._close(producer, flush)
 
-    def _close(self, producer: AIOKafkaProducer, flush: bool) -> None:
-        task = asyncio.create_task(_closed(producer, self._deadline if flush else 0))
+    def _close(self, producer: AIOKafkaProducer, flush: bool, starting: asyncio.Future[None] | None = None) -> None:
+        task = asyncio.create_task(_closed(producer, self._deadline if flush else 0, starting))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
 
-async def _closed(producer: AIOKafkaProducer, patience: float) -> None:
-    """Close a producer after at most `patience` seconds of flushing."""
+async def _closed(producer: AIOKafkaProducer, patience: float, starting: asyncio.Future[None] | None) -> None:
+    """Close a producer, once its start has come to an end, after at most `patience` seconds of flushing."""
+    if starting is not None:
+        await asyncio.gather(starting, return_exceptions=True)
     if patience:
         await asyncio.wait([asyncio.create_task(producer.flush())], timeout=patience)
     # stop() would wait for the broker for ever: an idempotent producer never gives a batch up
