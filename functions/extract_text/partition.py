@@ -61,7 +61,7 @@ def _pieces(elements: Sequence[Any]) -> Iterator[Piece]:
 
 
 def _rows(table: Any) -> Iterator[Piece]:
-    from lxml import html  # type: ignore[import-untyped]
+    from lxml import html
 
     if not table.metadata.text_as_html:
         yield Piece("table", table.text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +126,12 @@ def _timed(
     """Return the mean seconds of real steps over `batches`, for a few seconds, and how many there were."""
     step = _stepper(spec, device, train)
     for batch in batches[:WARM_STEPS]:
-        _seconds(lambda batch=batch: step(batch), device)  # type: ignore[misc]
+        _seconds(partial(step, batch), device)
     began, spent, steps = time.perf_counter(), 0.0, 0
     while steps < most and (time.perf_counter() - began < SECONDS or not steps):
         batch = batches[steps % len(batches)]
         # the faster of two: whatever else runs on the machine comes in bursts
-        spent += min(_seconds(lambda batch=batch: step(batch), device) for _ in range(2))  # type: ignore[misc]
+        spent += min(_seconds(partial(step, batch), device) for _ in range(2))
         steps += 1
     return spent / steps, steps
 
@@ -192,7 +193,7 @@ def _stepper(spec: dict[str, Any], device: torch.device, train: Any) -> Callable
         with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
             logits = model(input_ids=torch.from_numpy(inputs).to(device), use_cache=False).logits
         loss = cross_entropy(logits.float(), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()

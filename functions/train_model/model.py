@@ -88,7 +88,7 @@ def preflight(model: Any, score: LabelLoss, rows: Rows, micro: int, device: torc
             batch = {k: v.to(device) for k, v in rows.collate(group).items() if k != "tokens"}
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 loss, _ = score(model, batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
     finally:
         del moments
         model.zero_grad(set_to_none=True)

@@ -6,6 +6,7 @@ import random
 import socket
 import tempfile
 from functools import cache
+from ipaddress import ip_address
 from pathlib import Path
 
 from infra.local.errors import UserError
@@ -17,8 +18,10 @@ TRIES = 200
 
 def http_address(bind: str, port: int) -> str:
     """The URL at which this machine reaches what listens there; what listens on every address is met on loopback."""
-    host = {"0.0.0.0": LOOPBACK, "::": LOOPBACK_V6}.get(bind, bind)  # noqa: S104 - compared, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    address = ip_address(bind)
+    if address.is_unspecified:
+        address = ip_address(LOOPBACK if address.version == 4 else LOOPBACK_V6)
+    return f"http://{address}:{port}" if address.version == 4 else f"http://[{address}]:{port}"
 
 
 def is_free(port: int, bind: str = LOOPBACK) -> bool:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Literal
 
-from reportlab.lib.pagesizes import A4  # type: ignore[import-untyped]
-from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
+from reportlab.lib.pagesizes import A4
+from reportlab.pdfgen.canvas import Canvas
 
 from infra.demo.data import MACHINES, TOPICS
 from infra.demo.text import capitalised, code, name, phrase

@@ -12,8 +12,8 @@ from xml.sax.saxutils import escape
 
 import markdown
 from docx import Document
-from reportlab.lib.styles import getSampleStyleSheet  # type: ignore[import-untyped]
-from reportlab.platypus import Paragraph, SimpleDocTemplate  # type: ignore[import-untyped]
+from reportlab.lib.styles import getSampleStyleSheet
+from reportlab.platypus import Paragraph, SimpleDocTemplate
 
 LICENCES, DESCRIPTIONS, AS_HTML, AS_DOCX, AS_PDF = 90, 7, 2, 2, 8
 """How many of what; of half of the PDFs the text is in the archive, too."""

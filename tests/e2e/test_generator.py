@@ -20,7 +20,7 @@ from contracts.ports import RebuildingError
 from infra.cli.keys import NewKey, create_key
 from tests.e2e import support
 from tests.e2e.support import User
-from tests.e2e.test_documents import checked, markdown, sections, upload
+from tests.e2e.test_documents import checked, markdown, sections, upload, validation
 from tests.endpoint import ANSWERS, HANGS, Endpoint
 from tests.stack import Stack
 
@@ -87,8 +87,8 @@ def test_after_kill_9_no_recorded_question_is_asked_again_and_every_quote_stands
     known, asked_before = recorded(stack, file), len(endpoint.asked)
     assert known
     support.restarted(stack, "worker", before)
-    validation: Any = checked(writer, file).model_extra["validation"]  # type: ignore[index]
-    assert validation["generator"] == "endpoint"
+    made = validation(checked(writer, file))
+    assert made["generator"] == "endpoint"
 
     async def look(here: Any) -> tuple[set[str], dict[str, Text]]:
         bodies, texts = set(), {}
@@ -107,7 +107,7 @@ def test_after_kill_9_no_recorded_question_is_asked_again_and_every_quote_stands
     assert set(endpoint.failures) >= {"429", "500", "silence", "nonsense", "fenced"}, endpoint.failures
 
     shown = list(rows(writer, file))
-    assert len(shown) == validation["rows"]
+    assert len(shown) == made["rows"]
     for row in shown:
         source = row["source"]
         if row["kind"] != "answered":

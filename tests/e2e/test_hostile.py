@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any
 from uuid import uuid4
 
 import openai
@@ -24,7 +23,7 @@ from contracts.corpus import Member
 from infra.runtime.world import World
 from tests.e2e import support
 from tests.e2e.support import User
-from tests.e2e.test_documents import archive, checked, upload
+from tests.e2e.test_documents import archive, checked, upload, validation
 from tests.functional.test_extract_text import HOSTILE as DOCUMENTS
 from tests.stack import Stack
 from tests.unit.extract_text.documents import word_bomb
@@ -108,10 +107,10 @@ def verdict(user: User, content: bytes, name: str) -> Verdict:
 
     found = support.until(ended, f"the end of {name}", within=10 * SECONDS)
     seconds = monotonic() - began
-    validation: Any = found.model_extra["validation"]  # type: ignore[index]
-    assert found.status == "error", f"{name} was {found.status}: {validation}"
+    said = validation(found)
+    assert found.status == "error", f"{name} was {found.status}: {said}"
     assert found.status_details
-    return Verdict(validation["code"], found.status_details, seconds, file)
+    return Verdict(said["code"], found.status_details, seconds, file)
 
 
 def codes_of(user: User, file: str) -> dict[str, str]:

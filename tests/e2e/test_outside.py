@@ -20,7 +20,7 @@ from contracts.topics import TOPICS
 from infra.runtime.functions import consumers as declared_consumers
 from tests.e2e import support
 from tests.e2e.support import User
-from tests.e2e.test_documents import archive, checked
+from tests.e2e.test_documents import archive, checked, validation
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -186,7 +186,7 @@ def test_documents_that_another_system_calls_rows_become_a_data_set(user: User, 
     file, uploaded = cloud_event("file.uploaded", said, "file-")
     asyncio.run(send(stack, uploaded))
     support.until(lambda: user.get(f"/files/{file}").status_code == 200, "the file in the API")
-    assert checked(user, file).model_extra["validation"]["is_generated_dataset"]  # type: ignore[index]
+    assert validation(checked(user, file))["is_generated_dataset"]
     assert user.client.files.content(file).read() == content
 
 

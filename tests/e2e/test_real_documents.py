@@ -13,7 +13,7 @@ from random import Random
 from time import monotonic
 from typing import Any
 
-import pypdfium2  # type: ignore[import-untyped]
+import pypdfium2
 import pytest
 
 from contracts.corpus import Chunks, CorpusPlan, Member, RowOrigin, Text, plain_text

@@ -16,16 +16,12 @@ from contracts.envelope import Event
 from infra.runtime.world import World
 from tests.e2e import support
 from tests.e2e.support import User
-from tests.e2e.test_documents import archive, checked, upload
+from tests.e2e.test_documents import archive, checked, upload, validation
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 MODELS = {"files", "archives", "documents", "jobs", "models"}
-
-
-def validation(user: User, file: str) -> Any:
-    return checked(user, file).model_extra["validation"]  # type: ignore[index]
 
 
 def origins(stack: Stack, file: str) -> list[RowOrigin]:
@@ -60,7 +56,7 @@ def test_scores_make_a_new_data_set_that_a_job_trains_on_and_that_goes_with_its_
     user: User, stack: Stack
 ) -> None:
     source = upload(user, archive(21))
-    before = validation(user, source)
+    before = validation(checked(user, source))
     frozen, asked = stored(stack, source), synthesized(stack)
     rated = [origin.scores["closed_book"] for origin in origins(stack, source) if "closed_book" in origin.scores]
     assert len(set(rated)) > 1, "the base model rates all questions alike, so that no bound parts them"
@@ -69,7 +65,7 @@ def test_scores_make_a_new_data_set_that_a_job_trains_on_and_that_goes_with_its_
     done = temper(stack, "dataset", "recurate", source, "--max-score", f"closed_book={bound}")
     assert done.returncode == 0, done.stderr
     (made,) = re.findall(r"^(file-[0-9a-f]{32}): data set [0-9a-f]{12}$", done.stdout, re.MULTILINE)
-    after = validation(user, made)
+    after = validation(checked(user, made))
     assert f"  rows: {before['rows']} → {after['rows']}\n" in done.stdout
     assert re.search(r"questions dropped: above_max_score [1-9]", done.stdout)
     assert 10 <= after["rows"] < before["rows"]
@@ -79,13 +75,13 @@ def test_scores_make_a_new_data_set_that_a_job_trains_on_and_that_goes_with_its_
     assert {origin.example for origin in kept} <= {origin.example for origin in origins(stack, source)}
     assert synthesized(stack) == asked, "somebody was asked again"
     assert stored(stack, source) == frozen
-    assert validation(user, source) == before
+    assert validation(checked(user, source)) == before
     assert all(key.startswith(f"local/{made}/dataset") for key in stored(stack, made))
 
     again: Any = user.client.post(
         f"/files/{source}/recurate", cast_to=object, body={"max_score": {"closed_book": bound}}
     )
-    assert validation(user, again["id"])["version"] == after["version"]
+    assert validation(checked(user, again["id"]))["version"] == after["version"]
 
     job = user.job(made, batch_size=8)
     model = user.wait(job, "succeeded").fine_tuned_model

@@ -189,7 +189,7 @@ def _check(paths: tuple[Path, ...], columns: Mapping[str, str]) -> tuple[int, li
 def rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of a file of JSON lines, Parquet or CSV; raises OSError or ValueError."""
     if path.suffix == ".parquet":
-        from pyarrow import parquet  # type: ignore[import-untyped]
+        from pyarrow import parquet
 
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches():

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -95,13 +95,13 @@ class Kept:
         answers: dict[int, str] = {}
         for indices in self._prompts(requests):
             asked = [requests[index] for index in indices]
-            said = self._kept(
-                [request.args for request in asked],
-                lambda _, asked=asked: self._generate(asked),  # type: ignore[misc]
-            )
+            said = self._kept([request.args for request in asked], partial(self._generate_each, asked))
             answers.update(zip(indices, said, strict=True))
             self.on_batch(len(asked))
         return [answers[index] for index in range(len(requests))]
+
+    def _generate_each(self, asked: list[Any], _: list[Any]) -> list[str]:
+        return self._generate(asked)
 
     def _prompts(self, requests: list[Any]) -> Iterator[list[int]]:
         """Batches as HFLM makes them: of the same settings, the longest first."""

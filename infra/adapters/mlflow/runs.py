@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,7 +59,7 @@ class MlflowTrack:
         metrics = [Metric(each.name, each.value, each.at, each.step) for each in points]
         for start in range(0, len(metrics), MOST_METRICS):
             part = metrics[start : start + MOST_METRICS]
-            await self._do(lambda client, part=part: client.log_batch(run, metrics=part))  # type: ignore[misc]
+            await self._do(methodcaller("log_batch", run, metrics=part))
 
     async def keep(self, run: str, files: Mapping[str, bytes]) -> None:
         """Put artefacts beside a run, by their paths."""

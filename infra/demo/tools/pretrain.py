@@ -266,7 +266,7 @@ def pretrain(out: Path, *, tokens: int, seed: int, device: torch.device, state_f
             adam.param_groups[0]["lr"] = ADAM_RATE * factor
             ids, weights = padded(batch, device)
             loss = weighted_loss(model, ids, weights)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(others, 1.0)
             adam.step()
             muon.step(MUON_RATE * factor)

@@ -44,13 +44,13 @@ def test_the_loss_over_labels_equals_the_loss_over_everything_masked(family: str
         logits = model(input_ids=ids[None]).logits[0, :-1][marks[1:]]
         expected = expected + cross_entropy(logits, ids[1:][marks[1:]], reduction="sum")
         right += int((logits.argmax(-1) == ids[1:][marks[1:]]).sum())
-    expected.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(expected)
     gradients = {name: p.grad.clone() for name, p in model.named_parameters()}
     model.zero_grad()
 
     score = LabelLoss(model)
     loss, correct = score(model, rows.collate(picked))
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert int(correct) == right
     for name, parameter in model.named_parameters():
@@ -71,7 +71,7 @@ def test_a_process_without_rows_adds_nothing_to_the_loss(tmp_path: Path) -> None
     rows = Rows(str(tokens_file(tmp_path / "t.safetensors", rows=5)), VOCABULARY)
     batch = rows.collate([])
     loss, correct = LabelLoss(model)(model, batch)
-    loss.backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(loss)
     assert (loss.item(), int(correct), batch["tokens"]) == (0.0, 0, 0)
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 

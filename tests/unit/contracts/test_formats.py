@@ -6,7 +6,7 @@ import time
 
 import pytest
 from docx import Document
-from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
+from reportlab.pdfgen.canvas import Canvas
 
 from contracts.formats import HEAD, Skip, container, sniff
 from functions.extract_zip.directory import read_directory

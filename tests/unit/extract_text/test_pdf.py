@@ -54,7 +54,7 @@ def test_spans_are_in_order_and_apart(tmp_path: Path) -> None:
 def test_chapter_names_beside_page_numbers_are_left_out(tmp_path: Path) -> None:
     import io
 
-    from reportlab.pdfgen import canvas  # type: ignore[import-untyped]
+    from reportlab.pdfgen import canvas
 
     out = io.BytesIO()
     page = canvas.Canvas(out, pagesize=(600, 800))
