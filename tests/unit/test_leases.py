@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -30,24 +31,17 @@ async def test_a_ring_wakes_whoever_waits_for_that_stage() -> None:
     await waiting
 
 
-async def test_what_nobody_rang_for_is_seen_by_the_watch_and_an_outage_is_told_to_all() -> None:
-    class Answering:
-        def __init__(self) -> None:
-            self.said: Any = {"train"}
-
-        async def claimable(self) -> set[str]:
-            if isinstance(self.said, Exception):
-                raise self.said
-            return set(self.said)
-
-    controls: Any = Answering()
-    wake_ups = WakeUps()
+async def test_what_nobody_rang_for_is_seen_by_the_watch_and_an_outage_is_told_to_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    controls, wake_ups = MemoryControls(), WakeUps()
+    await controls.open("ftjob-1", "local", "train", {})
     waiting = {stage: asyncio.create_task(wake_ups.wait(stage)) for stage in ("train", "prepare")}
     watching = asyncio.create_task(wake_ups.watch(controls))
     async with asyncio.timeout(5):
         await waiting["train"]
         assert not waiting["prepare"].done()
-        controls.said = UnavailableError("MongoDB does not answer")
+        monkeypatch.setattr(controls, "claimable", AsyncMock(side_effect=UnavailableError("mongo")))
         await waiting["prepare"]
     watching.cancel()
 
@@ -68,7 +62,7 @@ async def test_a_cancellation_that_comes_with_a_ring_is_not_lost(turns: int) -> 
 async def test_a_runner_ends_even_where_a_library_swallows_its_cancellation() -> None:
     asked = asyncio.Event()
 
-    class Swallowing:
+    class Swallowing(MemoryControls):
         async def claim(self, *_: Any) -> None:
             asked.set()
             try:
@@ -77,8 +71,7 @@ async def test_a_runner_ends_even_where_a_library_swallows_its_cancellation() ->
                 return
 
     unused: Any = None
-    swallowing: Any = Swallowing()
-    runner = Runner(Placed(stages()["train"], unused), "me", swallowing, unused, unused, WakeUps())
+    runner = Runner(Placed(stages()["train"], unused), "me", Swallowing(), unused, unused, WakeUps())
     running = asyncio.create_task(runner.run())
     await asked.wait()
     running.cancel()
