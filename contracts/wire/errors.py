@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -40,9 +40,9 @@ _WORDS = {
         "empty_string",
         "Invalid '{param}': empty string. Expected a string with minimum length {min_length}.",
     ),
-    "string_unicode": ("invalid_value", "Invalid '{param}': it holds half of a surrogate pair, which is no text."),
     "too_short": ("empty_array", "Invalid '{param}': too few items. Expected at least {min_length}."),
     "finite_number": ("invalid_type", "Invalid '{param}': expected a finite number."),
+    "string_pattern_mismatch": ("invalid_value", "Invalid '{param}': {value} does not look as {pattern} says."),
     PRINTABLE: ("invalid_string", "Invalid '{param}': the string holds control characters, such as a line break."),
     SUFFIX: (
         "invalid_value",
@@ -90,8 +90,17 @@ def unsupported(what: str, param: str) -> ApiError:
     return ApiError(f"{what} not supported yet.", param=param, code="unsupported")
 
 
+def invalid_value(param: str, value: str, options: Sequence[str]) -> ApiError:
+    """The value is none of `options`."""
+    known = ", ".join(f"'{option}'" for option in options)
+    return ApiError(f"Invalid value: {shown(value)}. Supported values are: {known}.", param=param, code="invalid_value")
+
+
 def refuse(code: str, message: str, within: str = "") -> PydanticCustomError:
-    """Return what a validator raises for a code and a sentence of its own, about the field `within` of its object."""
+    """Return what a validator raises for a code and a sentence of its own, in which `{param}` is where it is.
+
+    `within` names a field of the object that the validator looks at.
+    """
     return PydanticCustomError("refused", "{message}", {"code": code, "message": message, "within": within})
 
 
@@ -123,11 +132,11 @@ def _told(wrong: ErrorDetails, param: str) -> tuple[str, str]:
     """Return code and sentence."""
     value, said = wrong["input"], wrong.get("ctx", {})
     if wrong["type"] == "refused":
-        return said["code"], said["message"]
+        return said["code"], said["message"].replace("{param}", param)
     for name, (sign, side) in _BOUNDS.items():
         if name in said:
             return _beyond(param, value, sign, side, said[name])
-    if known := _WORDS.get(said.get("pattern", wrong["type"])):
+    if known := _WORDS.get(said.get("pattern", "")) or _WORDS.get(wrong["type"]):
         code, sentence = known
         return code, sentence.format(**said, param=param, value=shown(value))
     kind = wrong["type"].partition("_")[0]

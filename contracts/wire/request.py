@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sized
 from difflib import SequenceMatcher
-from typing import Any, ClassVar, Self, get_args
+from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from annotated_types import MaxLen
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from contracts.wire.body import check_strings
 from contracts.wire.errors import ApiError, refusal, refuse
 
+_Model = TypeVar("_Model", bound=BaseModel)
 _ALIKE = 0.6
 """From this likeness on a name is worth being proposed."""
 _TYPO = 0.8
@@ -31,6 +33,8 @@ class Request(BaseModel):
     """OpenAI's, and not served: an answer that leaves them out is not what was asked for."""
     tolerant: ClassVar[bool] = False
     """Whether names that nobody here knows are ignored: clients of other servers send theirs along."""
+    hidden: ClassVar[frozenset[str]] = frozenset()
+    """Fields that no client may say."""
     within: ClassVar[Mapping[str, type[Request]]] = {}
     """Name → the request that the field holds, or each item of its list."""
     longest: ClassVar[Mapping[str, int]] = {}
@@ -50,7 +54,8 @@ class Request(BaseModel):
     @classmethod
     def served(cls) -> dict[str, type[Request] | None]:
         """Return name → the request in it; of a form the names are those of its parts."""
-        return {field.alias or name: cls.within.get(name) for name, field in cls.model_fields.items()}
+        fields = ((name, field) for name, field in cls.model_fields.items() if name not in cls.hidden)
+        return {field.alias or name: cls.within.get(name) for name, field in fields}
 
     @classmethod
     def leaves(cls, path: str = "") -> Iterator[str]:
@@ -69,17 +74,35 @@ class Request(BaseModel):
         for name, most in cls.longest.items():
             if isinstance(value := given.get(name), dict | list) and len(value) > most:
                 raise _too_many(name, value, most)
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in given.items() if v is not None}
+        said = {name: value for name, value in given.items() if value is not None and name not in cls.hidden}
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
 
     @classmethod
-    def read(cls, given: Any) -> Self:
-        """Return the request; raises ApiError that says what is wrong first, and where."""
-        if isinstance(given, dict):
-            check_names(given, cls)
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            raise refusal(error) from None
+    def read(cls, given: dict[str, Any], known: type[Request] | None = None) -> Self:
+        """Return the request, whose names may be those of `known`; raises ApiError: what is wrong, and where."""
+        check_names(given, known or cls)
+        return validated(cls, given)
+
+
+class Query(BaseModel):
+    """What stands behind the question mark: texts; an empty one is as good as nothing, and so is an unknown name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Self:
+        """Return the query; raises ApiError that says what is wrong, and where."""
+        given = {name: value for name, value in query.items() if value}
+        check_strings({name: given[name] for name in cls.model_fields if name in given})
+        return validated(cls, given)
+
+
+def validated(asked: type[_Model], given: Any) -> _Model:
+    """Return a model of what was given; raises ApiError."""
+    try:
+        return asked.model_validate(given)
+    except ValidationError as error:
+        raise refusal(error) from None
 
 
 def _request_in(annotation: Any) -> type[Request] | None:

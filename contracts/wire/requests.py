@@ -3,14 +3,112 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from contracts.events import jobs, notifications
-from contracts.wire.errors import refuse
-from contracts.wire.request import Request
+from contracts.bounds import Share
+from contracts.corpus import Split
+from contracts.events import benchmarks, jobs, notifications
+from contracts.events.corpus import Score
+from contracts.wire.errors import ApiError, refuse
+from contracts.wire.request import Query, Request
+
+# --- lists
+
+
+class Page(Query):
+    """Which part of a list is asked for."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+    after: str | None = None
+    order: Literal["asc", "desc"] = "desc"
+
+    @property
+    def direction(self) -> int:
+        """The sort order as the stores take it."""
+        return 1 if self.order == "asc" else -1
+
+    @property
+    def sort(self) -> tuple[tuple[str, int], ...]:
+        """How most lists are sorted: by age, and by id where two are of one moment."""
+        return (("created_at", self.direction), ("id", self.direction))
+
+
+class FilePage(Page):
+    """GET /files."""
+
+    limit: int = Field(default=10_000, ge=1, le=10_000)
+    purpose: str | None = None
+
+
+class MetricPage(Page):
+    """GET /fine_tuning/jobs/{id}/metrics: `after` is a step."""
+
+    limit: int = Field(default=1000, ge=1, le=10_000)
+    after: Annotated[str, Field(pattern="^[0-9]{1,12}$")] | None = None
+
+
+class CheckpointPage(Page):
+    """GET /fine_tuning/jobs/{id}/checkpoints."""
+
+    limit: int = Field(default=10, ge=1, le=100)
+
+
+class RowPage(Page):
+    """GET /files/{id}/rows: in the order of the data set."""
+
+    order: Literal["asc"] = "asc"
+    split: Split | None = None
+
+
+class LineagePage(Page):
+    """GET /lineage: what was made of a file's documents."""
+
+    file: str
+    page: int | None = Field(default=None, ge=1, le=10**9)
+    document: str | None = None
+
+
+class LegacyJobPage(Page):
+    """GET /finetune-jobs: too high a limit is lowered, and the oldest come first."""
+
+    limit: Annotated[int, AfterValidator(lambda limit: min(limit, 10))] = Field(default=3, ge=1)
+    order: Literal["asc", "desc"] = "asc"
+
+
+class LegacyEventPage(LegacyJobPage):
+    """GET /finetune-jobs/{id}/events."""
+
+    limit: Annotated[int, AfterValidator(lambda limit: min(limit, 100))] = Field(default=10, ge=1)
+
+
+# --- files
+
+
+def _served_purpose(purpose: Any) -> Any:
+    if purpose in ("assistants", "batch", "vision", "user_data", "evals"):
+        raise refuse("unsupported", f"Files with purpose '{purpose}' are not supported yet.")
+    return purpose
+
+
+class FileForm(Request):
+    """POST /files: the parts of the form, which are texts, besides the file."""
+
+    file: None = None
+    purpose: Annotated[Literal["fine-tune", "embedding", "ingestion"], BeforeValidator(_served_purpose)]
+    """The last two are stored for other tools: no job takes them."""
+    anchor: Literal["created_at"] | None = Field(default=None, alias="expires_after[anchor]")
+    seconds: int | None = Field(default=None, alias="expires_after[seconds]", ge=3600, le=2592000, strict=False)
+
+
+class Recurate(Request):
+    """POST /files/{id}/recurate: score → the least or the most that a question may have."""
+
+    min_score: dict[Score, Share] = Field(default_factory=dict, max_length=16)
+    max_score: dict[Score, Share] = Field(default_factory=dict, max_length=16)
+
 
 # --- jobs
 
@@ -140,3 +238,72 @@ class RotateRequest(Request):
         if keep:
             raise refuse("unsupported", "Keeping the old secret active is not supported yet: both would have to sign.")
         return keep
+
+
+# --- benchmarks
+
+
+class Grid(benchmarks.Grid, Request):
+    """The needle in a haystack."""
+
+
+class JobBenchmark(benchmarks.Suite, Request):
+    """POST /fine_tuning/jobs/{id}/benchmarks: what is asked, and files of rows by their role."""
+
+    grid: Grid = Grid()
+    generalization_file: str | None = Field(default=None, max_length=128)
+    forgetting_file: str | None = Field(default=None, max_length=128)
+
+    @classmethod
+    def read(cls, given: dict[str, Any], known: type[Request] | None = None) -> Self:
+        """Return the request; what is wrong has the one code, and the way to write places, that this API began with."""
+        try:
+            return super().read(given, known)
+        except ApiError as error:
+            if error.code in ("unknown_parameter", "missing_required_parameter"):
+                raise
+            param = re.sub(r"\[(\d+)\]", r".\1", error.param or "")
+            raise ApiError(error.message, param=param, code="invalid_value") from None
+
+    def suite(self) -> benchmarks.Suite:
+        """Return what is asked of the models."""
+        return benchmarks.Suite(**self.model_dump(include=set(benchmarks.Suite.model_fields)))
+
+    def rows(self) -> dict[str, str]:
+        """Return role → file of rows."""
+        named = {"generalization": self.generalization_file, "forgetting": self.forgetting_file}
+        return {role: file for role, file in named.items() if file}
+
+
+class ModelBenchmark(JobBenchmark):
+    """POST /benchmarks."""
+
+    model: str = Field(min_length=1, max_length=512)
+    file: str | None = Field(default=None, max_length=128)
+
+
+class Evaluation(JobBenchmark):
+    """POST /evaluate: how well one model or several answer from a file."""
+
+    hidden = frozenset({"tasks"})
+
+    tasks: tuple[benchmarks.TaskName, ...] = ("documents",)
+    file: str = Field(min_length=1, max_length=128)
+    model: str | None = Field(default=None, max_length=512)
+    models: tuple[Annotated[str, Field(min_length=1, max_length=512)], ...] = Field(default=(), max_length=8)
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if not self.models and not self.model:
+            raise refuse("missing_required_parameter", "Missing required parameter: 'models'.", "models")
+        return self
+
+    def names(self) -> tuple[str, ...]:
+        """Return the models, each once."""
+        return tuple(dict.fromkeys(self.models or (self.model or "",)))
+
+
+class Rescore(JobBenchmark):
+    """POST /benchmarks/{id}/rescore: the same answers, by another judge or metric."""
+
+    hidden = frozenset({"generalization_file", "forgetting_file", *benchmarks.Suite.model_fields}) - {"judge", "metric"}

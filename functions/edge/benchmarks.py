@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from pydantic import ValidationError
 
 from contracts.documents.facts import View
 from contracts.events.benchmarks import BenchmarkedModel, BenchmarkRequested, Suite
 from contracts.wire.errors import ApiError
-
-SUITE = ("tasks", "harness", "items", "grid", "seed", "judge", "metric")
-"""Fields of a request that say what is asked of the models."""
-
-
-ROWS = {"generalization_file": "generalization", "forgetting_file": "forgetting"}
-"""Field of a request → the file of rows that it names."""
-
-
-def suite(body: Mapping[str, Any], known: Suite | None = None) -> Suite:
-    """Return what is to be asked, as `known` says where the body does not; raises ApiError naming what is wrong."""
-    try:
-        before = known.model_dump() if known else {}
-        return Suite.model_validate({**before, **{name: body[name] for name in SUITE if body.get(name) is not None}})
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        param = ".".join(str(part) for part in first["loc"])
-        raise ApiError(f"Invalid '{param}': {first['msg']}.", param=param, code="invalid_value") from None
+from contracts.wire.requests import Rescore
 
 
 def of_job(job: View, base: View | None, rows: Mapping[str, str], asked: Suite) -> BenchmarkRequested:
@@ -69,14 +49,13 @@ def of_model(
     )
 
 
-def rescored(view: View, body: Mapping[str, Any]) -> BenchmarkRequested:
+def rescored(view: View, asked: Rescore) -> BenchmarkRequested:
     """Return the request to score a benchmark's answers anew, by another judge or metric; nothing is asked again."""
     if not view["completed"]:
         raise not_completed(view)
     before = BenchmarkRequested.model_validate(view["requested"])
-    known = before.suite.model_copy(update={"judge": None, "metric": None})
-    asked = suite({name: body.get(name) for name in ("judge", "metric")}, known)
-    return before.model_copy(update={"rescores": before.rescores or view["id"], "suite": asked})
+    suite = before.suite.model_copy(update={"judge": asked.judge, "metric": asked.metric})
+    return before.model_copy(update={"rescores": before.rescores or view["id"], "suite": suite})
 
 
 def _no_base(name: str) -> ApiError:

@@ -27,10 +27,11 @@ from contracts.ports import (
 )
 from contracts.wire import openai
 from contracts.wire import request as wire
+from contracts.wire.body import check_strings, escapes, parse
+from contracts.wire.completions import Routed
 from contracts.wire.errors import ApiError
-from functions.edge.fields import parse_json, parse_object
-from functions.edge.listing import Order, Window, beyond, unknown_after
-from functions.edge.parameters import Parameters, check
+from contracts.wire.requests import Page
+from functions.edge.listing import Order, beyond, unknown_after
 from functions.edge.refusals import key_reused, too_large
 
 Asked = TypeVar("Asked", bound=wire.Request)
@@ -138,25 +139,21 @@ async def read_body(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-async def read(request: Request, asked: type[Asked]) -> Asked:
-    """Return what the JSON object in the body asks for."""
-    return asked.read(parse_object(await read_body(request)))
-
-
-async def read_json(request: Request, known: Parameters) -> dict[str, Any]:
-    """Return the JSON object in the body, whose names are all known."""
-    body = parse_object(await read_body(request))
-    check(body, known)
-    return body
-
-
-async def read_completion(request: Request, known: Parameters) -> tuple[bytes, dict[str, Any]]:
-    """Return a body that is passed on as it is, and the JSON object in it."""
+async def read(request: Request, asked: type[Asked], optional: bool = False) -> Asked:
+    """Return what the JSON object in the body asks for; where it is optional, no body is an empty object."""
     body = await read_body(request)
-    escaped = b"\\ud" in body or b"\\uD" in body  # only an escape can say half of a surrogate pair
-    asked = parse_object(body) if escaped else parse_json(body)
-    check(asked, known)
-    return body, asked
+    given = {} if optional and not body else parse(body)
+    check_strings(given)
+    return asked.read(given)
+
+
+async def read_completion(request: Request, known: type[wire.Request]) -> tuple[bytes, str]:
+    """Return a body that is passed on as it is, whose names are all known, and the model that it asks."""
+    body = await read_body(request)
+    given = parse(body)
+    if escapes(body):
+        check_strings(given)
+    return body, Routed.read(given, known).model
 
 
 def is_retry(request: Request) -> bool:
@@ -236,7 +233,7 @@ async def in_windows(
 
 
 async def list_page(
-    request: Request, model: str, where: Mapping[str, Any], asked: Window, show: Callable[[Mapping[str, Any]], Any]
+    request: Request, model: str, where: Mapping[str, Any], asked: Page, show: Callable[[Mapping[str, Any]], Any]
 ) -> Response:
     """Answer with one page of the tenant's documents by (created_at, id), each as `show` makes it."""
     filters: list[Mapping[str, Any]] = [{"tenant": tenant(request)}, where]
@@ -244,7 +241,7 @@ async def list_page(
         last = await owned(request, model, asked.after)
         if last is None:
             raise unknown_after(asked.after)
-        filters.append(beyond(last, asked.order))
-    windows = in_windows(deps(request).documents, model, {"$and": filters}, asked.order, asked.limit + 1)
+        filters.append(beyond(last, asked.sort))
+    windows = in_windows(deps(request).documents, model, {"$and": filters}, asked.sort, asked.limit + 1)
     shown = [show(view) async for window in windows for view in window]
     return reply(openai.page(shown[: asked.limit], len(shown) > asked.limit))

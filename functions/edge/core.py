@@ -14,7 +14,7 @@ from contracts.events.jobs import JobCreated
 from contracts.formats import HEAD
 from contracts.wire import openai
 from contracts.wire.errors import ApiError, missing, unsupported
-from functions.edge.fields import Fields, invalid_value
+from contracts.wire.requests import FileForm, Recurate
 from functions.edge.refusals import no_file
 
 View = Mapping[str, Any]
@@ -22,22 +22,11 @@ Filter = dict[str, Any]
 
 MAX_FILE = 512 * 2**20
 ROWS = ("jsonl", "json", "csv", "unknown")
-PURPOSES = ("fine-tune", "embedding", "ingestion")
-"""The last two are stored for other tools: no job takes them."""
-OTHER_PURPOSES = ("assistants", "batch", "vision", "user_data", "evals")
 MAX_FILENAME = 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 # --- files
-
-
-def check_purpose(purpose: str) -> None:
-    """Refuse a purpose that Temper does not serve."""
-    if purpose in OTHER_PURPOSES:
-        raise unsupported(f"Files with purpose '{purpose}' are", "purpose")
-    if purpose not in PURPOSES:
-        raise invalid_value("purpose", purpose, PURPOSES)
 
 
 def sniff(head: bytes, filename: str) -> str:
@@ -76,31 +65,16 @@ def clean_filename(raw: bytes | None) -> str:
 Uploaded = FileUploaded | ZipUploaded | DocumentUploaded
 
 
-def uploaded(form: Mapping[str, str], filename: str, head: bytes, blob: BlobRef) -> Uploaded:
+def uploaded(form: FileForm, filename: str, head: bytes, blob: BlobRef) -> Uploaded:
     """Return the event of an upload whose bytes are stored: of rows, of an archive or of a document."""
-    if "purpose" not in form:
-        raise missing("purpose")
-    check_purpose(form["purpose"])
+    for one, other in ((form.anchor, "seconds"), (form.seconds, "anchor")):
+        if one is not None and getattr(form, other) is None:
+            raise missing(f"expires_after.{other}")
     found = sniff(head, filename)
-    said: dict[str, Any] = {"blob": blob, "filename": filename, "purpose": form["purpose"]}
-    said["expires_after"] = _expires_after(form)
+    said: dict[str, Any] = {"blob": blob, "filename": filename, "purpose": form.purpose, "expires_after": form.seconds}
     if found == "zip":
         return ZipUploaded(**said)
     return FileUploaded(**said, format=found) if found in ROWS else DocumentUploaded(**said, format=found)
-
-
-def _expires_after(form: Mapping[str, str]) -> int | None:
-    anchor, seconds = form.get("expires_after[anchor]"), form.get("expires_after[seconds]")
-    if anchor is None and seconds is None:
-        return None
-    if anchor != "created_at":
-        raise invalid_value("expires_after.anchor", anchor or "", ("created_at",))
-    digits = seconds is not None and re.fullmatch(r"-?[0-9]{1,12}", seconds)
-    value: Any = int(seconds) if digits and seconds else seconds
-    found = Fields({"seconds": value}, "expires_after").whole("seconds", 3600, 2592000)
-    if found is None:
-        raise missing("expires_after.seconds")
-    return found
 
 
 def same_upload(data: Uploaded) -> dict[str, Any]:
@@ -108,19 +82,18 @@ def same_upload(data: Uploaded) -> dict[str, Any]:
     return {"sha256": data.blob.sha256, **data.model_dump(mode="json", exclude={"blob"})}
 
 
-def recurated(body: Mapping[str, Any], archive: View) -> DatasetRecurated:
+def recurated(asked: Recurate, archive: View) -> DatasetRecurated:
     """Return the event that a request to re-curate an archive asks for.
 
     One that is itself re-curated keeps its bounds: what it has lost does not come back.
     """
-    fields, said = Fields(body), archive["uploaded"]
-    least, most = (fields.shares(name, get_args(Score)) for name in ("min_score", "max_score"))
-    if not least and not most:
+    said = archive["uploaded"]
+    if not asked.min_score and not asked.max_score:
         known = ", ".join(get_args(Score))
         sentence = f"Missing required parameter: 'min_score' or 'max_score', an object of scores ({known})."
         raise ApiError(sentence, param="min_score", code="missing_required_parameter")
-    least = _both(said.get("min_score", {}), least, max)
-    most = _both(said.get("max_score", {}), most, min)
+    least = _both(said.get("min_score", {}), asked.min_score, max)
+    most = _both(said.get("max_score", {}), asked.max_score, min)
     for name in least.keys() & most.keys():
         if least[name] > most[name]:
             sentence = f"No row can be left: '{name}' is to be at least {least[name]} and at most {most[name]}."
@@ -135,7 +108,7 @@ def recurated(body: Mapping[str, Any], archive: View) -> DatasetRecurated:
 
 
 def _both(
-    one: Mapping[str, float], other: Mapping[str, float], stricter: Callable[[Iterable[float]], float]
+    one: Mapping[Any, float], other: Mapping[Any, float], stricter: Callable[[Iterable[float]], float]
 ) -> dict[Any, float]:
     names = sorted(one.keys() | other.keys())
     return {name: stricter(each[name] for each in (one, other) if name in each) for name in names}
@@ -246,12 +219,3 @@ def visible_events(runs: Sequence[View]) -> Filter:
     shown.append({"epoch": {"$lt": oldest["epoch"]}, "step": {"$lte": limit}})
     shown.append({"epoch": oldest["epoch"], "attempt": {"$lt": oldest["attempt"]}, "step": {"$lte": limit}})
     return {"$or": shown}
-
-
-def step(text: str) -> int:
-    """Return the step that a query names; raises ApiError."""
-    if not text.isdecimal() or len(text) > 12:
-        raise ApiError(
-            f"Invalid 'after': {text[:40]!r} is not the number of a step.", param="after", code="invalid_value"
-        )
-    return int(text)

@@ -12,7 +12,7 @@ from contracts.ports import BlobNotFoundError, UnavailableError
 from contracts.wire.errors import ApiError
 from functions.edge.refusals import unavailable
 
-BUG = ApiError("The server had an error while processing your request.", status=500, type="server_error")
+BUG = ApiError("The server had an error while processing your request.", status=500)
 
 
 def to_api_error(error: Exception) -> ApiError | None:

@@ -177,6 +177,21 @@ async def test_what_nothing_can_be_made_of_is_refused(
             "integer_below_min_value",
             "expires_after.seconds",
         ),
+        (
+            parts(('purpose"', b"fine-tune"), ('expires_after[anchor]"', b"created_at"), ('file"', ROWS)),
+            "missing_required_parameter",
+            "expires_after.seconds",
+        ),
+        (
+            parts(('purpose"', b"fine-tune"), ('file"', ROWS), ('expires_after[seconds]"', b"3600")),
+            "missing_required_parameter",
+            "expires_after.anchor",
+        ),
+        (
+            parts(('purpose"', b"fine-tune"), ('expires_after[seconds]"', b"9" * 5000), ('file"', ROWS)),
+            "invalid_type",
+            "expires_after.seconds",
+        ),
     ],
 )
 async def test_a_broken_form_leaves_nothing(

@@ -15,8 +15,8 @@ from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested
 from contracts.ports import BlobNotFoundError, Reservation
 from contracts.wire import benchmarks as wire
 from contracts.wire import openai
-from contracts.wire.errors import ApiError, missing
-from functions.edge import benchmarks, listing
+from contracts.wire.requests import Evaluation, JobBenchmark, ModelBenchmark, Page, Rescore
+from functions.edge import benchmarks
 from functions.edge.context import (
     deps,
     end,
@@ -24,50 +24,37 @@ from functions.edge.context import (
     new_object_id,
     owned,
     publish,
-    read_json,
+    read,
     reply,
     reply_reserved,
     reserve,
     tenant,
     visible_model,
 )
-from functions.edge.fields import Fields
-from functions.edge.parameters import BENCHMARK, EVALUATE, JOB_BENCHMARK, RESCORE, Parameters
 from functions.edge.refusals import no_file, no_model
 from functions.edge.routes.jobs import find_job
-
-MOST_MODELS = 8
 
 
 async def create_of_job(request: Request) -> Response:
     """POST /fine_tuning/jobs/{id}/benchmarks {tasks?, generalization_file?, forgetting_file?, harness?, judge?, …}."""
-    job, body = await find_job(request), await _body(request, JOB_BENCHMARK)
-    asked, rows = benchmarks.suite(body), await _rows(request, body)
+    job, asked = await find_job(request), await read(request, JobBenchmark, optional=True)
+    rows = await _rows(request, asked)
     base = await deps(request).documents.get("models", model_id(PUBLIC, job["created"]["model"]))
-    reservation, view = await _requested(request, benchmarks.of_job(job, base, rows, asked))
+    reservation, view = await _requested(request, benchmarks.of_job(job, base, rows, asked.suite()))
     return await reply_reserved(request, reservation, wire.benchmark(view))
 
 
 async def create(request: Request) -> Response:
     """POST /benchmarks {model, file?, tasks?, generalization_file?, forgetting_file?, harness?, judge?, …}."""
-    body = await _body(request, BENCHMARK)
-    name = Fields(body).required("model", 512)
-    reservation, view = await _requested(request, await _of_model(request, body, name))
+    asked = await read(request, ModelBenchmark, optional=True)
+    reservation, view = await _requested(request, await _of_model(request, asked, asked.model, asked.file))
     return await reply_reserved(request, reservation, wire.benchmark(view))
 
 
 async def evaluate(request: Request) -> Response:
     """POST /evaluate {file, model | models, items?, seed?}: how well models answer from your own documents."""
-    body = {**await _body(request, EVALUATE), "tasks": ["documents"]}
-    given = body.get("models", [body["model"]] if body.get("model") else None)
-    if not given:
-        raise missing("models")
-    if not body.get("file"):
-        raise missing("file")
-    if not isinstance(given, list) or not 1 <= len(given) <= MOST_MODELS:
-        raise ApiError(f"Expected 1 to {MOST_MODELS} names of models.", param="models", code="invalid_value")
-    names = dict.fromkeys(Fields({"models": name}).required("models", 512) for name in given)
-    asked = [await _of_model(request, body, name) for name in names]
+    wanted = await read(request, Evaluation, optional=True)
+    asked = [await _of_model(request, wanted, name, wanted.file) for name in wanted.names()]
     # One key for several benchmarks: each is reserved under its place, and all of them make two requests the same.
     same = {"asked": [each.model_dump(mode="json") for each in asked]}
     made = [await _requested(request, each, f"evaluate/{place}", same) for place, each in enumerate(asked)]
@@ -77,17 +64,17 @@ async def evaluate(request: Request) -> Response:
 
 async def rescore(request: Request) -> Response:
     """POST /benchmarks/{id}/rescore {judge?, metric?}: the same answers, scored by another judge or metric."""
-    asked = benchmarks.rescored(await _find(request), await _body(request, RESCORE))
+    asked = benchmarks.rescored(await _find(request), await read(request, Rescore, optional=True))
     reservation, view = await _requested(request, asked)
     return await reply_reserved(request, reservation, wire.benchmark(view))
 
 
-async def _rows(request: Request, body: dict[str, Any]) -> dict[str, str]:
+async def _rows(request: Request, asked: JobBenchmark) -> dict[str, str]:
     """Return the files of rows that a request names beside its own, by their role."""
-    named = {role: Fields(body).text(field, 128) for field, role in benchmarks.ROWS.items()}
-    for name in filter(None, named.values()):
+    rows = asked.rows()
+    for name in rows.values():
         await _check_file(request, name)
-    return {role: name for role, name in named.items() if name}
+    return rows
 
 
 async def _check_file(request: Request, name: str) -> None:
@@ -96,23 +83,17 @@ async def _check_file(request: Request, name: str) -> None:
         raise no_file(name)
 
 
-async def _body(request: Request, known: Parameters) -> dict[str, Any]:
-    """Return the request's JSON object; an empty body asks for what is usual."""
-    return await read_json(request, known) if int(request.headers.get("content-length") or 0) else {}
-
-
-async def _of_model(request: Request, body: dict[str, Any], name: str) -> BenchmarkRequested:
+async def _of_model(request: Request, asked: JobBenchmark, name: str, file: str | None) -> BenchmarkRequested:
     view = await visible_model(request, name)
     if view is None:
         raise no_model(name)
-    file = Fields(body).text("file", 128)
     if file is None and view["job"]:
         job = await owned(request, "jobs", view["job"])
         file = job["created"]["training_file"] if job else None
     if file is not None:
         await _check_file(request, file)
     base = await visible_model(request, view["base_name"]) if view["base_name"] else None
-    return benchmarks.of_model(name, view, base, file, await _rows(request, body), benchmarks.suite(body))
+    return benchmarks.of_model(name, view, base, file, await _rows(request, asked), asked.suite())
 
 
 async def _requested(
@@ -149,8 +130,7 @@ async def list_of_job(request: Request) -> Response:
 
 
 async def _page(request: Request, where: dict[str, Any]) -> Response:
-    asked = listing.window(request.query_params, default=20, most=100)
-    return await list_page(request, "benchmarks", where, asked, wire.benchmark)
+    return await list_page(request, "benchmarks", where, Page.read(request.query_params), wire.benchmark)
 
 
 async def retrieve(request: Request) -> Response:

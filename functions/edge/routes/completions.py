@@ -16,9 +16,9 @@ from starlette.types import Receive, Scope, Send
 from contracts.manifest import ManifestRef
 from contracts.ports import Reply, UnavailableError
 from contracts.wire import openai
+from contracts.wire import request as wire
+from contracts.wire.completions import Chat, Completion
 from functions.edge.context import deps, read_completion, request_id, tenant, visible_model
-from functions.edge.fields import Fields
-from functions.edge.parameters import CHAT, COMPLETION, Parameters
 from functions.edge.refusals import no_model
 
 log = logging.getLogger(__name__)
@@ -28,17 +28,16 @@ _BROKEN = "The serving process went away in the middle of the answer. Please try
 
 async def create_chat(request: Request) -> Response:
     """POST /chat/completions."""
-    return await _complete(request, "/v1/chat/completions", CHAT)
+    return await _complete(request, "/v1/chat/completions", Chat)
 
 
 async def create_completion(request: Request) -> Response:
     """POST /completions."""
-    return await _complete(request, "/v1/completions", COMPLETION)
+    return await _complete(request, "/v1/completions", Completion)
 
 
-async def _complete(request: Request, path: str, known: Parameters) -> Response:
-    body, asked = await read_completion(request, known)
-    name = Fields(asked).required("model", 512)
+async def _complete(request: Request, path: str, known: type[wire.Request]) -> Response:
+    body, name = await read_completion(request, known)
     view = await visible_model(request, name)
     if view is None:
         raise no_model(name)

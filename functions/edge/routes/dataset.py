@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from typing import Any
 
 import msgspec
@@ -15,29 +14,31 @@ from contracts.corpus import RowOrigin, Split
 from contracts.envelope import derived_id, make
 from contracts.events.files import FileDeleted
 from contracts.wire import dataset, openai
-from contracts.wire.errors import ApiError, missing, unsupported
+from contracts.wire.errors import ApiError
+from contracts.wire.requests import LineagePage, Recurate, RowPage
 from functions.edge import core, lines, listing, provenance
 from functions.edge.context import (
     deps,
     new_object_id,
     owned,
     publish,
-    read_json,
+    read,
     reply,
     reply_reserved,
     reserve,
     streamed,
     tenant,
 )
-from functions.edge.fields import Fields, check_strings
-from functions.edge.parameters import RECURATE
 from functions.edge.refusals import no_file
 
 
 async def list_rows(request: Request) -> Response:
     """GET /files/{id}/rows?after&limit&split: rows in the order of the data set, each with where it comes from."""
     assembled = await _assembled(request)
-    asked, split = _rows_asked(request)
+    asked = RowPage.read(request.query_params)
+    split = asked.split
+    if split is None:  # ids of rows say it
+        split = "held_out" if (asked.after or "").startswith("held_out-") else "train"
     total = assembled["rows"] if split == "train" else assembled["held_out_rows"]
     first = 1 if asked.after is None else _line(asked.after, split, total) + 1
     keys = dataset.blobs(assembled).get(split)
@@ -48,17 +49,6 @@ async def list_rows(request: Request) -> Response:
     )
     shown = [_row(row, origin, split) for row, origin in zip(rows, origins, strict=True)]
     return reply(openai.page(shown, first + len(shown) <= total))
-
-
-def _rows_asked(request: Request) -> tuple[listing.Window, Split]:
-    query = request.query_params
-    asked = listing.window(query, default=20, most=100)
-    if query.get("order") == "desc":
-        raise unsupported("Rows in descending order are", "order")
-    named = Fields({"split": query.get("split")}).choice("split", dataset.SPLITS)
-    if named is None and asked.after is not None:  # ids of rows say their split
-        named = asked.after.rpartition("-")[0]
-    return asked, "held_out" if named == "held_out" else "train"
 
 
 def _line(after: str, split: Split, total: int) -> int:
@@ -87,7 +77,7 @@ async def recurate(request: Request) -> Response:
     archive = await owned(request, "archives", id)
     if archive is None or archive["assembled"] is None:
         raise _not_ready(id)
-    data = core.recurated(await read_json(request, RECURATE), archive)
+    data = core.recurated(await read(request, Recurate), archive)
     asked, new_id = data.model_dump(mode="json"), new_object_id(request, "file-")
     reservation = await reserve(request, "files/recurate", asked, new_id)
     view = await owned(request, "files", reservation.id)
@@ -136,16 +126,13 @@ async def report(request: Request) -> Response:
 
 async def lineage(request: Request) -> Response:
     """GET /lineage?file&page&document&after&limit: page → chunks → rows → jobs → models, a document at a time."""
-    query, ports = request.query_params, deps(request)
-    file = query.get("file")
-    if not file:
-        raise missing("file")
+    asked, ports = LineagePage.read(request.query_params), deps(request)
+    file, page = asked.file, asked.page
     view = await owned(request, "files", file)
     if view is None or view["deleted"]:
         raise no_file(file)
-    asked, page = listing.window(query, default=20, most=100), _page(request)
     home = view["source"] or file  # the documents of what was re-curated are its source's
-    found = await ports.documents.find("documents", _of(request, home, page, asked.after), [("id", 1)], asked.limit + 1)
+    found = await ports.documents.find("documents", _of(request, home, asked), [("id", 1)], asked.limit + 1)
     shown = found[: asked.limit]
     cut = {each["id"]: await provenance.chunks_of(ports.blobs, each) for each in shown}
     names = {chunk.id for chunks in cut.values() if chunks for chunk in dataset.on_page(chunks, page)}
@@ -159,21 +146,12 @@ async def lineage(request: Request) -> Response:
     return reply(openai.page(traced, len(found) > asked.limit))
 
 
-def _page(request: Request) -> int | None:
-    page: Any = request.query_params.get("page")
-    if page is not None and re.fullmatch(r"-?[0-9]{1,9}", page):
-        page = int(page)
-    return Fields({"page": page}).whole("page", 1, 10**9)
-
-
-def _of(request: Request, file: str, page: int | None, after: str | None) -> core.Filter:
+def _of(request: Request, file: str, asked: LineagePage) -> core.Filter:
     """Return the filter for the documents asked for: of this archive, that have the page, that come after."""
-    document = request.query_params.get("document")
-    check_strings(document or "", "document")
     where: core.Filter = {"tenant": tenant(request), "archive": file}
-    named = [{"id": document}] if document else []
-    paged = [{"extracted.pages": {"$gte": page}}] if page is not None else []
-    behind = [{"id": {"$gt": after}}] if after else []
+    named = [{"id": asked.document}] if asked.document else []
+    paged = [{"extracted.pages": {"$gte": asked.page}}] if asked.page is not None else []
+    behind = [{"id": {"$gt": asked.after}}] if asked.after else []
     return {"$and": [where, *named, *paged, *behind]}
 
 

@@ -23,7 +23,8 @@ from contracts.ports import UnavailableError
 from contracts.results import JSONL, PURPOSE
 from contracts.wire import dataset, openai
 from contracts.wire.errors import ApiError, missing
-from functions.edge import core, listing, provenance
+from contracts.wire.requests import FileForm, FilePage
+from functions.edge import core, provenance
 from functions.edge.context import (
     deps,
     incoming,
@@ -39,7 +40,6 @@ from functions.edge.context import (
     tenant,
 )
 from functions.edge.multipart import Form, broken
-from functions.edge.parameters import FILE, check
 from functions.edge.refusals import no_file, too_large
 from functions.edge.results import unfinished
 
@@ -82,15 +82,12 @@ async def _store(request: Request, id: str) -> core.Uploaded:
         form.feed(chunk)
     if not form.begun:
         raise missing("file")
-    check(form.fields, FILE)
-    if "purpose" in form.fields:
-        core.check_purpose(form.fields["purpose"])
+    FileForm.read({"purpose": "fine-tune", **form.fields})  # what follows the file is read when it is there
     filename = core.clean_filename(form.filename)
     head = await _head(form, body)
     core.sniff(head, filename)
     blob = await deps(request).blobs.put(_key(request, id), _content(form, head, body))
-    check(form.fields, FILE)
-    return core.uploaded(form.fields, filename, head[:HEAD], blob)
+    return core.uploaded(FileForm.read(form.fields), filename, head[:HEAD], blob)
 
 
 async def _head(form: Form, body: AsyncIterator[bytes]) -> bytes:
@@ -162,10 +159,10 @@ async def _file(request: Request, id: str | None = None) -> dict[str, Any]:
 
 async def list_files(request: Request) -> Response:
     """GET /files."""
-    asked = listing.window(request.query_params, default=10000, most=10000)
+    asked = FilePage.read(request.query_params)
     where: dict[str, Any] = {"deleted": False}
-    if purpose := request.query_params.get("purpose"):
-        where["purpose"] = purpose
+    if asked.purpose is not None:
+        where["purpose"] = asked.purpose
     return await list_page(request, "files", where, asked, openai.file)
 
 

@@ -16,7 +16,7 @@ from contracts.ports import Reservation
 from contracts.results import JSONL
 from contracts.tracking import WANDB, wandb_secret
 from contracts.wire import openai
-from contracts.wire.requests import JobRequest
+from contracts.wire.requests import CheckpointPage, JobRequest, MetricPage, Page
 from functions.edge import core, listing
 from functions.edge.context import (
     deps,
@@ -96,8 +96,8 @@ async def find_job(request: Request, id: str | None = None) -> dict[str, Any]:
 
 async def list_jobs(request: Request) -> Response:
     """GET /fine_tuning/jobs: newest first."""
-    asked = listing.window(request.query_params, default=20, most=100)
-    return await list_page(request, "jobs", listing.metadata_filter(request.query_params), asked, openai.job)
+    asked, where = Page.read(request.query_params), listing.metadata_filter(request.query_params)
+    return await list_page(request, "jobs", where, asked, openai.job)
 
 
 async def retrieve_job(request: Request) -> Response:
@@ -156,11 +156,11 @@ async def _desire(request: Request, wanted: Literal["pause", "run"]) -> Response
 
 async def list_events(request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}/events: newest first."""
-    views, more = await event_page(request, listing.window(request.query_params, default=20, most=100))
+    views, more = await event_page(request, Page.read(request.query_params))
     return reply(openai.page([openai.job_event(view) for view in views], more))
 
 
-async def event_page(request: Request, asked: listing.Window) -> tuple[list[dict[str, Any]], bool]:
+async def event_page(request: Request, asked: Page) -> tuple[list[dict[str, Any]], bool]:
     """Return one page of the path's job's events, without what a newer run made again, and whether more follow."""
     job = await find_job(request)
     documents = deps(request).documents
@@ -169,7 +169,7 @@ async def event_page(request: Request, asked: listing.Window) -> tuple[list[dict
         last = await documents.get("job_events", asked.after)
         if last is None or last["job"] != job["id"]:
             raise listing.unknown_after(asked.after)
-        filters.append({"sort": {"$lt" if asked.descending else "$gt": last["sort"]}})
+        filters.append({"sort": {"$lt" if asked.direction < 0 else "$gt": last["sort"]}})
     found = await documents.find("job_events", {"$and": filters}, [("sort", asked.direction)], asked.limit + 1)
     return found[: asked.limit], len(found) > asked.limit
 
@@ -177,10 +177,10 @@ async def event_page(request: Request, asked: listing.Window) -> tuple[list[dict
 async def list_metrics(request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}/metrics?after=STEP&limit: what was measured at each step, the first step first."""
     job = await find_job(request)
-    asked = listing.window(request.query_params, default=1000, most=10_000)
+    asked = MetricPage.read(request.query_params)
     where: dict[str, Any] = {"job": job["id"], "tenant": tenant(request), "type": "metrics"}
     if asked.after is not None:
-        where["step"] = {"$gt": core.step(asked.after)}
+        where["step"] = {"$gt": int(asked.after)}
     filters = {"$and": [where, core.visible_events(job["runs"])]}
     windows = in_windows(deps(request).documents, "job_events", filters, [("sort", 1)], asked.limit + 1)
     shown = [openai.step_metrics(view) async for window in windows for view in window]
@@ -196,7 +196,7 @@ async def results(request: Request) -> Response:
 async def list_checkpoints(request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}/checkpoints: newest first."""
     job = await find_job(request)
-    asked = listing.window(request.query_params, default=10, most=100)
+    asked = CheckpointPage.read(request.query_params)
     where = {"job": job["id"], "tenant": tenant(request)}
     found = await deps(request).documents.find("models", where, [("step", -1)])
     views, more = listing.after_checkpoint(found, asked)

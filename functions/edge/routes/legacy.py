@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -12,7 +11,7 @@ from starlette.routing import Route
 
 from contracts.wire import legacy, openai
 from contracts.wire.errors import ApiError, missing
-from functions.edge import listing
+from contracts.wire.requests import LegacyEventPage, LegacyJobPage
 from functions.edge.context import list_page, owned, reply, reply_reserved
 from functions.edge.refusals import no_file
 from functions.edge.routes import jobs
@@ -63,7 +62,6 @@ def _still_checked(id: str) -> ApiError:
     return ApiError(
         f"The file {id} is still being validated. Ask again, or see `validation` of GET /files/{id}.",
         status=503,
-        type="server_error",
         param="file_id",
         code="validation_in_progress",
         headers={"retry-after": "5"},
@@ -78,7 +76,7 @@ async def create_job(request: Request) -> Response:
 
 async def list_jobs(request: Request) -> Response:
     """GET /finetune-jobs: oldest first."""
-    return await list_page(request, "jobs", {}, _window(request, default=3, most=10), legacy.job)
+    return await list_page(request, "jobs", {}, LegacyJobPage.read(request.query_params), legacy.job)
 
 
 async def retrieve_job(request: Request) -> Response:
@@ -93,15 +91,8 @@ async def cancel_job(request: Request) -> Response:
 
 async def list_events(request: Request) -> Response:
     """GET /finetune-jobs/{id}/events: oldest first."""
-    views, more = await jobs.event_page(request, _window(request, default=10, most=100))
+    views, more = await jobs.event_page(request, LegacyEventPage.read(request.query_params))
     return reply(openai.page([legacy.job_event(view) for view in views], more))
-
-
-def _window(request: Request, default: int, most: int) -> listing.Window:
-    """Return the window asked for as LLMHub reads it: too high a limit is lowered, and the oldest come first."""
-    asked = listing.window(request.query_params, default, most=10**9)
-    descending = request.query_params.get("order") == "desc"
-    return replace(asked, limit=min(asked.limit, most), descending=descending)
 
 
 ROUTES = [

@@ -19,8 +19,7 @@ from contracts.events.notifications import (
     webhook_secret,
 )
 from contracts.wire import openai
-from contracts.wire.requests import RotateRequest, WebhookRequest, WebhookUpdate
-from functions.edge import listing
+from contracts.wire.requests import Page, RotateRequest, WebhookRequest, WebhookUpdate
 from functions.edge.context import (
     deps,
     is_retry,
@@ -57,7 +56,7 @@ async def create(request: Request) -> Response:
 
 async def list_endpoints(request: Request) -> Response:
     """GET /webhook_endpoints: newest first."""
-    asked = listing.window(request.query_params, default=20, most=100)
+    asked = Page.read(request.query_params)
     return await list_page(request, "webhook_endpoints", {"deleted": False}, asked, openai.webhook_endpoint)
 
 

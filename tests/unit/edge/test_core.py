@@ -14,10 +14,11 @@ from mgqpy import Query
 
 from contracts.blobs import BlobRef
 from contracts.wire import openai
+from contracts.wire.body import check_strings, parse
+from contracts.wire.chat import MAX_DEPTH
 from contracts.wire.errors import ApiError
-from contracts.wire.requests import JobRequest
+from contracts.wire.requests import FileForm, JobRequest, Page
 from functions.edge import core, listing
-from functions.edge.fields import MAX_DEPTH, check_strings, parse_json, parse_object
 from tests.unit.extract_text.documents import word
 from tests.unit.extract_zip.archives import Raw, archive, packed
 
@@ -63,12 +64,12 @@ def test_every_filename_becomes_one_that_can_be_stored(raw: bytes) -> None:
 
 
 def test_two_uploads_are_the_same_whatever_key_their_bytes_lie_under() -> None:
-    form = {"purpose": "fine-tune"}
+    form = FileForm(purpose="fine-tune")
     one, two = (
         core.uploaded(form, "a", b"{}", BlobRef(key=f"t/{key}/content", sha256="0" * 64, bytes=2)) for key in "ab"
     )
     assert core.same_upload(one) == core.same_upload(two)
-    other = core.uploaded({**form}, "b", b"{}", one.blob)
+    other = core.uploaded(form, "b", b"{}", one.blob)
     assert core.same_upload(one) != core.same_upload(other)
 
 
@@ -168,9 +169,9 @@ items = st.lists(
 def test_pages_show_everything_once_in_order(rows: list[tuple[int, str]], limit: int, descending: bool) -> None:
     views = [{"created_at": at, "id": id} for at, id in rows]
     views.sort(key=lambda view: (view["created_at"], view["id"]), reverse=descending)
-    window, seen = listing.Window(limit, None, descending), list[dict[str, Any]]()
+    asked, seen = Page(order="desc" if descending else "asc"), list[dict[str, Any]]()
     while True:
-        where = listing.beyond(seen[-1], window.order) if seen else {}
+        where = listing.beyond(seen[-1], asked.sort) if seen else {}
         page = [view for view in views if Query(where).test(view)][:limit]
         if not page:
             break
@@ -218,16 +219,16 @@ def test_any_json_object_is_a_job_or_a_refusal_with_a_param(body: dict[str, Any]
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_object_or_a_refusal(body: bytes) -> None:
-    error = refusal(lambda: parse_object(body))
+    error = refusal(lambda: check_strings(parse(body)))
     assert error is None or error.code in ("invalid_json", "invalid_string", "invalid_value")
 
 
 def test_nesting_is_bounded() -> None:
     for levels in (MAX_DEPTH, 600, 980):  # the body itself is one more
         with pytest.raises(ApiError, match="nested"):
-            parse_json(b'{"a":' + b"[" * levels + b"]" * levels + b"}")
-    parse_json(b'{"a":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}")
-    parse_json(b'{"a":[' + b"[],{}," * 1000 + b"[]]}")
+            parse(b'{"a":' + b"[" * levels + b"]" * levels + b"}")
+    parse(b'{"a":' + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1) + b"}")
+    parse(b'{"a":[' + b"[],{}," * 1000 + b"[]]}")
 
 
 # --- shapes

@@ -16,32 +16,27 @@ from openai.types.fine_tuning import (
     supervised_method_param,
 )
 
+from contracts.wire.completions import Chat, Completion
 from contracts.wire.errors import ApiError
-from contracts.wire.request import Request
-from contracts.wire.requests import JobRequest
-from functions.edge import parameters
-from functions.edge.parameters import CHAT, COMPLETION, FILE, Parameters, check
+from contracts.wire.request import Request, check_names
+from contracts.wire.requests import FileForm, JobRequest
 
 JOB = {"model": "m", "training_file": "f"}
 
 
 def all_names(known: type[Request]) -> set[str]:
-    return {*known.served(), *known.ignored, *known.refused}
+    names = [*known.served(), *known.ignored, *known.refused]
+    assert len(names) == len(set(names))
+    return set(names)
 
 
 def names(typed: Any) -> set[str]:
     return set(typed.__annotations__)
 
 
-def decided(known: Parameters) -> set[str]:
-    all_of_them = [*known.served, *known.ignored, *known.refused]
-    assert len(all_of_them) == len(set(all_of_them))
-    return set(all_of_them)
-
-
-def refused(body: dict[str, Any], known: Parameters) -> tuple[str | None, str | None, str]:
+def refused(body: dict[str, Any], known: type[Request]) -> tuple[str | None, str | None, str]:
     with pytest.raises(ApiError) as error:
-        check(body, known)
+        check_names(body, known)
     return error.value.code, error.value.param, error.value.message
 
 
@@ -53,9 +48,9 @@ def job_refused(body: dict[str, Any]) -> tuple[str | None, str | None, str]:
 
 def test_every_parameter_of_the_official_client_is_decided_on() -> None:
     chat = chat_create_params.CompletionCreateParamsStreaming
-    assert decided(CHAT) == names(chat) | names(chat_create_params.CompletionCreateParamsNonStreaming)
+    assert all_names(Chat) == names(chat) | names(chat_create_params.CompletionCreateParamsNonStreaming)
     text = completion_create_params.CompletionCreateParamsStreaming
-    assert decided(COMPLETION) == names(text) | names(completion_create_params.CompletionCreateParamsNonStreaming)
+    assert all_names(Completion) == names(text) | names(completion_create_params.CompletionCreateParamsNonStreaming)
     job = JobRequest
     assert all_names(job) - {"tuning", "overlong", "benchmarks"} == names(job_create_params.JobCreateParams)
     assert all_names(job.within["method"]) == names(job_create_params.Method)
@@ -70,7 +65,7 @@ def test_every_parameter_of_the_official_client_is_decided_on() -> None:
     assert names(job_create_params.Integration) == set(job.within["integrations"].served())
     wandb = job.within["integrations"].within["wandb"]
     assert names(job_create_params.IntegrationWandb) == set(wandb.served()) - {"api_key"}
-    assert {name.partition("[")[0] for name in FILE.served} == names(file_create_params.FileCreateParams)
+    assert {name.partition("[")[0] for name in FileForm.served()} == names(file_create_params.FileCreateParams)
 
 
 @pytest.mark.parametrize(
@@ -102,8 +97,8 @@ def test_what_openai_has_and_temper_does_not_is_said() -> None:
     code, param, message = job_refused({"hyperparameters": {"beta": 0.1}})
     assert (code, param) == ("unsupported", "hyperparameters.beta")
     assert "part of OpenAI's API, but Temper does not serve it" in message
-    assert refused({"web_search_options": {}}, CHAT)[:2] == ("unsupported", "web_search_options")
-    check({"web_search_options": None, "hyperparameters": 7}, CHAT)  # null is what clients send for nothing
+    assert refused({"web_search_options": {}}, Chat)[:2] == ("unsupported", "web_search_options")
+    check_names({"web_search_options": None, "hyperparameters": 7}, Chat)  # null is what clients send for nothing
     JobRequest.read({**JOB, "hyperparameters": {"beta": None, "n_epochs": None}, "method": None})
 
 
@@ -114,13 +109,18 @@ def test_a_body_full_of_names_costs_little() -> None:
     many = {f"x{number:06}": 1 for number in range(80_000)}
     assert job_refused({"integrations": [{"type": "mail", **many}]})[0] == "unsupported"
     assert job_refused({"metadata": many})[0] == "object_above_max_properties"
+    check_names(many, Chat)
+    with pytest.raises(ApiError, match="messages"):
+        Chat.read({"model": "m", "messages": [1] * 500_000})
     assert time.process_time() - began < 2
 
 
 def test_a_chat_ignores_what_changes_no_answer_and_what_it_never_heard_of() -> None:
-    check(dict.fromkeys(CHAT.ignored, "x") | {"chat_template_kwargs": {}, "tool_ids": [], "session_id": "x"}, CHAT)
-    assert refused({"temprature": 0}, CHAT)[2] == "Unknown parameter: 'temprature'. Did you mean 'temperature'?"
-    assert refused({"max_new_tokens": 9}, COMPLETION)[1] == "max_new_tokens"
+    check_names(
+        dict.fromkeys(Chat.ignored, "x") | {"chat_template_kwargs": {}, "tool_ids": [], "session_id": "x"}, Chat
+    )
+    assert refused({"temprature": 0}, Chat)[2] == "Unknown parameter: 'temprature'. Did you mean 'temperature'?"
+    assert refused({"max_new_tokens": 9}, Completion)[1] == "max_new_tokens"
 
 
 @pytest.mark.parametrize("path", sorted(JobRequest.leaves()))
@@ -155,10 +155,3 @@ def test_what_is_long_is_not_said_back(body: dict[str, Any]) -> None:
     _, param, message = job_refused(body)
     assert len(param or "") < 100
     assert len(message) < 600
-
-
-def test_every_table_is_whole() -> None:
-    tables = [each for each in vars(parameters).values() if isinstance(each, Parameters)]
-    assert len(tables) >= 7
-    for table in tables:
-        assert set(table.within) <= table.served
