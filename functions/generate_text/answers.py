@@ -15,16 +15,10 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from contracts.manifest import ManifestRef
+from contracts.wire.completions import Chat, Completion, Sampled
+from contracts.wire.errors import ApiError
 from functions.generate_text import shapes
-from functions.generate_text.core import (
-    ChatRequest,
-    CompletionRequest,
-    Options,
-    RequestError,
-    check_size,
-    check_token_ids,
-    max_new_tokens,
-)
+from functions.generate_text.core import check_size, check_token_ids, max_new_tokens
 from functions.generate_text.engine import Engine, Generation, OverloadedError, Sampling
 from functions.generate_text.generation import failure
 from functions.generate_text.models import Model, Models
@@ -101,41 +95,39 @@ class EventStream(StreamingResponse):
             await self._model.aclose()
 
 
-async def chat(engine: Engine, models: Models, ref: ManifestRef, wanted: ChatRequest, request: Request) -> Response:
+async def chat(engine: Engine, models: Models, ref: ManifestRef, wanted: Chat, request: Request) -> Response:
     """Answer POST /v1/chat/completions."""
-    options = wanted.options
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(models.use(ref))
-        ids = await asyncio.to_thread(model.render, wanted.messages, wanted.tools)
-        room = max_new_tokens(len(ids), options.max_tokens, model.context, "messages")
-        _check_bias(engine, model, options)
-        choices = _start(engine, model, options, [ids], room, _tenant(request), answer_prefix=model.answer_prefix)
-        head = _head("chatcmpl-", options, model)
-        if options.stream:
-            return EventStream(_chat_events(head, options, choices), choices, stack.pop_all())
+        ids = await asyncio.to_thread(model.render, wanted.chat(), wanted.known_tools())
+        room = max_new_tokens(len(ids), wanted.room, model.context, "messages")
+        _check_bias(engine, model, wanted)
+        choices = _start(engine, model, wanted, [ids], room, _tenant(request), answer_prefix=model.answer_prefix)
+        head = _head("chatcmpl-", wanted, model)
+        if wanted.stream:
+            return EventStream(_chat_events(head, wanted, choices), choices, stack.pop_all())
         objects = await _unless_gone(request, choices, lambda: _gather(choices, _whole_chat_choice))
         return JSONResponse(shapes.chat(head, objects, _usage(choices, [ids])))
 
 
 async def completions(
-    engine: Engine, models: Models, ref: ManifestRef, wanted: CompletionRequest, request: Request
+    engine: Engine, models: Models, ref: ManifestRef, wanted: Completion, request: Request
 ) -> Response:
     """Answer POST /v1/completions."""
-    options = wanted.options
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(models.use(ref))
         prompts = await asyncio.to_thread(_prompt_ids, engine, model, wanted)
         for ids in prompts:
-            max_new_tokens(len(ids), options.max_tokens, model.context, "prompt")
-        _check_bias(engine, model, options)
-        choices = _start(engine, model, options, prompts, options.max_tokens or 0, _tenant(request), echo=wanted.echo)
+            max_new_tokens(len(ids), wanted.max_tokens, model.context, "prompt")
+        _check_bias(engine, model, wanted)
+        choices = _start(engine, model, wanted, prompts, wanted.max_tokens, _tenant(request), echo=wanted.echo)
         if wanted.echo:
             for choice in choices:
-                prompt = wanted.prompts[choice.index // options.n]
+                prompt = wanted.prompt[choice.index // wanted.n]
                 choice.prefix = prompt if isinstance(prompt, str) else model.tokenizer.decode(list(prompt))
-        head = _head("cmpl-", options, model)
-        if options.stream:
-            return EventStream(_completion_events(head, options, choices, prompts), choices, stack.pop_all())
+        head = _head("cmpl-", wanted, model)
+        if wanted.stream:
+            return EventStream(_completion_events(head, wanted, choices, prompts), choices, stack.pop_all())
         objects = await _unless_gone(request, choices, lambda: _gather(choices, _whole_completion_choice))
         return JSONResponse(shapes.completion(head, objects, _usage(choices, prompts)))
 
@@ -143,7 +135,7 @@ async def completions(
 def _start(
     engine: Engine,
     model: Model,
-    options: Options,
+    wanted: Chat | Completion,
     prompts: Sequence[list[int]],
     room: int,
     tenant: str,
@@ -151,31 +143,31 @@ def _start(
     echo: bool = False,
 ) -> list[Choice]:
     """Queue every choice of every prompt; all or none."""
-    limits, count = engine.limits, len(prompts) * options.n
+    limits, count = engine.limits, len(prompts) * wanted.n
     most = max(limits.request_tokens, model.context)
-    check_size(sum(map(len, prompts)), count, room, limits.queue, most, "n" if options.n > 1 else "prompt")
-    seed = options.seed if options.seed is not None else secrets.token_hex(8)
+    check_size(sum(map(len, prompts)), count, room, limits.queue, most, "n" if wanted.n > 1 else "prompt")
+    seed = wanted.seed if wanted.seed is not None else secrets.token_hex(8)
     choices: list[Choice] = []
     try:
         for index in range(count):
             sampling = Sampling(
                 max_tokens=room,
-                temperature=options.temperature,
-                top_p=options.top_p,
-                seed=f"{seed}:{index % options.n}",
-                presence_penalty=options.presence_penalty,
-                frequency_penalty=options.frequency_penalty,
-                logit_bias=options.logit_bias,
+                temperature=wanted.temperature,
+                top_p=wanted.top_p,
+                seed=f"{seed}:{index % wanted.n}",
+                presence_penalty=wanted.presence_penalty,
+                frequency_penalty=wanted.frequency_penalty,
+                logit_bias=wanted.logit_bias,
                 stop_ids=model.stop_ids,
-                logprobs=options.logprobs,
-                prompt_logprobs=echo and options.logprobs is not None,
+                logprobs=wanted.alternatives,
+                prompt_logprobs=echo and wanted.alternatives is not None,
             )
             # Without a stream or a stop sequence nobody looks before the end, and not telling saves a tenth of a step.
-            watch = options.stream or bool(options.stop)
-            ids = prompts[index // options.n]
+            watch = wanted.stream or bool(wanted.stop)
+            ids = prompts[index // wanted.n]
             generation = engine.submit(model.base, model.adapter, ids, sampling, stream=watch, tenant=tenant)
             choices.append(
-                Choice(index, generation, Answer(model.decode, options.stop, answer_prefix), model, options.logprobs)
+                Choice(index, generation, Answer(model.decode, wanted.stop, answer_prefix), model, wanted.alternatives)
             )
     except BaseException:
         _cancel(choices)
@@ -188,18 +180,18 @@ def _tenant(request: Request) -> str:
     return request.headers.get("x-temper-tenant", "")
 
 
-def _prompt_ids(engine: Engine, model: Model, wanted: CompletionRequest) -> list[list[int]]:
-    prompts = [model.encode(p) if isinstance(p, str) else list(p) for p in wanted.prompts]
+def _prompt_ids(engine: Engine, model: Model, wanted: Completion) -> list[list[int]]:
+    prompts = [model.encode(p) if isinstance(p, str) else list(p) for p in wanted.prompt]
     prompts = [ids or model.begin() for ids in prompts]
     for ids in prompts:
         check_token_ids(ids, engine.vocabulary(model.base), "prompt")
         if not ids:
-            raise RequestError("This model cannot begin from an empty prompt.", param="prompt", code="invalid_value")
+            raise ApiError("This model cannot begin from an empty prompt.", param="prompt", code="invalid_value")
     return prompts
 
 
-def _check_bias(engine: Engine, model: Model, options: Options) -> None:
-    check_token_ids(list(options.logit_bias), engine.vocabulary(model.base), "logit_bias")
+def _check_bias(engine: Engine, model: Model, wanted: Sampled) -> None:
+    check_token_ids(list(wanted.logit_bias), engine.vocabulary(model.base), "logit_bias")
 
 
 async def _whole_chat_choice(choice: Choice) -> dict[str, Any]:
@@ -278,10 +270,12 @@ async def _merged(choices: Sequence[Choice]) -> AsyncIterator[tuple[Choice, str,
         _cancel(choices)
 
 
-async def _chat_events(head: Head, options: Options, choices: Sequence[Choice]) -> AsyncGenerator[bytes, None]:
+async def _chat_events(head: Head, wanted: Chat, choices: Sequence[Choice]) -> AsyncGenerator[bytes, None]:
+    logprobs, with_usage = wanted.logprobs, wanted.include_usage
+
     def chunk(choice: Choice, delta: dict[str, Any], finish: str | None, pieces: list[Piece] | None) -> bytes:
-        shown = pieces if options.logprobs is not None else None
-        return _event(shapes.chat_chunk(head, choice.index, delta, finish, shown, options.include_usage))
+        shown = pieces if logprobs else None
+        return _event(shapes.chat_chunk(head, choice.index, delta, finish, shown, with_usage))
 
     try:
         for choice in choices:
@@ -291,7 +285,7 @@ async def _chat_events(head: Head, options: Options, choices: Sequence[Choice]) 
                 yield chunk(choice, {"content": text}, None, pieces)
             if last:
                 yield chunk(choice, {}, choice.finish, None)
-        if options.include_usage:
+        if with_usage:
             prompts = [choices[0].generation.prompt]
             yield _event(shapes.usage_chunk(head, "chat.completion.chunk", _usage(choices, prompts)))
         yield b"data: [DONE]\n\n"
@@ -300,19 +294,18 @@ async def _chat_events(head: Head, options: Options, choices: Sequence[Choice]) 
 
 
 async def _completion_events(
-    head: Head, options: Options, choices: Sequence[Choice], prompts: list[list[int]]
+    head: Head, wanted: Completion, choices: Sequence[Choice], prompts: list[list[int]]
 ) -> AsyncGenerator[bytes, None]:
     ends: dict[int, int] = {}  # characters told of each choice
+    alternatives, with_usage = wanted.logprobs, wanted.include_usage
 
     def chunk(choice: Choice, text: str, finish: str | None, pieces: list[Piece]) -> bytes:
         start = ends.get(choice.index, 0)
         ends[choice.index] = start + sum(len(piece.token) for piece in pieces)
-        shown = pieces if options.logprobs is not None else None
-        logprobs = shapes.completion_logprobs(shown, options.logprobs or 0, start)
+        shown = pieces if alternatives is not None else None
+        logprobs = shapes.completion_logprobs(shown, alternatives or 0, start)
         return _event(
-            shapes.completion_chunk(
-                head, shapes.completion_choice(choice.index, text, finish, logprobs), options.include_usage
-            )
+            shapes.completion_chunk(head, shapes.completion_choice(choice.index, text, finish, logprobs), with_usage)
         )
 
     try:
@@ -324,7 +317,7 @@ async def _completion_events(
                 yield chunk(choice, text, None, pieces)
             if last:
                 yield chunk(choice, "", choice.finish, [] if choice.answer.stopped else choice.end_piece)
-        if options.include_usage:
+        if with_usage:
             yield _event(shapes.usage_chunk(head, "text_completion", _usage(choices, prompts)))
         yield b"data: [DONE]\n\n"
     except Exception as error:  # noqa: BLE001  the head is sent: only the stream itself can say it
@@ -336,15 +329,15 @@ def _broken(error: Exception) -> bytes:
     log.error("a streamed answer broke off: %r", error)
     told = failure(error)
     code = "overloaded" if isinstance(told, OverloadedError) else "generation_failed"
-    return _event(RequestError(f"{told}.", code=code, status=503 if code == "overloaded" else 500).body())
+    return _event(ApiError(f"{told}.", code=code, status=503 if code == "overloaded" else 500).body())
 
 
 def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
-def _head(prefix: str, options: Options, model: Model) -> Head:
-    return Head(prefix + secrets.token_hex(12), int(time.time()), options.model, model.fingerprint)
+def _head(prefix: str, wanted: Sampled, model: Model) -> Head:
+    return Head(prefix + secrets.token_hex(12), int(time.time()), wanted.model, model.fingerprint)
 
 
 def _usage(choices: Sequence[Choice], prompts: Sequence[list[int]]) -> dict[str, Any]:

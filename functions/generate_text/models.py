@@ -22,7 +22,7 @@ from contracts.blobs import BlobRef
 from contracts.manifest import Manifest, ManifestFile, ManifestRef
 from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs
 from contracts.wire.chat import refusal
-from functions.generate_text.core import RequestError
+from contracts.wire.errors import ApiError
 from functions.generate_text.engine import AdapterError, Engine, EngineError
 from functions.generate_text.shapes import Piece
 
@@ -82,21 +82,21 @@ class Model:
     def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] | None) -> list[int]:
         """The prompt's token ids, generation prompt included, by the model's own template (sandboxed)."""
         if not self.template:
-            raise RequestError(
+            raise ApiError(
                 "This model has no chat template; use /v1/completions.", param="messages", code="unsupported"
             )
         try:
             text = self._text(messages, tools, prompt=True)
             if tools and text == self._text(messages, None, prompt=True):
-                raise RequestError(
+                raise ApiError(
                     "This model's chat template ignores tools; leave them out or use a model that knows them.",
                     param="tools",
                     code="unsupported",
                 )
-        except RequestError:
+        except ApiError:
             raise
         except Exception as error:  # whatever a template raises is its refusal
-            raise RequestError(
+            raise ApiError(
                 f"The model's chat template refuses these messages: {refusal(error)}.",
                 param="messages",
                 code="invalid_value",

@@ -4,27 +4,20 @@ import asyncio
 import json
 from typing import Any
 
-from contracts.manifest import ManifestRef
 from contracts.ports import BlobNotFoundError
-from functions.generate_text.core import RequestError
+from contracts.wire.completions import Proof
+from contracts.wire.errors import ApiError
 from functions.generate_text.engine import Engine, Sampling
 from functions.generate_text.models import Model, ModelError, Models
 
 ANSWER_TOKENS = 32
 
 
-async def prove(
-    engine: Engine,
-    models: Models,
-    ref: ManifestRef,
-    messages: list[dict[str, Any]],
-    tools: list[dict[str, Any]] | None,
-    expected_ids: list[int],
-) -> dict[str, Any]:
-    """Prove a stored model; RequestError 422 with the code of what is wrong."""
+async def prove(engine: Engine, models: Models, asked: Proof) -> dict[str, Any]:
+    """Prove a stored model; ApiError 422 with the code of what is wrong."""
     try:
-        async with models.use(ref) as model:
-            ids = _rendered(model, messages, tools, expected_ids)
+        async with models.use(asked.manifest) as model:
+            ids = _rendered(model, asked.chat(), asked.known_tools(), list(asked.expected_ids))
             await asyncio.to_thread(_check_finite, engine, model, ids)
             room = min(ANSWER_TOKENS, model.context - len(ids))
             sampling = Sampling(max_tokens=max(room, 0), temperature=0.0, stop_ids=model.stop_ids)
@@ -32,16 +25,16 @@ async def prove(
             answer = model.decode([token.id for token in tokens]).removeprefix(model.answer_prefix)
             return {"ok": True, "prompt_ids": ids, "answer": answer}
     except ModelError as error:
-        raise RequestError(str(error), code=error.code, status=422) from error
+        raise ApiError(str(error), code=error.code, status=422) from error
     except BlobNotFoundError as error:
-        message = f"the manifest {ref.key} is not stored"
-        raise RequestError(message, code="manifest_mismatch", status=422) from error
+        message = f"the manifest {asked.manifest.key} is not stored"
+        raise ApiError(message, code="manifest_mismatch", status=422) from error
 
 
 def _rendered(model: Model, messages: list[dict[str, Any]], tools: Any, expected: list[int]) -> list[int]:
     try:
         ids = model.render(messages, tools)
-    except RequestError as error:
+    except ApiError as error:
         raise ModelError("template_mismatch", f"the messages do not render here: {error}") from error
     if ids != expected:
         pairs = zip(ids, expected, strict=False)

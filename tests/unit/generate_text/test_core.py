@@ -4,15 +4,17 @@ from typing import Any
 
 import pytest
 
-from functions.generate_text.core import RequestError, max_new_tokens, read_chat, read_completion
+from contracts.wire.completions import Chat, Completion
+from contracts.wire.errors import ApiError
+from functions.generate_text.core import max_new_tokens
 
 CHAT: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
 def test_a_plain_chat_gets_openais_defaults() -> None:
-    request = read_chat(CHAT)
-    assert (request.options.temperature, request.options.n, request.options.max_tokens) == (1.0, 1, None)
-    assert request.messages == CHAT["messages"]
+    request = Chat.read(CHAT)
+    assert (request.temperature, request.n, request.room) == (1.0, 1, None)
+    assert request.chat() == CHAT["messages"]
 
 
 @pytest.mark.parametrize(
@@ -60,15 +62,15 @@ def test_a_plain_chat_gets_openais_defaults() -> None:
     ],
 )
 def test_a_wrong_parameter_is_named(change: dict[str, Any], param: str, code: str) -> None:
-    with pytest.raises(RequestError) as caught:
-        read_chat({**CHAT, **change})
+    with pytest.raises(ApiError) as caught:
+        Chat.read({**CHAT, **change})
     assert (caught.value.param, caught.value.code, caught.value.status) == (param, code, 400)
     assert caught.value.body()["error"].keys() == {"message", "type", "param", "code"}
 
 
 def test_range_errors_use_openais_words() -> None:
-    with pytest.raises(RequestError) as caught:
-        read_chat({**CHAT, "temperature": 3})
+    with pytest.raises(ApiError) as caught:
+        Chat.read({**CHAT, "temperature": 3})
     assert str(caught.value) == (
         "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3 instead."
     )
@@ -85,19 +87,19 @@ def test_range_errors_use_openais_words() -> None:
     ],
 )
 def test_prompts_come_in_four_shapes(prompt: object, prompts: tuple[object, ...]) -> None:
-    assert read_completion({"model": "m", "prompt": prompt}).prompts == prompts
+    assert Completion.read({"model": "m", "prompt": prompt}).prompt == prompts
 
 
 @pytest.mark.parametrize("prompt", [None, [], [1.5], [[]], {"a": 1}, [True]])
 def test_other_prompts_are_refused(prompt: object) -> None:
-    with pytest.raises(RequestError):
-        read_completion({"model": "m", "prompt": prompt})
+    with pytest.raises(ApiError):
+        Completion.read({"model": "m", "prompt": prompt})
 
 
 def test_text_parts_are_joined_and_the_rest_of_a_message_is_kept() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]
-    request = read_chat(
+    request = Chat.read(
         {
             "model": "m",
             "messages": [
@@ -106,28 +108,28 @@ def test_text_parts_are_joined_and_the_rest_of_a_message_is_kept() -> None:
             ],
         }
     )
-    assert request.messages[0] == {"role": "user", "content": "ab", "name": "x"}
+    assert request.chat()[0] == {"role": "user", "content": "ab", "name": "x"}
     called = {"id": "1", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
-    assert request.messages[1] == {"role": "assistant", "tool_calls": [called]}  # as in training
+    assert request.chat()[1] == {"role": "assistant", "tool_calls": [called]}  # as in training
 
 
 @pytest.mark.parametrize("arguments", ["{", "[]", "1", {"a": 1}, None])
 def test_arguments_of_calls_are_json_objects_in_strings(arguments: object) -> None:
     calls = [{"id": "1", "type": "function", "function": {"name": "f", "arguments": arguments}}]
-    with pytest.raises(RequestError) as refused:
-        read_chat({"model": "m", "messages": [{"role": "assistant", "content": None, "tool_calls": calls}]})
+    with pytest.raises(ApiError) as refused:
+        Chat.read({"model": "m", "messages": [{"role": "assistant", "content": None, "tool_calls": calls}]})
     assert refused.value.param == "messages[0].tool_calls[0].function.arguments"
 
 
 def test_a_prompt_longer_than_the_context_gets_openais_sentence() -> None:
     assert max_new_tokens(10, None, 100, "messages") == 90
     assert max_new_tokens(10, 90, 100, "messages") == 90
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(ApiError) as caught:
         max_new_tokens(10, 91, 100, "messages")
     assert caught.value.code == "context_length_exceeded"
     assert str(caught.value) == (
         "This model's maximum context length is 100 tokens. However, you requested 101 tokens (10 in the messages, "
         "91 in the completion). Please reduce the length of the messages or completion."
     )
-    with pytest.raises(RequestError, match="your messages resulted in 100 tokens"):
+    with pytest.raises(ApiError, match="your messages resulted in 100 tokens"):
         max_new_tokens(100, None, 100, "messages")
