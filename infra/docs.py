@@ -187,11 +187,11 @@ LIMITS = (
     ("Rows of a batch", "contracts.events.jobs:MOST_ROWS", ""),
     ("Attempts without a new step", "contracts.controls:MAX_ATTEMPTS", ""),
     ("Epochs whose checkpoints become models", "functions.train_model.kept_checkpoints:KEPT_EPOCHS", ""),
-    ("Choices of a chat (`n`)", "functions.generate_text.core:MAX_CHOICES", ""),
-    ("Prompts of a completion", "functions.generate_text.core:MAX_PROMPTS", ""),
-    ("Stop sequences", "functions.generate_text.core:MAX_STOPS", ""),
-    ("Tokens in `logit_bias`", "functions.generate_text.core:MAX_BIASED", ""),
-    ("Models of one `POST /evaluate`", "functions.edge.routes.benchmarks:MOST_MODELS", ""),
+    ("Choices of a chat (`n`)", "contracts.wire.completions:MAX_CHOICES", ""),
+    ("Prompts of a completion", "contracts.wire.completions:MAX_PROMPTS", ""),
+    ("Stop sequences", "contracts.wire.completions:MAX_STOPS", ""),
+    ("Tokens in `logit_bias`", "contracts.wire.completions:MAX_BIASED", ""),
+    ("Models of one `POST /evaluate`", "contracts.wire.requests:MOST_MODELS", ""),
 )
 """What is bounded, the constant that says so, and its unit."""
 

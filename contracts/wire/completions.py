@@ -25,6 +25,8 @@ from contracts.wire.chat import MAX_DEPTH, plain, too_deep
 from contracts.wire.errors import refuse, shown
 from contracts.wire.request import Request
 
+MAX_CHOICES = 128
+MAX_STOPS = 4
 MAX_PROMPTS = 1024
 MAX_BIASED = 1024
 """Tokens with a bias: every step adds them to every choice's logits."""
@@ -177,11 +179,11 @@ class Sampled(Request):
     tolerant = True
 
     model: str = Field(min_length=1, max_length=512)
-    n: int = Field(default=1, ge=1, le=128)
+    n: int = Field(default=1, ge=1, le=MAX_CHOICES)
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, ge=0, le=1)
     seed: int | None = Field(default=None, ge=-(2**63), le=2**63 - 1)
-    stop: Annotated[tuple[str, ...], BeforeValidator(_stops), MaxLen(4)] = ()
+    stop: Annotated[tuple[str, ...], BeforeValidator(_stops), MaxLen(MAX_STOPS)] = ()
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
     logit_bias: Annotated[dict[int, float], PlainValidator(_bias), MaxLen(MAX_BIASED)] = Field(default_factory=dict)

@@ -15,6 +15,8 @@ from contracts.events.corpus import Score
 from contracts.wire.errors import ApiError, refuse
 from contracts.wire.request import Query, Request
 
+MOST_MODELS = 8
+
 # --- lists
 
 
@@ -290,7 +292,7 @@ class Evaluation(JobBenchmark):
     tasks: tuple[benchmarks.TaskName, ...] = ("documents",)
     file: str = Field(min_length=1, max_length=128)
     model: str | None = Field(default=None, max_length=512)
-    models: tuple[Annotated[str, Field(min_length=1, max_length=512)], ...] = Field(default=(), max_length=8)
+    models: tuple[Annotated[str, Field(min_length=1, max_length=512)], ...] = Field(default=(), max_length=MOST_MODELS)
 
     @model_validator(mode="after")
     def _named(self) -> Self:
