@@ -35,32 +35,26 @@ class Request(BaseModel):
     """Whether names that nobody here knows are ignored: clients of other servers send theirs along."""
     hidden: ClassVar[frozenset[str]] = frozenset()
     """Fields that no client may say."""
-    within: ClassVar[Mapping[str, type[Request]]] = {}
-    """Name → the request that the field holds, or each item of its list."""
+    served: ClassVar[Mapping[str, type[Request] | None]] = {}
+    """Name → the request that the field holds, or each item of its list; of a form it is the name of a part."""
     longest: ClassVar[Mapping[str, int]] = {}
     """Name → how many items a list or an object may have."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        held = {name: _request_in(field.annotation) for name, field in cls.model_fields.items()}
-        cls.within = {name: inner for name, inner in held.items() if inner is not None}
+        fields = {name: field for name, field in cls.model_fields.items() if name not in cls.hidden}
+        cls.served = {field.alias or name: _request_in(field.annotation) for name, field in fields.items()}
         cls.longest = {
             name: each.max_length
-            for name, field in cls.model_fields.items()
+            for name, field in fields.items()
             for each in field.metadata
             if isinstance(each, MaxLen)
         }
 
     @classmethod
-    def served(cls) -> dict[str, type[Request] | None]:
-        """Return name → the request in it; of a form the names are those of its parts."""
-        fields = ((name, field) for name, field in cls.model_fields.items() if name not in cls.hidden)
-        return {field.alias or name: cls.within.get(name) for name, field in fields}
-
-    @classmethod
     def leaves(cls, path: str = "") -> Iterator[str]:
         """Yield every served name with its path."""
-        for name, inner in sorted(cls.served().items()):
+        for name, inner in sorted(cls.served.items()):
             yield path + name
             if inner is not None:
                 yield from inner.leaves(f"{path}{name}.")
@@ -74,8 +68,11 @@ class Request(BaseModel):
         for name, most in cls.longest.items():
             if isinstance(value := given.get(name), dict | list) and len(value) > most:
                 raise _too_many(name, value, most)
-        said = {name: value for name, value in given.items() if value is not None and name not in cls.hidden}
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        return {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in given.items()
+            if value is not None and name in cls.served
+        }
 
     @classmethod
     def read(cls, given: dict[str, Any], known: type[Request] | None = None) -> Self:
@@ -93,7 +90,7 @@ class Query(BaseModel):
     def read(cls, query: Mapping[str, str]) -> Self:
         """Return the query; raises ApiError that says what is wrong, and where."""
         given = {name: value for name, value in query.items() if value}
-        check_strings({name: given[name] for name in cls.model_fields if name in given})
+        check_strings(given)
         return validated(cls, given)
 
 
@@ -126,16 +123,16 @@ def check_names(given: Mapping[str, Any], known: type[Request]) -> None:
 
 def _check(given: Mapping[str, Any], known: type[Request], root: type[Request], path: str, shown: str) -> None:
     """Check the object at `path`, which errors show as `shown`: with the places in lists."""
-    served, typos = known.served(), 0
+    typos = 0
     for name, value in given.items():
         if name in known.refused:
             if value is not None:
                 raise _not_served(shown + name)
-        elif name not in served:
+        elif name not in known.served:
             if name not in known.ignored and typos < _TYPOS:
                 typos += 1
                 _unknown(name, known, root, path, shown)
-        elif inner := served[name]:
+        elif inner := known.served[name]:
             for place, each in _objects(value, known.longest.get(name, 1)):
                 _check(each, inner, root, f"{path}{name}.", f"{shown}{name}{place}.")
 
@@ -155,7 +152,7 @@ def _unknown(name: str, known: type[Request], root: type[Request], path: str, sh
     if likeness[0] >= _ALIKE:
         hint = f"Did you mean '{nearest}'?"
     else:
-        hint = f"Known here are: {', '.join(sorted(known.served()))}."
+        hint = f"Known here are: {', '.join(sorted(known.served))}."
     param = shown + name[:64]
     raise ApiError(f"Unknown parameter: '{param}'. {hint}", param=param, code="unknown_parameter")
 

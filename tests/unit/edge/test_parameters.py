@@ -19,13 +19,13 @@ from openai.types.fine_tuning import (
 from contracts.wire.completions import Chat, Completion
 from contracts.wire.errors import ApiError
 from contracts.wire.request import Request, check_names
-from contracts.wire.requests import FileForm, JobRequest
+from contracts.wire.requests import FileForm, Hyperparameters, Integration, JobRequest, Method, Supervised, Wandb
 
 JOB = {"model": "m", "training_file": "f"}
 
 
 def all_names(known: type[Request]) -> set[str]:
-    names = [*known.served(), *known.ignored, *known.refused]
+    names = [*known.served, *known.ignored, *known.refused]
     assert len(names) == len(set(names))
     return set(names)
 
@@ -51,21 +51,17 @@ def test_every_parameter_of_the_official_client_is_decided_on() -> None:
     assert all_names(Chat) == names(chat) | names(chat_create_params.CompletionCreateParamsNonStreaming)
     text = completion_create_params.CompletionCreateParamsStreaming
     assert all_names(Completion) == names(text) | names(completion_create_params.CompletionCreateParamsNonStreaming)
-    job = JobRequest
-    assert all_names(job) - {"tuning", "overlong", "benchmarks"} == names(job_create_params.JobCreateParams)
-    assert all_names(job.within["method"]) == names(job_create_params.Method)
-    supervised = job.within["method"].within["supervised"]
-    assert all_names(supervised) == names(supervised_method_param.SupervisedMethodParam)
+    assert all_names(JobRequest) - {"tuning", "overlong", "benchmarks"} == names(job_create_params.JobCreateParams)
+    assert all_names(Method) == names(job_create_params.Method)
+    assert all_names(Supervised) == names(supervised_method_param.SupervisedMethodParam)
     hyperparameters = names(supervised_hyperparameters_param.SupervisedHyperparametersParam)
     others = names(dpo_hyperparameters_param.DpoHyperparametersParam)
     others |= names(reinforcement_hyperparameters_param.ReinforcementHyperparametersParam)
-    for given in (job.within["hyperparameters"], supervised.within["hyperparameters"]):
-        assert hyperparameters <= set(given.served())
-        assert others - hyperparameters == given.refused
-    assert names(job_create_params.Integration) == set(job.within["integrations"].served())
-    wandb = job.within["integrations"].within["wandb"]
-    assert names(job_create_params.IntegrationWandb) == set(wandb.served()) - {"api_key"}
-    assert {name.partition("[")[0] for name in FileForm.served()} == names(file_create_params.FileCreateParams)
+    assert hyperparameters <= set(Hyperparameters.served)
+    assert others - hyperparameters == Hyperparameters.refused
+    assert names(job_create_params.Integration) == set(Integration.served)
+    assert names(job_create_params.IntegrationWandb) == set(Wandb.served) - {"api_key"}
+    assert {name.partition("[")[0] for name in FileForm.served} == names(file_create_params.FileCreateParams)
 
 
 @pytest.mark.parametrize(
