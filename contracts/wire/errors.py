@@ -115,7 +115,7 @@ def refusal(error: ValidationError) -> ApiError:
 def _param(wrong: ErrorDetails) -> str:
     """Return where it is as OpenAI writes it: `messages[0].content`."""
     places = list(wrong["loc"])
-    if "[key]" in places:  # the object is meant whose name it is
+    if len(places) > 2 and places[-1] == "[key]":  # the object is meant whose name it is
         places = places[:-2]
     if within := wrong.get("ctx", {}).get("within"):
         places.append(within)
@@ -144,9 +144,10 @@ def _told(wrong: ErrorDetails, param: str) -> tuple[str, str]:
         return "invalid_value", f"Invalid '{param}': the number is too large."
     if not param:
         return "invalid_type", "The body must be a JSON object."
-    auto = "'auto' or " * any(str(place).startswith("constrained-") for place in wrong["loc"])
+    expected = "'auto' or " * any(str(place).startswith("constrained-") for place in wrong["loc"])
+    expected += _KINDS.get(kind, "nothing")
     got = _KINDS.get(type(value).__name__, "something else")
-    return "invalid_type", f"Invalid type for '{param}': expected {auto}{_KINDS[kind]}, but got {got} instead."
+    return "invalid_type", f"Invalid type for '{param}': expected {expected}, but got {got} instead."
 
 
 def _beyond(param: str, value: object, sign: str, side: str, limit: float) -> tuple[str, str]:

@@ -16,8 +16,19 @@ from contracts.blobs import BlobRef
 from contracts.wire import openai
 from contracts.wire.body import check_strings, parse
 from contracts.wire.chat import MAX_DEPTH
+from contracts.wire.completions import Chat, Completion, Proof, Routed
 from contracts.wire.errors import ApiError
-from contracts.wire.requests import FileForm, JobRequest, Page
+from contracts.wire.request import Request
+from contracts.wire.requests import (
+    Evaluation,
+    FileForm,
+    JobBenchmark,
+    JobRequest,
+    ModelBenchmark,
+    Page,
+    Recurate,
+    Rescore,
+)
 from functions.edge import core, listing
 from tests.unit.extract_text.documents import word
 from tests.unit.extract_zip.archives import Raw, archive, packed
@@ -205,11 +216,24 @@ json_values = st.recursive(
 )
 
 
-@given(
-    st.dictionaries(st.sampled_from(["model", "training_file", "seed", "suffix", "method", "metadata"]), json_values)
-)
-def test_any_json_object_is_a_job_or_a_refusal_with_a_param(body: dict[str, Any]) -> None:
-    error = refusal(lambda: check_strings(body)) or refusal(lambda: JobRequest.read(body).event())
+REQUESTS: list[type[Request]] = [
+    *(JobRequest, FileForm, Recurate, JobBenchmark, ModelBenchmark, Evaluation, Rescore),
+    *(Chat, Completion, Proof, Routed),
+]
+
+
+def of(request: type[Request]) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects of a request's names, some of them with requests in them, others with anything."""
+    held = {name: json_values if inner is None else json_values | of(inner) for name, inner in request.served.items()}
+    return st.fixed_dictionaries({}, optional=held)
+
+
+@given(st.sampled_from(REQUESTS).flatmap(lambda known: st.tuples(st.just(known), of(known))))
+def test_any_json_object_is_a_request_or_a_refusal_with_a_param(
+    one: tuple[type[Request], dict[str, Any]],
+) -> None:
+    known, body = one
+    error = refusal(lambda: check_strings(body)) or refusal(lambda: known.read(body))
     if error is not None:
         assert error.status == 400
         assert error.param
