@@ -59,24 +59,20 @@ def create_app(
         return await answers.completions(engine, models, _manifest(request), wanted, request)
 
     async def proof(request: Request) -> Response:
-        asked = Proof.read(await _json(request))
-        return JSONResponse(await prove(engine, models, asked))
+        return JSONResponse(await prove(engine, models, Proof.read(await _json(request))))
 
     async def health(_request: Request) -> Response:
         state = engine.state()
-        status = "ok" if state["alive"] else "stopped"
-        return JSONResponse({"status": status, **state, "models": models.names}, 200 if state["alive"] else 503)
+        status, code = ("ok", 200) if state["alive"] else ("stopped", 503)
+        return JSONResponse({"status": status, **state, "models": models.names}, code)
 
-    app = Starlette(
-        routes=[
-            Route("/v1/chat/completions", chat, methods=["POST"]),
-            Route("/v1/completions", completions, methods=["POST"]),
-            Route("/v1/prove", proof, methods=["POST"]),
-            Route("/healthz", health, methods=["GET"]),
-        ],
-        exception_handlers=_ERRORS,
-        lifespan=lifespan,
-    )
+    routes = [
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/prove", proof, methods=["POST"]),
+        Route("/healthz", health, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers=_ERRORS, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.state.engine, app.state.models = engine, models
     return app
