@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from functions._shared.child import OUT_OF_MEMORY
 
 FETCHES = 3
 """A transfer may be damaged; what is stored stays damaged."""
+_AT_ONCE = 8
 
 
 class NoResultError(Exception):
@@ -60,13 +62,28 @@ class ChildStage:
         await fetch(self.blobs, blob, path)
         return path
 
+    async def fetch_all(self, wanted: Mapping[str, BlobRef]) -> None:
+        """Bring bytes to the folder under these names, several at a time; raises as `fetch` does."""
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def bring(name: str, blob: BlobRef) -> None:
+            async with gate:
+                await self.fetch(blob, name)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, blob in wanted.items():
+                    group.create_task(bring(name, blob))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors  # whoever runs this looks for UnavailableError itself
+
     async def run(self, module: str, spec: Mapping[str, Any], limits: Limits, doing: str, beyond: Payload) -> Any:
         """Return the JSON that a child prints, of whose spec every path becomes text.
 
         Raises NoResultError with `beyond` where it needs more than `limits`, ChildFailedError where it fails.
         """
         path = self.folder / "spec.json"
-        await asyncio.to_thread(path.write_text, json.dumps(spec, default=str), encoding="utf-8")
+        await asyncio.to_thread(path.write_text, json.dumps(spec, default=os.fspath), encoding="utf-8")
         result = await self.child.run(module, path, memory_bytes=limits.memory_bytes, seconds=limits.seconds)
         if result.code < 0 or result.code == OUT_OF_MEMORY:
             raise NoResultError(beyond)
@@ -110,7 +127,7 @@ async def fetch(blobs: Blobs, blob: BlobRef, path: Path) -> None:
             return
 
 
-def event_of(control: Control, data: Payload, *natural_key: str, subject: str | None = None) -> Event:
+def event_of(control: Control, data: Payload, *natural_key: str | int, subject: str | None = None) -> Event:
     """Return the stage's event about its own subject or another one; made again, it says the same."""
     return make(
         data,

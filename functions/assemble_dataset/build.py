@@ -20,6 +20,7 @@ import msgspec
 
 from contracts.canonical import compact, sha256
 from contracts.corpus import Chunks, CorpusPlan, Example, RowOrigin
+from functions._shared.child import answer
 from functions.assemble_dataset import report as reporting
 from functions.assemble_dataset.contexts import Draft, drafts
 from functions.assemble_dataset.core import Passage, Selection, Settings, draw, messages, passages, refusal, select
@@ -32,8 +33,6 @@ ROWS, HELD_OUT, LINEAGE, HELD_OUT_LINEAGE, REPORT = (
     "held_out.lineage.jsonl",
     "report.json",
 )
-TOO_LARGE = 3
-"""Exit status when memory runs out."""
 
 _ENCODER = msgspec.json.Encoder()
 
@@ -170,18 +169,6 @@ def _write(
     return digest.hexdigest(), samples
 
 
-def main(spec_path: str) -> int:
-    """Build what the spec names and print the verdict."""
-    gc.disable()  # nothing here is cyclic, and looking for cycles among so many objects costs a sixth of the time
-    try:
-        print(json.dumps(build(json.loads(Path(spec_path).read_text(encoding="utf-8")))))
-    except BaseException as error:
-        # Out of memory, the parser in Rust panics instead; that class cannot be imported.
-        if isinstance(error, MemoryError) or type(error).__name__ == "PanicException":
-            return TOO_LARGE
-        raise
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    gc.disable()  # nothing here is cyclic, and looking for cycles among so many objects costs a sixth of the time
+    sys.exit(answer(build))

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from contracts.blobs import BlobRef
 from contracts.controls import Claim, Control
-from contracts.envelope import Event, derived_id, make
+from contracts.envelope import Event
+from contracts.events import Payload
 from contracts.events.corpus import DatasetAssembled, DatasetFailed
-from contracts.ports import BlobMismatchError, Blobs, Child, Lease
+from contracts.ports import Blobs, Child, Lease
+from functions._shared.stage import ChildStage, Limits, event_of, run_stage
 from functions.assemble_dataset.core import SETTLED, Settings
 
 BUILD = "functions.assemble_dataset.build"
-MEMORY_BYTES = 4 * 2**30
-SECONDS = 3600.0
-_TOO_LARGE = 3  # what build.py exits with when memory runs out
-_FETCHES = 3  # a transfer may be damaged; what is stored stays damaged
-_AT_ONCE = 8
+LIMITS = Limits(memory_bytes=4 * 2**30, seconds=3600.0)
+_TOO_LARGE = DatasetFailed(
+    code="too_large",
+    message="The archive's data set could not be made within the limits of memory and time. Split the archive.",
+)
 
 
 async def work(
@@ -41,13 +43,8 @@ async def work(
     if refused := control.inputs.get("refused"):
         return [_event(control, DatasetFailed(**refused))]
     chosen = await lease.record("settings", await _chosen(control.inputs, settings or Settings(), blobs))
-    name = control.subject.replace("/", "-")
-    folder = (scratch / f"{name}-{lease.claim.fence}").resolve()  # the child works in another folder
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return [_event(control, await _dataset(control, Settings.model_validate(chosen), blobs, child, folder))]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    build = partial(_dataset, settings=Settings.model_validate(chosen))
+    return [_event(control, await run_stage(lease, blobs, child, scratch, build))]
 
 
 async def _chosen(inputs: Mapping[str, Any], settings: Settings, blobs: Blobs) -> dict[str, Any]:
@@ -60,34 +57,19 @@ async def _chosen(inputs: Mapping[str, Any], settings: Settings, blobs: Blobs) -
     return {**now, **was, "min_score": inputs["min_score"], "max_score": inputs["max_score"]}
 
 
-def _event(control: Control, data: DatasetAssembled | DatasetFailed) -> Event:
-    return make(
-        data,
-        subject=control.inputs["archive"],
-        tenant=control.tenant,
-        id=derived_id(control.subject, "end"),
-        cause=control.inputs["event_id"],
-    )
+def _event(control: Control, data: Payload) -> Event:
+    return event_of(control, data, control.subject, "end", subject=control.inputs["archive"])
 
 
-async def _dataset(
-    control: Control, settings: Settings, blobs: Blobs, child: Child, folder: Path
-) -> DatasetAssembled | DatasetFailed:
-    spec = folder / "spec.json"
-    spec.write_text(json.dumps(await _spec(control.inputs, settings, blobs, folder)), encoding="utf-8")
-    result = await child.run(BUILD, spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
-    if result.code < 0 or result.code == _TOO_LARGE:
-        message = "The archive's data set could not be made within the limits of memory and time. Split the archive."
-        return DatasetFailed(code="too_large", message=message)
-    if result.code:
-        raise result.failed(f"assembling {control.subject}")
-    found = json.loads(result.stdout)
+async def _dataset(stage: ChildStage, settings: Settings) -> Payload:
+    control = stage.control
+    found = await stage.run(BUILD, await _spec(stage, settings), LIMITS, f"assembling {control.subject}", _TOO_LARGE)
     if not found.pop("ok"):
         return DatasetFailed(**found)
     prefix = f"{control.tenant}/{control.inputs['archive']}/dataset/{found['version']}"
 
     async def store(name: str, media_type: str = "application/jsonl") -> BlobRef:
-        return await blobs.store(f"{prefix}/{name}", folder / name, media_type)
+        return await stage.blobs.store(f"{prefix}/{name}", stage.folder / name, media_type)
 
     held_out = None
     if found["held_out_rows"]:
@@ -102,47 +84,28 @@ async def _dataset(
     )
 
 
-async def _spec(inputs: Mapping[str, Any], settings: Settings, blobs: Blobs, folder: Path) -> dict[str, Any]:
-    """Bring everything to `folder` and return what the child wants to know."""
-    wanted: list[tuple[BlobRef, Path]] = []
+async def _spec(stage: ChildStage, settings: Settings) -> dict[str, Any]:
+    """Bring everything to the folder and return what the child wants to know."""
+    inputs, wanted = stage.control.inputs, dict[str, BlobRef]()
 
-    def brought(dump: Mapping[str, Any] | None, name: str) -> str | None:
+    def brought(dump: Mapping[str, Any] | None, name: str) -> Path | None:
         if dump is None:
             return None
-        path = folder / name
-        wanted.append((BlobRef.model_validate(dump), path))
-        return str(path)
+        wanted[name] = BlobRef.model_validate(dump)
+        return stage.folder / name
 
     spec = {
         "plan": brought(inputs["plan"], "plan.json"),
         "documents": [
             (brought(entry["chunks"], f"{number}.chunks.json"), brought(entry["examples"], f"{number}.examples.jsonl"))
-            for number, entry in enumerate(json.loads(await blobs.get(inputs["listed"]["key"])))
+            for number, entry in enumerate(json.loads(await stage.blobs.get(inputs["listed"]["key"])))
         ],
         "general": brought(None if settings.general is None else settings.general.model_dump(), "general.jsonl"),
-        "folder": str(folder),
+        "folder": stage.folder,
         "settings": settings.model_dump(mode="json"),
     }
-    gate = asyncio.Semaphore(_AT_ONCE)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for blob, path in wanted:
-                group.create_task(_fetch(blobs, blob, path, gate))
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from errors  # whoever runs this looks for UnavailableError itself
+    await stage.fetch_all(wanted)
     return spec
-
-
-async def _fetch(blobs: Blobs, blob: BlobRef, path: Path, gate: asyncio.Semaphore) -> None:
-    async with gate:
-        for left in reversed(range(_FETCHES)):
-            try:
-                await blobs.fetch(blob, path)
-            except BlobMismatchError:
-                if not left:
-                    raise
-            else:
-                return
 
 
 def exhausted(claim: Claim, why: str) -> list[Event]:

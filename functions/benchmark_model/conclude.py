@@ -20,14 +20,13 @@ from typing import Any
 from contracts.asking import REFUSAL
 from contracts.benchmarks import Item, Loss, Metric, Result, Side, TaskResult
 from contracts.events.benchmarks import MOST_SCORES, TaskScore
+from functions._shared.child import answer
 from functions.benchmark_model.core import TITLES, Question, judged_by, primary, scored
 from functions.benchmark_model.report.build import build
 from functions.benchmark_model.summary import noted, summarise
 from functions.benchmark_model.verdict import verdict
 from functions.benchmark_model.wording import METRIC_NAMES
 
-TOO_LARGE = 3
-"""Exit status when memory runs out."""
 ITEMS, RESULT = "items.jsonl", "result.json"
 JUDGED = "judge.jsonl"
 SCORERS: Mapping[str, str] = {"refusal": "refusal wanted (no judge)"}
@@ -165,14 +164,5 @@ def _short(task: TaskResult) -> TaskScore:
     )
 
 
-def main(spec_path: str) -> int:
-    """Conclude what the spec names and print what the event says."""
-    try:
-        print(json.dumps(conclude(json.loads(Path(spec_path).read_text(encoding="utf-8"))), ensure_ascii=False))
-    except MemoryError:
-        return TOO_LARGE
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(conclude))

@@ -23,14 +23,13 @@ from contracts import asking
 from contracts.benchmarks import Kind
 from contracts.corpus import RowOrigin
 from contracts.events.benchmarks import Suite
+from functions._shared.child import answer
 from functions.benchmark_model.core import FILES, Question, draw, question_id
 from functions.benchmark_model.needle import Haystack, Needle, grid
 
 ANSWER_ROOM = 16
 """Tokens that an answer may have beyond twice those of the right one."""
 MOST_TOKENS = 512
-TOO_LARGE = 3
-"""Exit status when memory runs out."""
 
 Count = Callable[[str], int]
 
@@ -199,23 +198,18 @@ def _chunks(rows: Iterable[Row]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def main(spec_path: str) -> int:
-    """Write the questions that the spec asks for; print how many there are of each task."""
-    spec = json.loads(Path(spec_path).read_text(encoding="utf-8"))
+def main(spec: dict[str, Any]) -> dict[str, int]:
+    """Write the questions that the spec asks for; return how many there are of each task."""
     counts: dict[str, int] = {}
     seen: set[str] = set()
-    try:
-        with Path(spec["out"]).open("w", encoding="utf-8") as out:
-            for question in Suiter(spec).questions():
-                if question.id not in seen:  # two rows may ask the same
-                    seen.add(question.id)
-                    out.write(question.model_dump_json() + "\n")
-                    counts[question.task] = counts.get(question.task, 0) + 1
-    except MemoryError:
-        return TOO_LARGE
-    print(json.dumps(counts))
-    return 0
+    with Path(spec["out"]).open("w", encoding="utf-8") as out:
+        for question in Suiter(spec).questions():
+            if question.id not in seen:  # two rows may ask the same
+                seen.add(question.id)
+                out.write(question.model_dump_json() + "\n")
+                counts[question.task] = counts.get(question.task, 0) + 1
+    return counts
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(main))

@@ -15,8 +15,9 @@ from contracts.asking import REFUSAL
 from contracts.benchmarks import SIDES, Side
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
-from contracts.controls import Claim, Control
-from contracts.envelope import Event, derived_id, make
+from contracts.controls import Claim
+from contracts.envelope import Event
+from contracts.events import Payload
 from contracts.events.benchmarks import (
     BenchmarkCompleted,
     BenchmarkFailed,
@@ -26,6 +27,7 @@ from contracts.events.benchmarks import (
 )
 from contracts.ports import BlobExistsError, Blobs, Child, Emit, FaultyError, Generate, Lease, RefusedError
 from contracts.replies import Replies, spent, wait_out
+from functions._shared.stage import ChildStage, Limits, NoResultError, event_of, run_stage
 from functions.benchmark_model import core
 from functions.benchmark_model.core import Question
 from functions.benchmark_model.judging import Judge, judged
@@ -33,12 +35,14 @@ from functions.benchmark_model.judging import Judge, judged
 SUITE, CONCLUDE = "functions.benchmark_model.suite", "functions.benchmark_model.conclude"
 HARNESS = "functions.benchmark_model.harness"
 HARNESS_SECONDS = 24 * 3600.0
-MEMORY_BYTES, SECONDS = 4 * 2**30, 3600.0
+LIMITS = Limits(memory_bytes=4 * 2**30, seconds=3600.0)
 ATTEMPTS = 5
 """For one part of the answers, of a model that is there and answers wrongly."""
 PART = 32
 """Answers recorded together: what a crash may cost."""
-_TOO_LARGE = 3  # what the children exit with when memory runs out
+_TOO_LARGE = BenchmarkFailed(
+    code="too_large", message="The benchmark does not fit the limits of memory and time. Ask fewer items."
+)
 _SUITE, _PUBLIC = "suite.jsonl", "harness.json"
 _MEDIA = {"html": "text/html", "json": "application/json", "jsonl": "application/jsonl", "png": "image/png",
           "svg": "image/svg+xml"}  # fmt: skip
@@ -61,29 +65,16 @@ class Harness:
     device: str = "cpu"
 
 
-class UnusableError(Exception):
-    """There is nothing to benchmark."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.fail = BenchmarkFailed(code=code, message=message)
+def _unusable(code: str, message: str) -> NoResultError:
+    return NoResultError(BenchmarkFailed(code=code, message=message))
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
+class Bench(ChildStage):
     """One benchmark at work."""
 
-    lease: Lease
-    blobs: Blobs
-    child: Child
     emit: Emit
-    folder: Path
     requested: BenchmarkRequested
-
-    @property
-    def control(self) -> Control:
-        """The control document as it was claimed."""
-        return self.lease.claim.control
 
     @property
     def prefix(self) -> str:
@@ -95,10 +86,9 @@ class Bench:
         """Where the blobs lie of the benchmark whose answers these are: another one's when they are scored anew."""
         return f"{self.control.tenant}/{self.requested.rescores or self.control.subject}"
 
-    def event(self, data: Any, *key: str | int) -> Event:
-        """Return an event of this benchmark."""
-        id, control = derived_id(self.control.subject, *key), self.control
-        return make(data, subject=control.subject, tenant=control.tenant, id=id, cause=control.inputs["event_id"])
+    async def say(self, data: Payload, *key: str | int) -> None:
+        """Publish an event of this benchmark."""
+        await self.emit(event_of(self.control, data, self.control.subject, *key))
 
 
 async def work(
@@ -121,30 +111,35 @@ async def work(
     Tasks of lm-eval are run on this machine, by a child that keeps every answered batch.
     """
     control = lease.claim.control
-    folder = (scratch / f"{control.subject}-{lease.claim.fence}").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     requested = BenchmarkRequested.model_validate(control.inputs["requested"])
-    bench = Bench(lease, blobs, child, emit, folder, requested)
-    try:
-        if requested.suite.judge == core.NO_JUDGE or requested.suite.metric not in (None, "judge"):
-            judge = None
-        elif judge is None and (requested.suite.judge or requested.suite.metric == "judge"):
-            raise UnusableError("no_judge", "No judge's endpoint is configured: set TEMPER_JUDGE_URL, or ask without.")
-        if requested.rescores:
-            await _copied(bench)
-        questions = await _questions(bench, tokenizer)
-        total = len(questions) * len(ask) * (2 if judge else 1)
-        await emit(bench.event(BenchmarkStarted(total=total), "benchmark.started"))
-        answers = await _asked(bench, questions, ask, total)
-        verdicts = await _judged(bench, questions, answers, judge, total) if judge else None
-        public = await _harnessed(bench, harness) if requested.suite.harness else None
-        left_out = sorted(set(requested.suite.tasks) - {question.task for question in questions})
-        judging = {"model": judge.generate.model, "scores": str(verdicts)} if judge and verdicts else None
-        return [await _conclude(bench, answers, public, judging, left_out, await lease.record("created_at", now))]
-    except UnusableError as error:
-        return [core.failed(control.subject, control.tenant, control.inputs["event_id"], error.fail)]
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def benchmarked(stage: ChildStage) -> Payload:
+        bench = Bench(lease, blobs, child, stage.folder, emit, requested)
+        return await _benchmarked(bench, ask, tokenizer, harness, now, judge)
+
+    ending = await run_stage(lease, blobs, child, scratch, benchmarked)
+    return [event_of(control, ending, control.subject, "end")]
+
+
+async def _benchmarked(
+    bench: Bench, ask: Ask, tokenizer: Tokenizer, harness: Harness, now: str, judge: Judge | None
+) -> BenchmarkCompleted:
+    requested = bench.requested
+    if requested.suite.judge == core.NO_JUDGE or requested.suite.metric not in (None, "judge"):
+        judge = None
+    elif judge is None and (requested.suite.judge or requested.suite.metric == "judge"):
+        raise _unusable("no_judge", "No judge's endpoint is configured: set TEMPER_JUDGE_URL, or ask without.")
+    if requested.rescores:
+        await _copied(bench)
+    questions = await _questions(bench, tokenizer)
+    total = len(questions) * len(ask) * (2 if judge else 1)
+    await bench.say(BenchmarkStarted(total=total), "benchmark.started")
+    answers = await _asked(bench, questions, ask, total)
+    verdicts = await _judged(bench, questions, answers, judge, total) if judge else None
+    public = await _harnessed(bench, harness) if requested.suite.harness else None
+    left_out = sorted(set(requested.suite.tasks) - {question.task for question in questions})
+    judging = {"model": judge.generate.model, "scores": verdicts} if judge and verdicts else None
+    return await _conclude(bench, answers, public, judging, left_out, await bench.lease.record("created_at", now))
 
 
 async def _copied(bench: Bench) -> None:
@@ -164,14 +159,14 @@ async def _questions(bench: Bench, tokenizer: Tokenizer) -> list[Question]:
         inputs = bench.control.inputs
         spec: dict[str, Any] = {
             "suite": bench.requested.suite.model_dump(mode="json"),
-            "tokenizer": str(await tokenizer()),
+            "tokenizer": await tokenizer(),
             "context": inputs["context"],
-            "out": str(out),
+            "out": out,
             **dict.fromkeys(("rows", "lineage", "held_out", "held_out_lineage", *core.MORE_ROWS)),
         }
         for name, blob in _sources(inputs).items():
-            spec[name] = str(await _fetched(bench, blob, f"{name}.jsonl"))
-        await _run(bench, SUITE, spec)
+            spec[name] = await _fetched(bench, blob, f"{name}.jsonl")
+        await bench.run(SUITE, spec, LIMITS, SUITE, _TOO_LARGE)
         await bench.blobs.store(key, out, _MEDIA["jsonl"])
     lines = (await bench.blobs.get(key)).splitlines()
     out.write_bytes(b"".join(line + b"\n" for line in lines))
@@ -180,7 +175,7 @@ async def _questions(bench: Bench, tokenizer: Tokenizer) -> list[Question]:
         text = (
             "There is nothing to ask: no rows are held out, and none were asked for. Name other tasks or another file."
         )
-        raise UnusableError("nothing_to_ask", text)
+        raise _unusable("nothing_to_ask", text)
     return questions
 
 
@@ -212,7 +207,7 @@ async def _asked(bench: Bench, questions: Sequence[Question], ask: Ask, total: i
                 with suppress(BlobExistsError):  # an attempt that lost its lease was faster; what is recorded is used
                     await bench.blobs.put(key, data, _MEDIA["jsonl"], exclusive=True)
                 progress = BenchmarkProgressed(done=done + len(part), total=total)
-                await bench.emit(bench.event(progress, "benchmark.progressed", side, number))
+                await bench.say(progress, "benchmark.progressed", side, number)
             done += len(part)
             path = bench.folder / f"{side}-{number:05d}.jsonl"
             path.write_bytes(await bench.blobs.get(key))
@@ -230,7 +225,7 @@ async def _answers(
         return [each for each in found if isinstance(each, dict)]
     if _is_faulty(errors[0]) and await spent(bench.lease, f"{side}_{number}_faulty", ATTEMPTS - 1):
         text = f"The {side} model {bench.requested.models[side].name} cannot be asked, {ATTEMPTS} times in a row: "
-        raise UnusableError("model_faulty", f"{text}{errors[0]}. Mend it, and request the benchmark again.")
+        raise _unusable("model_faulty", f"{text}{errors[0]}. Mend it, and request the benchmark again.")
     raise errors[0]
 
 
@@ -267,7 +262,7 @@ async def _judged(
         verdicts[line["id"], line["side"]] = line
         if not len(verdicts) % PART:
             progress = BenchmarkProgressed(done=total // 2 + len(verdicts), total=total)
-            await bench.emit(bench.event(progress, "benchmark.progressed", "judge", len(verdicts)))
+            await bench.say(progress, "benchmark.progressed", "judge", len(verdicts))
 
     model, in_flight = judge.generate.model, judge.patience.in_flight
     if count:
@@ -320,7 +315,7 @@ async def _harnessed(bench: Bench, harness: Harness) -> Path:
     if result.code:
         said = [json.loads(line) for line in result.stdout.splitlines()[-1:]]
         if said and "error" in said[0]:
-            raise UnusableError("invalid_bundle", said[0]["error"])
+            raise _unusable("invalid_bundle", said[0]["error"])
         raise result.failed(HARNESS)
     await asyncio.to_thread(shutil.copyfile, folder / _PUBLIC, kept)
     await bench.blobs.store(key, kept, _MEDIA["json"])
@@ -332,11 +327,11 @@ async def _conclude(
     bench: Bench,
     answers: Mapping[Side, Sequence[Path]],
     public: Path | None,
-    judging: Mapping[str, str] | None,
+    judging: Mapping[str, Any] | None,
     left_out: Sequence[str],
     created_at: str,
-) -> Event:
-    """Score, report, store, and return the ending."""
+) -> BenchmarkCompleted:
+    """Score, report, store, and return the result."""
     inputs, requested = bench.control.inputs, bench.requested
     rows = inputs["rows"] or {}
     metrics = await _fetched(bench, inputs["metrics"], "metrics.csv") if inputs["metrics"] else None
@@ -344,13 +339,13 @@ async def _conclude(
     out.mkdir()
     suite = await bench.blobs.get(f"{bench.prefix}/{_SUITE}")
     spec = {
-        "questions": str(bench.folder / _SUITE),
-        "answers": {side: [str(path) for path in paths] for side, paths in answers.items()},
-        "harness": str(public) if public else None,
+        "questions": bench.folder / _SUITE,
+        "answers": answers,
+        "harness": public,
         "judge": judging,
         "metric": requested.suite.metric,
-        "metrics": str(metrics) if metrics else None,
-        "folder": str(out),
+        "metrics": metrics,
+        "folder": out,
         "head": {
             "benchmark": bench.control.subject,
             "job": requested.job,
@@ -368,12 +363,12 @@ async def _conclude(
             "dataset": {name: rows.get(name) for name in ("file", "rows", "held_out_rows", "coverage", "generator")},
         },
     }
-    found = json.loads(await _run(bench, CONCLUDE, spec))
+    found = await bench.run(CONCLUDE, spec, LIMITS, CONCLUDE, _TOO_LARGE)
     stored = {
         path.name: await bench.blobs.store(f"{bench.prefix}/{path.name}", path, _MEDIA[path.suffix[1:]])
         for path in sorted(out.iterdir())
     }
-    completed = BenchmarkCompleted(
+    return BenchmarkCompleted(
         result=stored["result.json"],
         items=stored["items.jsonl"],
         report=stored["report.html"],
@@ -381,26 +376,13 @@ async def _conclude(
         sentence=found["sentence"],
         scores=found["scores"],
     )
-    return bench.event(completed, "end")
-
-
-async def _run(bench: Bench, module: str, spec: Mapping[str, Any]) -> str:
-    path = bench.folder / f"{module.rpartition('.')[2]}.json"
-    path.write_text(json.dumps(spec), encoding="utf-8")
-    result = await bench.child.run(module, path, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
-    if result.code < 0 or result.code == _TOO_LARGE:
-        raise UnusableError("too_large", "The benchmark does not fit the limits of memory and time. Ask fewer items.")
-    if result.code:
-        raise result.failed(module)
-    return result.stdout.decode()
 
 
 async def _fetched(bench: Bench, blob: Mapping[str, Any], name: str) -> Path:
-    path = bench.folder / name
     if "sha256" in blob:
-        await bench.blobs.fetch(BlobRef.model_validate(blob), path)
-    else:
-        path.write_bytes(await bench.blobs.get(blob["key"]))
+        return await bench.fetch(BlobRef.model_validate(blob), name)
+    path = bench.folder / name
+    path.write_bytes(await bench.blobs.get(blob["key"]))
     return path
 
 

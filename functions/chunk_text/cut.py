@@ -8,19 +8,17 @@ tokens there are is printed as one JSON object.
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from contracts.canonical import compact
 from contracts.corpus import Text
+from functions._shared.child import answer
 from functions.chunk_text.core import chunk
-
-TOO_COMPLEX = 3
-"""Exit status when memory runs out."""
 
 
 def counter(path: Path) -> Callable[[str], int]:
@@ -31,20 +29,15 @@ def counter(path: Path) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode_batch_fast([text], add_special_tokens=False)[0])
 
 
-def main(spec_path: str) -> int:
-    """Cut the text that the spec names and print the counts."""
+def main(spec: dict[str, Any]) -> dict[str, int]:
+    """Cut the text that the spec names and return the counts."""
     gc.disable()  # nearly all lives until the end: looking for what does not would cost more with every page
-    spec = json.loads(Path(spec_path).read_text())
     count = counter(Path(spec["tokenizer"]))
-    try:
-        text = Text.model_validate_json(Path(spec["text"]).read_bytes())
-        made = chunk(text, count, spec["size"], spec["overlap"])
-        Path(spec["chunks"]).write_bytes(compact(made.model_dump(mode="json")))
-    except MemoryError:
-        return TOO_COMPLEX
-    print(json.dumps({"chunks": len(made.chunks), "tokens": sum(each.tokens for each in made.chunks)}))
-    return 0
+    text = Text.model_validate_json(Path(spec["text"]).read_bytes())
+    made = chunk(text, count, spec["size"], spec["overlap"])
+    Path(spec["chunks"]).write_bytes(compact(made.model_dump(mode="json")))
+    return {"chunks": len(made.chunks), "tokens": sum(each.tokens for each in made.chunks)}
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(main))

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import shutil
+from functools import partial
 from pathlib import Path
 
 from contracts.blobs import BlobRef
 from contracts.controls import Claim, Control
-from contracts.envelope import Event, derived_id, make
+from contracts.envelope import Event
+from contracts.events import Payload
 from contracts.events.corpus import DocumentChunked, DocumentRejected
 from contracts.ports import Blobs, Child, Lease
+from functions._shared.stage import ChildStage, Limits, event_of, run_stage
 
 CUT = "functions.chunk_text.cut"
-MEMORY_BYTES = 2 * 2**30
-SECONDS = 900.0
-_TOO_COMPLEX = 3  # what cut.py exits with when memory runs out
+LIMITS = Limits(memory_bytes=2 * 2**30, seconds=900.0)
 
 
 async def work(
@@ -27,58 +26,42 @@ async def work(
     there), `text` (a BlobRef of `contracts.corpus.Text`) and `event_id` (what led to this). `tokenizer` is the target
     model's tokenizer.json; `size` and `overlap` are in its tokens.
     """
-    control = lease.claim.control
-    document = _document(control)
-    folder = (scratch / f"{document}-chunks-{lease.claim.fence}").resolve()  # the child works in another folder
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        settings = await lease.record("chunking", {"size": size, "overlap": overlap})
-        paths = {"text": folder / "text.json", "chunks": folder / "chunks.json", "tokenizer": tokenizer.resolve()}
-        await blobs.fetch(BlobRef.model_validate(control.inputs["text"]), paths["text"])
-        spec = folder / "spec.json"
-        spec.write_text(json.dumps({**{name: str(path) for name, path in paths.items()}, **settings}))
-        result = await child.run(CUT, spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
-        if result.code < 0 or result.code == _TOO_COMPLEX:
-            message = "The document could not be cut into chunks within the limits of memory and time. Split it."
-            return [_rejected(control, "document_too_complex", message)]
-        if result.code:
-            raise result.failed(f"cutting {document}")
-        found = json.loads(result.stdout)
-        if not found["chunks"]:
-            message = "The document has no text to learn from. If it is scanned, run text recognition on it first."
-            return [_rejected(control, "no_text", message)]
-        archive = control.inputs["archive"]
-        key = f"{control.tenant}/{archive}/documents/{document}/chunks.json"
-        blob = await blobs.store(key, paths["chunks"], "application/json")
-        chunked = DocumentChunked(archive=archive, chunks=blob, n_chunks=found["chunks"], tokens=found["tokens"])
-        return [_event(control, chunked)]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    settings = {"tokenizer": tokenizer.resolve(), **await lease.record("chunking", {"size": size, "overlap": overlap})}
+    verdict = await run_stage(lease, blobs, child, scratch, partial(_cut, settings=settings))
+    return [_event(lease.claim.control, verdict)]
+
+
+async def _cut(stage: ChildStage, settings: dict[str, object]) -> Payload:
+    control, document, chunks = stage.control, _document(stage.control), stage.folder / "chunks.json"
+    text = await stage.fetch(BlobRef.model_validate(control.inputs["text"]), "text.json")
+    message = "The document could not be cut into chunks within the limits of memory and time. Split it."
+    beyond = _rejected(control, "document_too_complex", message)
+    spec = {"text": text, "chunks": chunks, **settings}
+    found = await stage.run(CUT, spec, LIMITS, f"cutting {document}", beyond)
+    if not found["chunks"]:
+        message = "The document has no text to learn from. If it is scanned, run text recognition on it first."
+        return _rejected(control, "no_text", message)
+    archive = control.inputs["archive"]
+    key = f"{control.tenant}/{archive}/documents/{document}/chunks.json"
+    blob = await stage.blobs.store(key, chunks, "application/json")
+    return DocumentChunked(archive=archive, chunks=blob, n_chunks=found["chunks"], tokens=found["tokens"])
 
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the verdict on a document whose chunking failed too often."""
     message = f"The document could not be cut into chunks, for a reason of the platform's own: {why}. Upload it again."
-    return [_rejected(claim.control, "chunking_failed", message)]
+    return [_event(claim.control, _rejected(claim.control, "chunking_failed", message))]
 
 
 def _document(control: Control) -> str:
     return control.subject.removesuffix("/chunks")
 
 
-def _rejected(control: Control, code: str, message: str) -> Event:
-    verdict = DocumentRejected(
-        archive=control.inputs["archive"], path=control.inputs["path"], code=code, message=message
-    )
-    return _event(control, verdict)
+def _rejected(control: Control, code: str, message: str) -> DocumentRejected:
+    inputs = control.inputs
+    return DocumentRejected(archive=inputs["archive"], path=inputs["path"], code=code, message=message)
 
 
-def _event(control: Control, verdict: DocumentChunked | DocumentRejected) -> Event:
+def _event(control: Control, verdict: Payload) -> Event:
     document = _document(control)
-    return make(
-        verdict,
-        subject=document,
-        tenant=control.tenant,
-        id=derived_id(document, "chunks"),
-        cause=control.inputs["event_id"],
-    )
+    return event_of(control, verdict, document, "chunks", subject=document)

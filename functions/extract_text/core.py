@@ -103,13 +103,15 @@ def document_inputs(archive: str, path: str, format: str, blob: BlobRef, event_i
     }
 
 
-def blob_refusal(tenant: str, archive: str, blob: BlobRef) -> RefusedError | None:
-    """Return the refusal of a blob that is neither the archive's own nor in the tenant's ingest folder."""
-    allowed = (f"{tenant}/{archive}/", f"{tenant}/ingest/")
-    if blob.key.startswith(allowed) and not {"", ".", ".."} & set(blob.key.split("/")):
-        return None
-    message = f"The document's blob is not yours to use: put it under {allowed[1]} and publish the event again."
-    return RefusedError("foreign_blob", message)
+def blob_refusal(tenant: str, code: str) -> RefusedError:
+    """Return the refusal of a document whose blob cannot be used; most come out of an archive, so no key is named."""
+    ingest = f"put it under {tenant}/ingest/ and publish the event again"
+    message = {
+        "foreign_blob": f"The document's blob is not yours to use: {ingest}.",
+        "blob_not_found": "The document's bytes are not in the store: they were deleted, or never uploaded.",
+        "blob_mismatch": "The document's stored bytes do not have the stated length and SHA-256. Upload it again.",
+    }[code]
+    return RefusedError(code, message)
 
 
 def rejected(inputs: Mapping[str, Any], refusal: RefusedError) -> DocumentRejected:

@@ -7,21 +7,19 @@ has no network, and the kernel ends it when its time is over.
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from contracts.corpus import Text
+from functions._shared.child import answer
 from functions.extract_text.core import MAX_CHARACTERS, Extracted, RefusedError, settled, too_complex
 from functions.extract_text.no_network import give_up_network
 
 SECONDS = 120
 OCR_SECONDS = 1800
 """Where pages are scanned."""
-TOO_COMPLEX = 3
-"""Exit status when memory runs out."""
 _TEXT_FORMATS = ("html", "md", "txt", "csv", "json", "jsonl")
 _MAX_TEXT_BYTES = 4 * MAX_CHARACTERS
 
@@ -97,17 +95,12 @@ def _result(spec: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main(spec_path: str) -> int:
+def main() -> int:
     """Read the document that the spec names and print the result."""
     signal.alarm(SECONDS)
     give_up_network()
-    spec = json.loads(Path(spec_path).read_text())
-    try:
-        print(json.dumps(_result(spec)))
-    except MemoryError:
-        return TOO_COMPLEX
-    return 0
+    return answer(_result)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main())

@@ -8,17 +8,14 @@ The spec has `documents` (paths of `contracts.corpus.Chunks`), `rejected` (ids o
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from contracts.canonical import compact
 from contracts.corpus import Chunks, CorpusPlan
+from functions._shared.child import answer
 from functions.plan_corpus.core import plan
-
-TOO_COMPLEX = 3
-"""Exit status when memory runs out."""
 
 
 def counts(made: CorpusPlan) -> dict[str, Any]:
@@ -32,19 +29,14 @@ def counts(made: CorpusPlan) -> dict[str, Any]:
     }
 
 
-def main(spec_path: str) -> int:
-    """Plan what the spec names and print the counts."""
+def main(spec: dict[str, Any]) -> dict[str, Any]:
+    """Plan what the spec names and return the counts."""
     gc.disable()  # nearly all lives until the end: looking for what does not would cost more with every document
-    spec = json.loads(Path(spec_path).read_text())
-    try:
-        documents = [Chunks.model_validate_json(Path(path).read_bytes()) for path in spec["documents"]]
-        made = plan(documents, spec["rejected"], spec["held_out"], spec["rows_per_chunk"])
-        Path(spec["plan"]).write_bytes(compact(made.model_dump(mode="json")))
-    except MemoryError:
-        return TOO_COMPLEX
-    print(json.dumps(counts(made)))
-    return 0
+    documents = [Chunks.model_validate_json(Path(path).read_bytes()) for path in spec["documents"]]
+    made = plan(documents, spec["rejected"], spec["held_out"], spec["rows_per_chunk"])
+    Path(spec["plan"]).write_bytes(compact(made.model_dump(mode="json")))
+    return counts(made)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(main))

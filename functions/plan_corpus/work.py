@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from contracts.blobs import BlobRef
 from contracts.controls import Claim, Control
-from contracts.envelope import Event, derived_id, make
+from contracts.envelope import Event
+from contracts.events import Payload
 from contracts.events.corpus import CorpusPlanned, DatasetFailed
 from contracts.ports import Blobs, Child, Lease
+from functions._shared.stage import ChildStage, Limits, event_of, run_stage
 
 PLAN = "functions.plan_corpus.plan"
-MEMORY_BYTES = 4 * 2**30
-SECONDS = 1800.0
-_TOO_COMPLEX = 3  # what plan.py exits with when memory runs out
+LIMITS = Limits(memory_bytes=4 * 2**30, seconds=1800.0)
+_TOO_COMPLEX = DatasetFailed(
+    code="corpus_too_complex",
+    message="The documents could not be compared within the limits of memory and time. Split the archive.",
+)
 
 
 async def work(
@@ -30,50 +34,35 @@ async def work(
     training never sees.
     """
     control = lease.claim.control
-    archive, listed = control.inputs["archive"], json.loads(await blobs.get(control.inputs["listed"]["key"]))
-    documents, rejected = listed["documents"], listed["rejected"]
-    if not documents:
-        return [_failed(control, "no_documents", _nothing_readable(len(rejected)))]
-    folder = (scratch / f"{archive}-plan-{lease.claim.fence}").resolve()  # the child works in another folder
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        settings = await lease.record("planning", {"held_out": held_out, "rows_per_chunk": rows_per_chunk})
-        spec, made = folder / "spec.json", folder / "plan.json"
-        paths = await _fetch(documents, blobs, folder)
-        spec.write_text(json.dumps({"documents": paths, "rejected": rejected, "plan": str(made), **settings}))
-        result = await child.run(PLAN, spec, memory_bytes=MEMORY_BYTES, seconds=SECONDS)
-        if result.code < 0 or result.code == _TOO_COMPLEX:
-            message = "The documents could not be compared within the limits of memory and time. Split the archive."
-            return [_failed(control, "corpus_too_complex", message)]
-        if result.code:
-            raise result.failed(f"planning {archive}")
-        found = json.loads(result.stdout)
-        if found["chunks"] == found["held_out"]:
-            message = (
-                f"All {found['chunks']} chunks of the archive are held out and {found['duplicates']} are duplicates of"
-                " them, so there is nothing to train on. Hold out a smaller share, or add documents."
-            )
-            return [_failed(control, "nothing_to_train_on", message)]
-        blob = await blobs.store(f"{control.tenant}/{archive}/plan.json", made, "application/json")
-        return [_event(control, CorpusPlanned(plan=blob, **found))]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    listed = json.loads(await blobs.get(control.inputs["listed"]["key"]))
+    if not listed["documents"]:
+        return [_failed(control, "no_documents", _nothing_readable(len(listed["rejected"])))]
+    settings = await lease.record("planning", {"held_out": held_out, "rows_per_chunk": rows_per_chunk})
+    verdict = await run_stage(lease, blobs, child, scratch, partial(_plan, listed=listed, settings=settings))
+    return [_event(control, verdict)]
+
+
+async def _plan(stage: ChildStage, listed: dict[str, Any], settings: dict[str, Any]) -> Payload:
+    archive, made = stage.control.inputs["archive"], stage.folder / "plan.json"
+    wanted = {f"{each['document']}.json": BlobRef.model_validate(each["chunks"]) for each in listed["documents"]}
+    await stage.fetch_all(wanted)
+    paths = [stage.folder / name for name in wanted]
+    spec = {"documents": paths, "rejected": listed["rejected"], "plan": made, **settings}
+    found = await stage.run(PLAN, spec, LIMITS, f"planning {archive}", _TOO_COMPLEX)
+    if found["chunks"] == found["held_out"]:
+        message = (
+            f"All {found['chunks']} chunks of the archive are held out and {found['duplicates']} are duplicates of"
+            " them, so there is nothing to train on. Hold out a smaller share, or add documents."
+        )
+        return DatasetFailed(code="nothing_to_train_on", message=message)
+    blob = await stage.blobs.store(f"{stage.control.tenant}/{archive}/plan.json", made, "application/json")
+    return CorpusPlanned(plan=blob, **found)
 
 
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the verdict on an archive whose planning failed too often."""
     message = f"The archive could not be planned, for a reason of the platform's own: {why}. Upload it again."
     return [_failed(claim.control, "planning_failed", message)]
-
-
-async def _fetch(documents: list[dict[str, Any]], blobs: Blobs, folder: Path) -> list[str]:
-    """Bring the chunks of all documents and return their paths."""
-    paths = []
-    for each in documents:
-        path = folder / f"{each['document']}.json"
-        await blobs.fetch(BlobRef.model_validate(each["chunks"]), path)
-        paths.append(str(path))
-    return paths
 
 
 def _nothing_readable(rejected: int) -> str:
@@ -89,12 +78,6 @@ def _failed(control: Control, code: str, message: str) -> Event:
     return _event(control, DatasetFailed(code=code, message=message))
 
 
-def _event(control: Control, verdict: CorpusPlanned | DatasetFailed) -> Event:
+def _event(control: Control, verdict: Payload) -> Event:
     archive = control.inputs["archive"]
-    return make(
-        verdict,
-        subject=archive,
-        tenant=control.tenant,
-        id=derived_id(archive, "plan"),
-        cause=control.inputs["event_id"],
-    )
+    return event_of(control, verdict, archive, "plan", subject=archive)

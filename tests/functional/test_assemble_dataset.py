@@ -150,7 +150,7 @@ async def test_nine_rows_are_too_few(tmp_path: Path) -> None:
 
 
 async def test_what_needs_too_much_memory_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assembly, "MEMORY_BYTES", 600 * 2**20)
+    monkeypatch.setattr(assembly, "LIMITS", replace(assembly.LIMITS, memory_bytes=600 * 2**20))
     made = archive(documents=4, chunks=4)
     document = made.documents[0]
     huge = document.chunks[0].model_copy(update={"text": "a b " * (40 * 2**20)})

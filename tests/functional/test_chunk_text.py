@@ -1,5 +1,6 @@
 """A document is cut as in operation: its text from a store, the cutting in a limited process of its own."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,7 +103,7 @@ async def test_a_document_without_text_is_rejected(paragraphs: tuple[str, ...], 
 
 
 async def test_what_needs_too_much_memory_is_too_complex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunking, "MEMORY_BYTES", 200 * 2**20)
+    monkeypatch.setattr(chunking, "LIMITS", replace(chunking.LIMITS, memory_bytes=200 * 2**20))
     blobs = MemoryBlobs()
     small = await cut(blobs, lease(await stored(blobs, document("a b. "))), tmp_path)
     assert isinstance(small.data, DocumentChunked)

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +149,7 @@ async def test_a_hostile_document_is_rejected_with_a_code_in_time(name: str, tmp
     assert found.code in codes
     assert "/etc" not in found.message
     assert time.perf_counter() - began < 30
-    assert extraction.MEMORY_BYTES <= 2**30  # of address space, so of memory, too
+    assert extraction.LIMITS.memory_bytes <= 2**30  # of address space, so of memory, too
 
 
 @pytest.mark.slow
@@ -162,7 +163,7 @@ async def test_a_word_document_that_unpacks_to_too_much_is_rejected_unread(tmp_p
 async def test_a_reader_that_takes_too_long_is_ended_and_its_document_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extraction, "SECONDS", 0.01)
+    monkeypatch.setattr(extraction, "LIMITS", replace(extraction.LIMITS, seconds=0.01))
     blobs = MemoryBlobs()
     found = await extract(blobs, await stored(blobs, word()), "docx", tmp_path)
     assert isinstance(found, DocumentRejected)

@@ -1,6 +1,7 @@
 """A corpus is planned as in operation: chunks from a store, the planning in a limited process of its own."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -114,7 +115,7 @@ async def test_an_archive_that_is_all_held_out_fails(tmp_path: Path) -> None:
 
 
 async def test_what_needs_too_much_memory_is_too_complex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "MEMORY_BYTES", 700 * 2**20)
+    monkeypatch.setattr(planning, "LIMITS", replace(planning.LIMITS, memory_bytes=700 * 2**20))
     blobs = MemoryBlobs()
     small = lease([await stored(blobs, "a", 4)], [])
     assert isinstance((await make_plan(blobs, small, tmp_path)).data, CorpusPlanned)

@@ -6,7 +6,6 @@ report.html, which needs nothing beside it, and its pictures as SVG and PNG; the
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from contracts.benchmarks import Item, Result, Score
+from functions._shared.child import answer
 from functions.benchmark_model.report import charts, page
 from functions.benchmark_model.report.failures import Failures
 from functions.benchmark_model.report.text import cut, tied
@@ -26,8 +26,6 @@ MAX_BYTES = 2 * 2**20
 """Of report.html; fewer failures are shown until it fits."""
 SHOWN_FAILURES = 24
 """Of each task."""
-TOO_LARGE = 3
-"""Exit status when memory runs out."""
 
 _HERE = Path(__file__).parent
 
@@ -105,17 +103,12 @@ def read_items(path: Path) -> Iterator[Item]:
             yield Item.model_validate_json(line)
 
 
-def main(spec_path: str) -> int:
-    """Make the report that the spec asks for and print what was written."""
-    spec = json.loads(Path(spec_path).read_text())
-    try:
-        result = Result.model_validate_json(Path(spec["result"]).read_bytes())
-        items = read_items(Path(spec["items"])) if spec["items"] else iter(())
-        print(json.dumps(build(result, items, Path(spec["folder"]))))
-    except MemoryError:
-        return TOO_LARGE
-    return 0
+def main(spec: dict[str, Any]) -> dict[str, Any]:
+    """Make the report that the spec asks for and return what was written."""
+    result = Result.model_validate_json(Path(spec["result"]).read_bytes())
+    items = read_items(Path(spec["items"])) if spec["items"] else iter(())
+    return build(result, items, Path(spec["folder"]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(answer(main))

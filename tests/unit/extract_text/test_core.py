@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from contracts.blobs import BlobRef
 from contracts.corpus import Element, Member, Page, Span
 from contracts.events.corpus import Problem
 from functions.extract_text import core
@@ -33,20 +32,11 @@ def test_an_event_carries_the_first_hundred_problems() -> None:
     assert found.problems == problems[:100]
 
 
-@pytest.mark.parametrize(
-    "key", ["other/ingest/x", "other/file-1/x", "acme/file-2/x", "acme/ingest/../x", "acme/ingest//x"]
-)
-def test_a_foreign_blob_is_refused(key: str) -> None:
-    refusal = core.blob_refusal("acme", "file-1", BlobRef(key=key, sha256="0" * 64, bytes=1))
-    assert refusal is not None
-    assert refusal.code == "foreign_blob"
-
-
-@pytest.mark.parametrize(
-    "key", ["acme/file-1/documents/doc-1/content", "acme/file-1/content", "acme/ingest/mine/a.pdf"]
-)
-def test_a_blob_of_ones_own_is_not(key: str) -> None:
-    assert core.blob_refusal("acme", "file-1", BlobRef(key=key, sha256="0" * 64, bytes=1)) is None
+@pytest.mark.parametrize("code", ["foreign_blob", "blob_not_found", "blob_mismatch"])
+def test_a_document_whose_bytes_cannot_be_used_is_refused_in_words_without_a_key(code: str) -> None:
+    refusal = core.blob_refusal("acme", code)
+    assert refusal.code == code
+    assert str(refusal).startswith("The document's ")
 
 
 def test_a_member_that_was_skipped_has_no_inputs() -> None:
