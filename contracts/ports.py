@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -480,10 +481,10 @@ class BaseModels(Protocol):
         """Return where a base model's manifest is; raises UnavailableError until it is registered."""
         ...
 
-    async def tokenizer(self, name: str) -> Path:
-        """Return the tokenizer.json of a base model; raises UnavailableError until it is registered."""
+    def tokenizer(self, name: str) -> AbstractAsyncContextManager[Path]:
+        """Lend the tokenizer.json of a base model; raises UnavailableError until it is registered."""
         ...
 
-    async def folders(self, ref: ManifestRef, name: str, scratch: Path) -> Mapping[str, str | None]:
-        """Return where a model lies: `model`, its base or whole weights, and `adapter`, if it has one."""
+    def folders(self, ref: ManifestRef) -> AbstractAsyncContextManager[Mapping[str, str | None]]:
+        """Lend a model's folders: `model`, its base or whole weights, and `adapter`, if it has one."""
         ...

@@ -37,7 +37,8 @@ class Settings(BaseSettings):
     home: Path = Path(".temper")
     """Where the local stack keeps its state: data, logs, secrets, the record of its ports."""
     cache: Path = Field(default_factory=default_cache)
-    """Where obtained servers and fetched models live: `$XDG_CACHE_HOME/temper`, else `~/.cache/temper`."""
+    """Where obtained servers and fetched models live: `$XDG_CACHE_HOME/temper`, else `~/.cache/temper`. Models take at
+    most half of the disk's space that is free without them; unused for 30 days, they leave."""
 
     kafka_bootstrap: str | None = None
     """`host:port[,host:port]` of a Kafka that runs already; none: `temper up` starts one."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from contracts.benchmarks import Side
@@ -55,16 +55,19 @@ async def benchmark(
     """Do one benchmark with the models as they are served."""
     requested = BenchmarkRequested.model_validate(lease.claim.control.inputs["requested"])
     ask: Mapping[Side, Generate] = {side: served(each.name, each.ref) for side, each in requested.models.items()}
-    own = scratch / lease.claim.subject  # another benchmark may fetch the same model
-    harness = work.Harness(
-        folders=lambda side: base_models.folders(requested.models[side].ref, requested.models[side].name, own),
-        state=cache.resolve() / "harness",
-        bundle=settings.bundle.resolve() if settings.bundle else None,
-    )
-    tokenizer = partial(base_models.tokenizer, requested.base_name)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     judge = judges.judge(requested.suite.judge)
-    return await work.work(lease, blobs, child, emit, scratch, ask, tokenizer, harness, now, judge)
+    async with AsyncExitStack() as held:  # what was fetched stays until the end
+        harness = work.Harness(
+            folders=lambda side: held.enter_async_context(base_models.folders(requested.models[side].ref)),
+            state=cache.resolve() / "harness",
+            bundle=settings.bundle.resolve() if settings.bundle else None,
+        )
+
+        def tokenizer() -> Awaitable[Path]:
+            return held.enter_async_context(base_models.tokenizer(requested.base_name))
+
+        return await work.work(lease, blobs, child, emit, scratch, ask, tokenizer, harness, now, judge)
 
 
 FUNCTION = Function(

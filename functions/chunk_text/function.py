@@ -16,8 +16,8 @@ async def cut(
     lease: Lease, blobs: Blobs, child: Child, scratch: Path, base_models: BaseModels, settings: ChunkSettings
 ) -> Sequence[Event]:
     """Cut one document, in the tokens of the target model."""
-    tokenizer = await base_models.tokenizer(settings.target_model)
-    return await work.work(lease, blobs, child, scratch, tokenizer, settings.chunk_tokens, settings.chunk_overlap)
+    async with base_models.tokenizer(settings.target_model) as tokenizer:
+        return await work.work(lease, blobs, child, scratch, tokenizer, settings.chunk_tokens, settings.chunk_overlap)
 
 
 FUNCTION = Function(

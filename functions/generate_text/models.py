@@ -4,8 +4,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import shutil
-import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -18,11 +16,11 @@ import transformers
 from pydantic import ValidationError
 from transformers import AutoTokenizer
 
-from contracts.blobs import BlobRef
 from contracts.manifest import Manifest, ManifestFile, ManifestRef
-from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs
+from contracts.ports import BlobMismatchError, Blobs
 from contracts.wire.chat import refusal
 from contracts.wire.errors import ApiError
+from functions._shared.model_files import ModelFiles, UnusableModelError, is_inside, read_manifest
 from functions.generate_text.engine import AdapterError, Engine, EngineError
 from functions.generate_text.shapes import Piece
 
@@ -150,8 +148,7 @@ class Models:
     """The models in memory, by manifest hash; loads what is asked for and drops the least recently used."""
 
     def __init__(self, engine: Engine, blobs: Blobs, cache_dir: Path, max_bytes: int, max_adapters: int) -> None:
-        self._engine, self._blobs = engine, blobs
-        self._folder = cache_dir / "models"
+        self._engine, self._blobs, self._files = engine, blobs, ModelFiles(blobs, cache_dir)
         self._max_bytes, self._max_adapters = max_bytes, max_adapters
         self._loaded: OrderedDict[str, Model] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
@@ -216,71 +213,48 @@ class Models:
         return await self._load_base(ref, manifest)
 
     async def _load_base(self, ref: ManifestRef, manifest: Manifest) -> Model:
-        folder = await self._files(ref, manifest)
-        tokenizer = await asyncio.to_thread(_tokenizer, folder)
-        stops = _stop_ids(folder, tokenizer)
-        model = Model(ref.sha256, ref.sha256, None, tokenizer, manifest.context, stops, 0)
-        _check_template(model, manifest, ref)
-        try:
-            model.size = await asyncio.to_thread(self._engine.load_base, ref.sha256, folder)
-        except (OSError, ValueError, EngineError) as error:
-            raise _unloaded(f"the model of {ref.key}", error) from error
+        async with self._held(ref, manifest) as folder:
+            tokenizer = await asyncio.to_thread(_tokenizer, folder)
+            stops = _stop_ids(folder, tokenizer)
+            model = Model(ref.sha256, ref.sha256, None, tokenizer, manifest.context, stops, 0)
+            _check_template(model, manifest, ref)
+            try:
+                model.size = await asyncio.to_thread(self._engine.load_base, ref.sha256, folder)
+            except (OSError, ValueError, EngineError) as error:
+                raise _unloaded(f"the model of {ref.key}", error) from error
         return model
 
     async def _load_adapter(self, ref: ManifestRef, manifest: Manifest, parent: Model) -> Model:
-        folder = await self._files(ref, manifest)
-        model = Model(
-            ref.sha256, parent.base, ref.sha256, parent.tokenizer, manifest.context, parent.stop_ids, 0, parent
-        )
-        _check_template(model, manifest, ref)
-        try:
-            model.size = await asyncio.to_thread(self._engine.load_adapter, ref.sha256, parent.base, folder)
-        except (OSError, AdapterError) as error:
-            raise _unloaded(f"the adapter of {ref.key}", error) from error
+        async with self._held(ref, manifest) as folder:
+            model = Model(
+                ref.sha256, parent.base, ref.sha256, parent.tokenizer, manifest.context, parent.stop_ids, 0, parent
+            )
+            _check_template(model, manifest, ref)
+            try:
+                model.size = await asyncio.to_thread(self._engine.load_adapter, ref.sha256, parent.base, folder)
+            except (OSError, AdapterError) as error:
+                raise _unloaded(f"the adapter of {ref.key}", error) from error
         return model
 
     async def _manifest(self, ref: ManifestRef) -> Manifest:
-        data = await self._blobs.get(ref.key)
-        if hashlib.sha256(data).hexdigest() != ref.sha256:
-            raise ModelError("manifest_mismatch", f"the manifest {ref.key} does not have the hash {ref.sha256}")
         try:
-            return Manifest.model_validate_json(data)
+            return await read_manifest(self._blobs, ref)
+        except BlobMismatchError as error:
+            raise ModelError("manifest_mismatch", str(error)) from error
         except ValidationError as error:
             raise ModelError("manifest_mismatch", f"{ref.key} is not a manifest") from error
 
-    async def _files(self, ref: ManifestRef, manifest: Manifest) -> Path:
-        """The model's verified files in the cache, fetched unless they are there already."""
-        files = [file for file in manifest.files if file.role != "resume"]
-        for file in files:
-            _check_path(file)
-        folder = self._folder / ref.sha256
-        if await asyncio.to_thread(_intact, folder, files):
-            return folder
-        scratch = self._folder / f"{ref.sha256}.{uuid.uuid4().hex}"
+    @asynccontextmanager
+    async def _held(self, ref: ManifestRef, manifest: Manifest) -> AsyncIterator[Path]:
+        """The model's files while they are loaded; what is loaded outlives them."""
+        for file in manifest.files:
+            if file.role != "resume":
+                _check_path(file)
         try:
-            for file in files:
-                target = scratch / file.path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                await self._fetch(file, target)
-            shutil.rmtree(folder, ignore_errors=True)  # there only if it was damaged
-            try:
-                scratch.rename(folder)
-            except OSError:  # another process was faster
-                if not await asyncio.to_thread(_intact, folder, files):
-                    raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        return folder
-
-    async def _fetch(self, file: ManifestFile, target: Path) -> None:
-        try:
-            await self._blobs.fetch(BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes), target)
-        except BlobMismatchError as error:
-            raise ModelError("weights_mismatch", f"{file.path}: the stored bytes do not have their hash") from error
-        except BlobNotFoundError as error:
-            raise ModelError("weights_mismatch", f"{file.path}: its blob {file.key} is gone") from error
-        if not await asyncio.to_thread(_matches, target, file):
-            raise ModelError("weights_mismatch", f"{file.path}: the fetched bytes do not have their hash")
+            async with self._files.hold(ref) as folder:
+                yield folder
+        except UnusableModelError as error:
+            raise ModelError("weights_mismatch", str(error)) from error
 
 
 def _unloaded(what: str, error: Exception) -> ModelError:
@@ -291,27 +265,15 @@ def _unloaded(what: str, error: Exception) -> ModelError:
 
 
 def _check_path(file: ManifestFile) -> None:
-    path = PurePosixPath(file.path)
-    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in file.path:
+    if not is_inside(file.path):
         raise ModelError("manifest_mismatch", f"the manifest names a file outside its folder: {file.path!r}")
-    if file.role == "weights" and path.suffix not in (".safetensors", ".json"):
+    if file.role == "weights" and PurePosixPath(file.path).suffix not in (".safetensors", ".json"):
         raise ModelError("weights_mismatch", f"{file.path}: only safetensors weights are loaded")
 
 
 def _check_template(model: Model, manifest: Manifest, ref: ManifestRef) -> None:
     if hashlib.sha256(model.template.encode()).hexdigest() != manifest.template_sha256:
         raise ModelError("template_mismatch", f"the chat template of {ref.key} is not the one it was made with")
-
-
-def _matches(path: Path, file: ManifestFile) -> bool:
-    if not path.is_file() or path.stat().st_size != file.bytes:
-        return False
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
-
-
-def _intact(folder: Path, files: Sequence[ManifestFile]) -> bool:
-    return folder.is_dir() and all(_matches(folder / file.path, file) for file in files)
 
 
 def _tokenizer(folder: Path) -> Any:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from contracts.blobs import BlobRef
-from contracts.canonical import sha256
 from contracts.controls import Claim
 from contracts.envelope import Event, derived_id, make
-from contracts.events.jobs import JobCreated, JobQueued
+from contracts.events import Payload
+from contracts.events.jobs import JobCreated, JobFailed, JobQueued
 from contracts.events.models import ModelRegistered
-from contracts.manifest import Manifest, ManifestRef
-from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs, Child, Lease
+from contracts.ports import BlobNotFoundError, Blobs, Child, Lease
 from contracts.wire.openai import derived_seed
+from functions._shared.model_files import ModelFiles, UnusableModelError
+from functions._shared.stage import ChildStage, NoResultError, run_stage
 from functions.prepare_job.core import Fail, failed
 from functions.prepare_job.plan import Stored, choose, make_plan, row_length
 
@@ -23,12 +24,8 @@ TOKENISE = "functions.prepare_job.tokenise"
 SECONDS = 3600.0
 
 
-class UnusableError(Exception):
-    """The job cannot be prepared from what is stored."""
-
-    def __init__(self, fail: Fail) -> None:
-        super().__init__(fail.message)
-        self.fail = fail
+def _unusable(code: str, message: str, param: str | None) -> NoResultError:
+    return NoResultError(JobFailed(code=code, message=message, param=param))
 
 
 async def work(
@@ -39,30 +36,35 @@ async def work(
     `device` and `threads` are those of training, whose time is measured here.
     """
     control = lease.claim.control
-    folder = (scratch / f"{control.subject}-{lease.claim.fence}").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return [await _prepare(lease, blobs, child, folder, cache.resolve(), device, threads)]
-    except UnusableError as error:
-        return [failed(control.subject, control.tenant, None, error.fail)]
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    prepare = partial(_prepare, files=ModelFiles(blobs, cache), device=device, threads=threads)
+    ending = await run_stage(lease, blobs, child, scratch, prepare)
+    name = "job.queued" if isinstance(ending, JobQueued) else "end"
+    return [make(ending, subject=control.subject, tenant=control.tenant, id=derived_id(control.subject, name))]
 
 
-async def _prepare(
-    lease: Lease, blobs: Blobs, child: Child, folder: Path, cache: Path, device: str, threads: int
-) -> Event:
-    control = lease.claim.control
-    inputs, job, tenant = control.inputs, control.subject, control.tenant
+async def _prepare(stage: ChildStage, files: ModelFiles, device: str, threads: int) -> Payload:
+    inputs = stage.control.inputs
     created, base = JobCreated.model_validate(inputs["created"]), ModelRegistered.model_validate(inputs["base"])
     length = row_length(created, base)
     if length > base.context:
         text = f"The job's `context_length` is {length}, but {created.model} reads {base.context} tokens."
-        raise UnusableError(Fail("invalid_hyperparameters", text, "hyperparameters.context_length"))
+        raise _unusable("invalid_hyperparameters", text, "hyperparameters.context_length")
+    try:
+        async with files.hold(base.manifest) as model:
+            return await _queued(stage, created, base, model, device, threads)
+    except UnusableModelError as error:
+        text = f"The base model {created.model} is not stored as it was registered ({error}). Register it again."
+        raise _unusable("model_unusable", text, "model") from error
+
+
+async def _queued(
+    stage: ChildStage, created: JobCreated, base: ModelRegistered, model: Path, device: str, threads: int
+) -> JobQueued:
+    inputs, job, folder = stage.control.inputs, stage.control.subject, stage.folder
     spec: dict[str, Any] = {
-        "model_dir": str(await fetch_base(blobs, base.manifest, created.model, cache, folder)),
+        "model_dir": str(model),
         "base_name": created.model,
-        "context": length,
+        "context": row_length(created, base),
         "base_context": base.context,
         "template_sha256": base.template_sha256,
         "overlong": created.overlong,
@@ -73,17 +75,17 @@ async def _prepare(
         "device": device,
         "threads": threads,
         "folder": str(folder),
-        "train": str(await _rows(blobs, inputs["training"], folder / "train.jsonl", "training_file")),
+        "train": str(await _rows(stage, "training")),
         "valid": None,
     }
     if inputs["validation"]:
-        spec["valid"] = str(await _rows(blobs, inputs["validation"], folder / "valid.jsonl", "validation_file"))
-    found = await _tokenise(child, folder, spec)
+        spec["valid"] = str(await _rows(stage, "validation"))
+    found = await _tokenise(stage, spec)
     if "failed" in found:
-        raise UnusableError(Fail(**found["failed"]))
+        raise _unusable(**found["failed"])
     # A clock was read: whoever prepares this job again must say the same.
-    found["measured"] = await lease.record("measured", found["measured"])
-    prefix = f"{tenant}/{job}"
+    found["measured"] = await stage.lease.record("measured", found["measured"])
+    prefix, blobs = f"{stage.control.tenant}/{job}", stage.blobs
     stored = Stored(
         train=await blobs.store(f"{prefix}/tokens/train.safetensors", folder / "train.safetensors"),
         valid=await blobs.store(f"{prefix}/tokens/valid.safetensors", folder / "valid.safetensors")
@@ -92,60 +94,27 @@ async def _prepare(
         probe=await blobs.store(f"{prefix}/probe.json", folder / "probe.json", "application/json"),
     )
     choice = choose(created, found["train"]["rows_per_epoch"], base)
-    plan = make_plan(job, created, base, choice, found, stored)
-    return make(JobQueued(plan=plan), subject=job, tenant=tenant, id=derived_id(job, "job.queued"))
+    return JobQueued(plan=make_plan(job, created, base, choice, found, stored))
 
 
-async def _tokenise(child: Child, folder: Path, spec: dict[str, Any]) -> dict[str, Any]:
-    path = folder / "spec.json"
+async def _tokenise(stage: ChildStage, spec: dict[str, Any]) -> dict[str, Any]:
+    """Run the child without a limit of memory; what its libraries print is no answer, so that is in a file."""
+    path = stage.folder / "spec.json"
     path.write_text(json.dumps(spec))
-    result = await child.run(TOKENISE, path, seconds=SECONDS)
+    result = await stage.child.run(TOKENISE, path, seconds=SECONDS)
     if result.code:
         raise result.failed("tokenising")
-    found: dict[str, Any] = json.loads((folder / "found.json").read_text())
+    found: dict[str, Any] = json.loads((stage.folder / "found.json").read_text())
     return found
 
 
-async def _rows(blobs: Blobs, file: dict[str, Any], path: Path, param: str) -> Path:
+async def _rows(stage: ChildStage, which: str) -> Path:
+    file = stage.control.inputs[which]
     try:
-        await blobs.fetch(BlobRef.model_validate(file["blob"]), path)
+        return await stage.fetch(BlobRef.model_validate(file["blob"]), f"{which}.jsonl")
     except BlobNotFoundError as error:
         text = f"The file {file['id']} was deleted. Upload it again and create a new job."
-        raise UnusableError(Fail("file_deleted", text, param)) from error
-    return path
-
-
-async def fetch_base(blobs: Blobs, ref: ManifestRef, name: str, cache: Path, scratch: Path) -> Path:
-    """Return the folder with the base model's verified files; raises UnusableError when they are not as registered.
-
-    The folder is named by the manifest's hash and shared with training and serving; each file appears in it at once.
-    """
-    target = cache / "models" / ref.sha256
-    try:
-        data = await blobs.get(ref.key)
-        if sha256(data) != ref.sha256:
-            raise BlobMismatchError(ref.key)
-        for file in Manifest.model_validate_json(data).files:
-            path = PurePosixPath(file.path)
-            if file.role == "resume":
-                continue
-            if path.is_absolute() or ".." in path.parts:
-                raise BlobMismatchError(file.path)
-            final = target / path
-            if final.is_file() and final.stat().st_size == file.bytes:
-                continue
-            # Beside its place, so that moving it there is one step.
-            part = target.with_name(f"{target.name}.{scratch.name}") / path
-            part.parent.mkdir(parents=True, exist_ok=True)
-            await blobs.fetch(BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes), part)
-            final.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(final)
-    except (BlobNotFoundError, BlobMismatchError) as error:
-        text = f"The base model {name} is not stored as it was registered ({error}). Register it again."
-        raise UnusableError(Fail("model_unusable", text, "model")) from error
-    finally:
-        shutil.rmtree(target.with_name(f"{target.name}.{scratch.name}"), ignore_errors=True)
-    return target
+        raise _unusable("file_deleted", text, f"{which}_file") from error
 
 
 def exhausted(claim: Claim, why: str) -> list[Event]:

@@ -18,7 +18,7 @@ from contracts.canonical import compact, sha256
 from contracts.controls import Checkpoint, Control
 from contracts.envelope import Event
 from contracts.events.jobs import Plan, StepMetrics
-from contracts.manifest import Manifest, ManifestFile, ManifestRef
+from contracts.manifest import ManifestFile, ManifestRef
 from contracts.ports import (
     BlobMismatchError,
     BlobNotFoundError,
@@ -33,6 +33,8 @@ from contracts.ports import (
     UnavailableError,
 )
 from contracts.results import CSV, JSONL, as_csv, as_jsonl, result_ids
+from functions._shared.model_files import ModelFiles, read_manifest
+from functions._shared.stage import scratch_of
 from functions.train_model import outcome
 from functions.train_model.kept_checkpoints import kept
 
@@ -94,28 +96,26 @@ async def work(
 ) -> Sequence[Event]:
     """Return the final events of the job, or none when it rests; what it waits for stands in the job's `delay`."""
     plan = Plan.model_validate(lease.control.inputs["plan"])
-    folder = scratch / f"{lease.control.subject}-{lease.claim.fence}"
-    run = Run(lease, blobs, emit, documents, plan, folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        checkpoint, resume = await _resume(run)
-        from_step = checkpoint.step if checkpoint else 0
-        if from_step < plan.total_steps:
-            await _materialise(run, cache)
-            await emit(outcome.started(lease.claim.control, run.attempt, plan, from_step, device.name))
-            _write_plan(run, cache, resume, device)
-            ending = await _train(run, child)
-            if ending is not None:
-                return ending
-        return await _conclude(run, prove)
-    except UnavailableError as error:
-        await _delay(run, outcome.waiting(lease.claim.control, run.attempt, error.dependency))
-        raise
-    except ChildDiedError as error:
-        await _delay(run, outcome.interrupted(lease.claim.control, run.attempt, str(error)))
-        raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    async with scratch_of(lease, scratch) as folder:
+        run = Run(lease, blobs, emit, documents, plan, folder)
+        try:
+            checkpoint, resume = await _resume(run)
+            from_step = checkpoint.step if checkpoint else 0
+            if from_step < plan.total_steps:
+                async with ModelFiles(blobs, cache).hold(plan.base) as base:
+                    await _fetch_tokens(run)
+                    await emit(outcome.started(lease.claim.control, run.attempt, plan, from_step, device.name))
+                    _write_plan(run, base, resume, device)
+                    ending = await _train(run, child)
+                if ending is not None:
+                    return ending
+            return await _conclude(run, prove)
+        except UnavailableError as error:
+            await _delay(run, outcome.waiting(lease.claim.control, run.attempt, error.dependency))
+            raise
+        except ChildDiedError as error:
+            await _delay(run, outcome.interrupted(lease.claim.control, run.attempt, str(error)))
+            raise
 
 
 async def _delay(run: Run, event: Event) -> None:
@@ -133,7 +133,7 @@ async def _resume(run: Run) -> tuple[Checkpoint | None, Path | None]:
     for checkpoint in sorted(run.control.checkpoints, key=lambda each: each.step, reverse=True):
         target = run.folder / f"resume-{checkpoint.step}"
         try:
-            manifest = await _manifest(run.blobs, checkpoint.manifest)
+            manifest = await read_manifest(run.blobs, checkpoint.manifest)
             for file in manifest.files:
                 if checkpoint.step < last or _concludes(file, run.control):
                     await _fetch(run.blobs, file, target / file.path)
@@ -155,37 +155,24 @@ async def _fetch(blobs: Blobs, file: ManifestFile, path: Path) -> None:
     await blobs.fetch(BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes), path)
 
 
-async def _manifest(blobs: Blobs, ref: ManifestRef) -> Manifest:
-    content = await blobs.get(ref.key)
-    if sha256(content) != ref.sha256:
-        raise BlobMismatchError(f"{ref.key} is not the manifest {ref.sha256}")
-    return Manifest.model_validate_json(content)
-
-
 def _read_metrics(path: Path) -> list[StepMetrics]:
     return [StepMetrics.model_validate_json(line) for line in path.read_text().splitlines()]
 
 
-async def _materialise(run: Run, cache: Path) -> None:
-    """Bring base model and tokens to this machine; a base is kept by hash for the next job."""
-    base = await _manifest(run.blobs, run.plan.base)
-    target = cache / "models" / run.plan.base.sha256
-    for file in base.files:
-        if not (target / file.path).exists():
-            await _fetch(run.blobs, file, target / file.path)
+async def _fetch_tokens(run: Run) -> None:
     await run.blobs.fetch(run.plan.train, run.folder / "train.safetensors")
     if run.plan.valid is not None:
         await run.blobs.fetch(run.plan.valid, run.folder / "valid.safetensors")
 
 
-def _write_plan(run: Run, cache: Path, resume: Path | None, device: Device) -> None:
+def _write_plan(run: Run, base: Path, resume: Path | None, device: Device) -> None:
     plan = run.plan
     (run.folder / "plan.json").write_text(
         json.dumps(
             {
                 "version": 1,
                 "job": run.control.subject,
-                "model_dir": str(cache / "models" / plan.base.sha256),
+                "model_dir": str(base),
                 "train": str(run.folder / "train.safetensors"),
                 "valid": str(run.folder / "valid.safetensors") if plan.valid else None,
                 "output_dir": str(run.folder / "out"),
@@ -350,7 +337,7 @@ async def _conclude(run: Run, prove: Prove) -> Sequence[Event]:
         except ProofFailedError as error:
             message = f"The model of step {checkpoint.step} was refused by the serving process: {error}"
             return [outcome.failed(control, run.attempt, error.code, message)]
-        manifest = await _manifest(run.blobs, checkpoint.manifest)
+        manifest = await read_manifest(run.blobs, checkpoint.manifest)
         metrics = next(step for step in run.metrics if step.step == checkpoint.step)
         models.append((checkpoint, manifest, metrics))
     plan = run.plan

@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from contracts.blobs import BlobRef
 from contracts.documents.models import PUBLIC, model_id
-from contracts.manifest import Manifest, ManifestRef
+from contracts.manifest import ManifestRef
 from contracts.ports import Blobs, Documents, UnavailableError
-from functions.prepare_job.work import fetch_base
+from functions._shared.model_files import ModelFiles, read_manifest
 
 
-@dataclass(frozen=True, slots=True)
 class CachedBaseModels:
-    """Models by hash in the cache of this machine."""
+    """Models by hash in the cache of this machine, which keeps what is lent."""
 
-    documents: Documents
-    blobs: Blobs
-    cache: Path
+    def __init__(self, documents: Documents, blobs: Blobs, cache: Path) -> None:
+        self._documents, self._blobs, self._files = documents, blobs, ModelFiles(blobs, cache)
 
     async def manifest(self, name: str) -> ManifestRef:
         """Return where a base model's manifest is; raises UnavailableError until it is registered."""
-        found = await self.documents.get("models", model_id(PUBLIC, name))
+        found = await self._documents.get("models", model_id(PUBLIC, name))
         if found is None or found["deleted"]:
             raise UnavailableError("model", f"the target model {name} is not registered; add it or set another one")
         return ManifestRef.model_validate(found["manifest"])
 
-    async def tokenizer(self, name: str) -> Path:
-        """Return the tokenizer.json of a base model; raises UnavailableError until it is registered."""
-        manifest = Manifest.model_validate_json(await self.blobs.get((await self.manifest(name)).key))
-        file = next(each for each in manifest.files if each.path == "tokenizer.json")
-        path = self.cache / "tokenizers" / f"{file.sha256}.json"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            await self.blobs.fetch(BlobRef(key=file.key, sha256=file.sha256, bytes=file.bytes), path)
-        return path
+    @asynccontextmanager
+    async def tokenizer(self, name: str) -> AsyncIterator[Path]:
+        """Lend the tokenizer.json of a base model; raises UnavailableError until it is registered."""
+        async with self._files.hold(await self.manifest(name), only=("tokenizer.json",)) as folder:
+            yield folder / "tokenizer.json"
 
-    async def folders(self, ref: ManifestRef, name: str, scratch: Path) -> Mapping[str, str | None]:
-        """Return where a model lies: `model`, its base or whole weights, and `adapter`, if it has one."""
-        manifest = Manifest.model_validate_json(await self.blobs.get(ref.key))
-        folder = await fetch_base(self.blobs, ref, name, self.cache.resolve(), scratch)
-        if manifest.kind != "adapter" or manifest.base is None:
-            return {"model": str(folder), "adapter": None}
-        base = await fetch_base(self.blobs, manifest.base, f"of {name}", self.cache.resolve(), scratch)
-        return {"model": str(base), "adapter": str(folder)}
+    @asynccontextmanager
+    async def folders(self, ref: ManifestRef) -> AsyncIterator[Mapping[str, str | None]]:
+        """Lend a model's folders: `model`, its base or whole weights, and `adapter`, if it has one."""
+        manifest = await read_manifest(self._blobs, ref)
+        async with self._files.hold(ref) as folder:
+            if manifest.kind != "adapter" or manifest.base is None:
+                yield {"model": str(folder), "adapter": None}
+            else:
+                async with self._files.hold(manifest.base) as base:
+                    yield {"model": str(base), "adapter": str(folder)}
