@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,13 @@ N_EPOCHS = 2
 
 
 @pytest.fixture
+def client(stack: Stack) -> Iterator[OpenAI]:
+    """Who looks at what came of it."""
+    with OpenAI(base_url=stack.base_url, api_key=stack.api_key) as client:
+        yield client
+
+
+@pytest.fixture
 def rows(tmp_path: Path) -> Path:
     """The row that the README shows, twelve times over with other numbers."""
     (shown,) = blocks("jsonl")
@@ -35,10 +43,9 @@ def rows(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_readmes_client_tunes_a_model_that_answers(stack: Stack, rows: Path) -> None:
+def test_the_readmes_client_tunes_a_model_that_answers(stack: Stack, client: OpenAI, rows: Path) -> None:
     code = snippet("client").replace('{"n_epochs": 9}', json.dumps({"n_epochs": N_EPOCHS}))
     assert code != snippet("client")
-    client = OpenAI(base_url=stack.base_url, api_key=stack.api_key)
     before = {job.id for job in client.fine_tuning.jobs.list()}
     done = run(stack, code, rows.parent)
     assert done.returncode == 0, done.stderr
@@ -47,9 +54,8 @@ def test_the_readmes_client_tunes_a_model_that_answers(stack: Stack, rows: Path)
     assert [(job.status, job.hyperparameters.n_epochs) for job in mine] == [("succeeded", N_EPOCHS)]
 
 
-def test_the_readmes_documents_become_rows_that_name_their_place(stack: Stack, tmp_path: Path) -> None:
+def test_the_readmes_documents_become_rows_that_name_their_place(stack: Stack, client: OpenAI, tmp_path: Path) -> None:
     (tmp_path / "handbook.zip").write_bytes(archive(11))
-    client = OpenAI(base_url=stack.base_url, api_key=stack.api_key)
     before = {job.id for job in client.fine_tuning.jobs.list()}
     done = run(stack, snippet("documents"), tmp_path)
     assert done.returncode == 0, done.stderr
@@ -61,8 +67,7 @@ def test_the_readmes_documents_become_rows_that_name_their_place(stack: Stack, t
     assert client.files.delete(mine.training_file).deleted
 
 
-def test_the_readmes_publisher_makes_a_job_that_the_api_shows(stack: Stack, rows: Path) -> None:
-    client = OpenAI(base_url=stack.base_url, api_key=stack.api_key)
+def test_the_readmes_publisher_makes_a_job_that_the_api_shows(stack: Stack, client: OpenAI, rows: Path) -> None:
     file = client.files.create(file=rows, purpose="fine-tune")
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(snippet("publish"), "README.md", "exec"), names)
@@ -73,8 +78,7 @@ def test_the_readmes_publisher_makes_a_job_that_the_api_shows(stack: Stack, rows
     stop(client, job)
 
 
-def test_the_readmes_event_by_hand_makes_a_job_that_the_api_shows(stack: Stack, rows: Path) -> None:
-    client = OpenAI(base_url=stack.base_url, api_key=stack.api_key)
+def test_the_readmes_event_by_hand_makes_a_job_that_the_api_shows(stack: Stack, client: OpenAI, rows: Path) -> None:
     file = client.files.create(file=rows, purpose="fine-tune")
     (line,) = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("temper emit")]
     command = [sys.executable, "-m", "infra.cli.main", *shlex.split(line.replace("file-…", file.id))[1:]]
