@@ -63,5 +63,5 @@ NOTIFICATIONS = ReadModel(
     births=frozenset({"notification.requested"}),
     touches=_subject,
     view=view,
-    indexes=(("ended", "created_at"), ("requested.to", "created_at")),
+    indexes=(("tenant", "-created_at", "-id"), ("ended", "created_at")),
 )

@@ -208,6 +208,24 @@ def webhook_endpoint(view: View, secret: str | None = None) -> Object:
     return shown if secret is None else {**shown, "signing_secret": secret}
 
 
+def notification(view: View, delay: Mapping[str, Any] | None = None) -> Object:
+    """Return who is told of what, and whether they were; OpenAI shows nothing like it."""
+    said, failed = view["requested"], view["failed"]
+    return {
+        "id": view["id"],
+        "object": "notification",
+        "created_at": seconds(view["created_at"]),
+        "finished_at": seconds(view["finished_at"]),
+        "status": "failed" if failed else "delivered" if view["delivered"] else "queued",
+        "event_type": said["what"],
+        "fine_tuning_job_id": said["job"],
+        "channel": said["channel"],
+        "to": said["to"],
+        "error": failed,
+        "delay": delay,
+    }
+
+
 def _integration(asked: Mapping[str, Any], tracked: Sequence[Mapping[str, Any]]) -> Object:
     """Return an integration with its run, once there is one; a key is never part of it."""
     runs = [each["run_id"] for each in tracked if each["tracker"] == asked["type"]]

@@ -30,6 +30,11 @@ def no_endpoint(id: str) -> ApiError:
     return ApiError(f"No such webhook endpoint: {id[:128]}", status=404, param="id")
 
 
+def no_notification(id: str) -> ApiError:
+    """The tenant has no such notification."""
+    return ApiError(f"No such notification: {id[:128]}", status=404, param="id")
+
+
 def bad_key(message: str) -> ApiError:
     """The API key is absent, malformed, unknown or revoked."""
     headers = {"www-authenticate": "Bearer"}

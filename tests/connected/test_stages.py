@@ -38,6 +38,7 @@ from contracts.events.files import FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import JobCreated, JobFailed, JobQueued
 from contracts.events.keys import KeyCreated
 from contracts.events.models import ModelRegistered
+from contracts.events.notifications import NotificationDelivered, NotificationRequested
 from contracts.ports import Lease
 from functions.edge.app import create_app
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
@@ -62,7 +63,7 @@ HASH = "0" * 64
 STAGES = stages()
 NOTHING: Any = None
 BLOB = BlobRef(key="local/any", sha256=HASH, bytes=1)
-FILE, ZIP, DOCUMENT, JOB, BENCHMARK = "file-rows", "file-zip", "file-document", "ftjob-1", "bench-1"
+FILE, ZIP, DOCUMENT, JOB, BENCHMARK, NOTE = "file-rows", "file-zip", "file-document", "ftjob-1", "bench-1", "note-1"
 PART = document_id(DOCUMENT, HASH)
 BASE_MODEL = ModelRegistered(kind="base", manifest=BASE_REF, template_sha256=HASH, context=64, owned_by=PUBLIC)
 
@@ -80,8 +81,6 @@ class Worker:
 
     async def state(self, path: str) -> tuple[str, str | None]:
         """Ask the API; returns (`unfinished` or the sentence that it ended with, the code of what it waits for)."""
-        if not path:
-            return "unfinished", None
         shown = (await self.api.get(path)).json()
         delay = shown.get("delay") or shown.get("temper", {}).get("delay") or {}
         if shown["status"] in UNFINISHED:
@@ -132,6 +131,13 @@ class Worker:
                 BenchmarkCompleted(result=BLOB, items=BLOB, report=BLOB, verdict="better", sentence="s", scores=()),
                 BENCHMARK,
             ),
+            "note": (
+                NotificationRequested(
+                    what="fine_tuning.job.failed", job=JOB, event_id="e", at=1, channel="webhook", to="we_1"
+                ),
+                NOTE,
+            ),
+            "told": (NotificationDelivered(answer="200"), NOTE),
         }
         event = await self.say(BASE_MODEL, BASE, PUBLIC)
         for name in names:
@@ -145,11 +151,11 @@ ASKED = {
     "documents": "/v1/files/{id}",
     "jobs": "/v1/fine_tuning/jobs/{id}",
     "benchmarks": "/v1/benchmarks/{id}",
-    "notifications": "",
+    "notifications": "/v1/notifications/{id}",
 }
-"""Read model → where the API shows what it is worked on for, if it does."""
+"""Read model → where the API shows what it is worked on for."""
 UNFINISHED = {"uploaded", "validating_files", "queued", "running"}
-OF_ITS_OWN = {"validate", "extract_zip", "prepare", "train", "benchmark"}
+OF_ITS_OWN = {"validate", "extract_zip", "prepare", "train", "benchmark", "notify"}
 """Stages whose control document has the name by which the API asks: it says there who is missing."""
 
 LEADS: dict[str, tuple[str, list[str]]] = {
@@ -163,6 +169,7 @@ LEADS: dict[str, tuple[str, list[str]]] = {
     "prepare": (JOB, ["file", "valid", "job"]),
     "train": (JOB, ["file", "valid", "job", "queued"]),
     "benchmark": (BENCHMARK, ["benchmark"]),
+    "notify": (NOTE, ["note"]),
 }
 """Stage → what is worked on there, and what was said before."""
 ENDED = ["file", "valid", "zip", "unpacked", *LEADS["assemble_dataset"][1], "assembled", "job", "queued", "failed"]
@@ -269,12 +276,12 @@ async def test_what_is_unfinished_is_shown_says_who_is_missing_goes_on_and_ends_
     ending = next(view[name] for name in ("rejected", "failed", "error") if view.get(name))
     assert ending["code"]
     assert "KeyError" in ending["message"] or "its log has" in ending["message"]
-    if asked and shown.model != "documents":  # of one document an archive goes on with the others
+    if shown.model != "documents":  # of one document an archive goes on with the others
         assert (await here.state(asked))[0] == ending["message"]
 
 
 async def test_what_is_over_is_over_after_a_loss_and_leases_from_before_run_out_first(here: Worker) -> None:
-    await here.go(*ENDED, "benchmark", "benchmarked")
+    await here.go(*ENDED, "benchmark", "benchmarked", "note", "told")
     assert await here.reconciler.restore() == len(STAGES) - 1, "a job has one control document"
     assert await here.reconciler.restore() == 0
     for stage, (subject, _) in LEADS.items():
@@ -294,6 +301,7 @@ FAILURES = {
     "assemble_dataset": (DOCUMENT, "made", "archives", "failed"),
     "prepare_job": (JOB, "job", "jobs", "failed"),
     "benchmark_model": (BENCHMARK, "benchmark", "benchmarks", "failed"),
+    "notify": (NOTE, "note", "notifications", "failed"),
 }
 """Function → what waits, the last thing said before its handler crashed, and where the failure shows."""
 

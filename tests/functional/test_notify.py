@@ -314,6 +314,13 @@ async def test_an_endpoint_that_fails_is_called_again_ever_more_seldom_under_one
     assert ending["code"] == "undeliverable"
     assert "72 hours" in ending["message"]
     assert "answered 500" in ending["message"]
+    async with notifying.world.client(await notifying.world.key("acme", 7)) as api:
+        (shown,) = (await api.get("/v1/notifications")).json()["data"]
+        assert (await api.get(f"/v1/notifications/{shown['id']}")).json() == shown
+    assert (shown["status"], shown["error"]) == ("failed", ending)
+    async with notifying.world.client(await notifying.world.key("other", 8)) as other:
+        assert (await other.get("/v1/notifications")).json()["data"] == []
+        assert (await other.get(f"/v1/notifications/{shown['id']}")).status_code == 404
 
 
 async def test_a_redirection_is_not_followed(receiver: Endpoint) -> None:

@@ -1,4 +1,4 @@
-"""/v1/webhook_endpoints: who is called when a job has ended."""
+"""/v1/webhook_endpoints, /v1/notifications: who is called when a job has ended, and who was told."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from contracts.controls import unheld
 from contracts.envelope import derived_id, make
 from contracts.events.notifications import (
     Told,
@@ -33,7 +34,7 @@ from functions.edge.context import (
     reserve,
     tenant,
 )
-from functions.edge.refusals import no_endpoint
+from functions.edge.refusals import no_endpoint, no_notification
 
 SECRET_BYTES = 32
 
@@ -99,6 +100,22 @@ async def list_event_types(_: Request) -> Response:
     return reply({"object": "list", "data": list(get_args(Told))})
 
 
+async def list_notifications(request: Request) -> Response:
+    """GET /notifications: who was told of the ends of jobs, by mail or call, newest first."""
+    asked = Page.read(request.query_params)
+    return await list_page(request, "notifications", {}, asked, openai.notification)
+
+
+async def retrieve_notification(request: Request) -> Response:
+    """GET /notifications/{id}: also what it waits for."""
+    id: str = request.path_params["id"]
+    view = await owned(request, "notifications", id)
+    if view is None:
+        raise no_notification(id)
+    delay = None if view["ended"] else unheld(await deps(request).controls.get(id))
+    return reply(openai.notification(view, delay))
+
+
 async def _find(request: Request, id: str | None = None) -> dict[str, Any]:
     name: str = id or request.path_params["id"]
     view = await owned(request, "webhook_endpoints", name)
@@ -134,5 +151,7 @@ ROUTES = [
     Route("/v1/webhook_endpoints/{id}", update, methods=["POST"]),
     Route("/v1/webhook_endpoints/{id}", delete, methods=["DELETE"]),
     Route("/v1/webhook_endpoints/{id}/rotate_secret", rotate_secret, methods=["POST"]),
+    Route("/v1/notifications", list_notifications, methods=["GET"]),
+    Route("/v1/notifications/{id}", retrieve_notification, methods=["GET"]),
     Route("/v1/webhook_event_types", list_event_types, methods=["GET"]),
 ]

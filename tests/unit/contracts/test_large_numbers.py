@@ -36,6 +36,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "models": (openai.model, openai.checkpoint),
     "benchmarks": (benchmarks.benchmark,),
     "webhook_endpoints": (openai.webhook_endpoint,),
+    "notifications": (openai.notification,),
 }
 """Read model → every shape in which the API shows its views; those that are not here are shown nowhere."""
 
