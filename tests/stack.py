@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from infra.children.launch import launching
-from infra.local.record import Running, read_stack
+from infra.local.record import RunningProcess, read_stack
 from infra.local.roles import SERVERS
 from infra.settings import Settings
 from tests.endpoint import Endpoint, answering
@@ -57,7 +57,7 @@ class Stack:
         """The first API key, of tenant `local`."""
         return (self.home / "api_key").read_text().strip()
 
-    def process(self, name: str) -> Running:
+    def process(self, name: str) -> RunningProcess:
         """What is recorded of a process now: pid, port, state, restarts."""
         stack = read_stack(self.home)
         assert stack is not None

@@ -23,7 +23,7 @@ from contracts.corpus import Chunks, CorpusPlan, Example, RowOrigin
 from functions._shared.child import answer
 from functions.assemble_dataset import report as reporting
 from functions.assemble_dataset.contexts import Draft, drafts
-from functions.assemble_dataset.core import Passage, Selection, Settings, draw, messages, passages, refusal, select
+from functions.assemble_dataset.core import Passage, RowSettings, Selection, draw, messages, passages, refusal, select
 from functions.assemble_dataset.mine import Miner
 
 ROWS, HELD_OUT, LINEAGE, HELD_OUT_LINEAGE, REPORT = (
@@ -42,7 +42,7 @@ Row = tuple[dict[str, Any], RowOrigin]
 
 def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Write the files and return the verdict as JSON."""
-    settings, folder = Settings.model_validate(spec["settings"]), Path(spec["folder"])
+    settings, folder = RowSettings.model_validate(spec["settings"]), Path(spec["folder"])
     plan = CorpusPlan.model_validate_json(Path(spec["plan"]).read_bytes())
     # Chunks of other documents than the plan's are not read: the plan alone says what may be shown.
     planned = {chunk.document for chunk in plan.chunks}
@@ -116,7 +116,7 @@ class _Rows:
         return {"messages": messages(example, shown, absent), "variant_of": group}, origin
 
 
-def _general(path: str | None, settings: Settings, rows: int, seed: int) -> list[Row]:
+def _general(path: str | None, settings: RowSettings, rows: int, seed: int) -> list[Row]:
     """Return general rows drawn by their content, as many as the setting's share of all asks for."""
     if path is None or settings.general is None:
         return []

@@ -8,7 +8,7 @@ from itertools import islice
 from math import gcd
 
 from contracts.corpus import Example, Split
-from functions.assemble_dataset.core import SPLITS, Passage, Selection, Settings, draw, needle, normal
+from functions.assemble_dataset.core import SPLITS, Passage, RowSettings, Selection, draw, needle, normal
 
 Rank = Callable[[Example], Sequence[int]]
 """An example → places of passages of its split, the most alike first."""
@@ -52,7 +52,7 @@ class _Distractors:
 
 
 def drafts(
-    selection: Selection, passages: Sequence[Passage], rank: Rank, settings: Settings, seed: int
+    selection: Selection, passages: Sequence[Passage], rank: Rank, settings: RowSettings, seed: int
 ) -> dict[Split, list[Draft]]:
     """Return the drafts of each split in the order of their rows, which depends on contents alone.
 
@@ -76,7 +76,7 @@ class _Maker:
         passages: Sequence[Passage],
         places: Mapping[str, int],
         rank: Rank,
-        settings: Settings,
+        settings: RowSettings,
         seed: int,
     ) -> None:
         self._selection, self._passages, self._places = selection, passages, places

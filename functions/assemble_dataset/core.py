@@ -33,7 +33,7 @@ PASSAGE_TOKENS = 4
 _WORD = re.compile(r"\w+")
 
 
-class Settings(BaseModel):
+class RowSettings(BaseModel):
     """How a data set is put together; recorded with the first attempt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -62,7 +62,7 @@ class Settings(BaseModel):
     """Examples below or above these are dropped; one without the score stays, as unknown is not 0."""
 
 
-SETTLED = frozenset(Settings.model_fields) - {"min_coverage", "min_rows", "general", "min_score", "max_score"}
+SETTLED = frozenset(RowSettings.model_fields) - {"min_coverage", "min_rows", "general", "min_score", "max_score"}
 """What a re-curation takes over from its source, so that nothing but the scores makes a difference."""
 
 
@@ -192,7 +192,7 @@ def _cost(chunk: Chunk, shown: str) -> int:
     return ceil(chunk.tokens * max(1.0, len(shown) / max(len(chunk.text), 1))) + PASSAGE_TOKENS
 
 
-def select(examples: Iterable[Example], by_chunk: Mapping[str, Passage], settings: Settings) -> Selection:
+def select(examples: Iterable[Example], by_chunk: Mapping[str, Passage], settings: RowSettings) -> Selection:
     """Return the examples that may become rows; which of two that ask the same stays does not depend on their order.
 
     A held-out example goes before a training one that asks the same: the benchmark must not be trained on. That, and
@@ -223,7 +223,7 @@ def select(examples: Iterable[Example], by_chunk: Mapping[str, Passage], setting
     return Selection(tuple(sorted(kept.values(), key=lambda example: example.id)), dropped, rivals)
 
 
-def out_of_bounds(example: Example, settings: Settings) -> str | None:
+def out_of_bounds(example: Example, settings: RowSettings) -> str | None:
     """Return why an example is dropped for one of its scores, or None; a score that it does not have is no reason."""
     scores: Mapping[str, float] = example.scores
     if any(name in scores and scores[name] < least for name, least in settings.min_score.items()):
@@ -261,7 +261,7 @@ def messages(example: Example, shown: Sequence[Passage], absent: bool) -> list[d
 
 
 def refusal(
-    rows: int, covered: int, chunks: int, examples: int, dropped: Mapping[str, int], settings: Settings
+    rows: int, covered: int, chunks: int, examples: int, dropped: Mapping[str, int], settings: RowSettings
 ) -> Refusal | None:
     """Return why what was found is no data set, or None; all counts are of training alone.
 

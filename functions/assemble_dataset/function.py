@@ -10,7 +10,7 @@ from contracts.envelope import Event
 from contracts.function import NUMERIC, Function, Reaction, Stage, Unfinished
 from contracts.ports import Blobs, Child, Documents, Lease, UnavailableError
 from functions.assemble_dataset import handler, work
-from functions.assemble_dataset.core import Settings
+from functions.assemble_dataset.core import RowSettings
 from functions.assemble_dataset.settings import DatasetSettings
 
 
@@ -32,9 +32,9 @@ async def general_rows(documents: Documents, file: str | None) -> BlobRef | None
     return BlobRef.model_validate(found["validated"]["blob"])
 
 
-def row_settings(settings: DatasetSettings, general: BlobRef | None = None) -> Settings:
+def row_settings(settings: DatasetSettings, general: BlobRef | None = None) -> RowSettings:
     """Return how rows are put together; raises ValidationError for a setting out of its bounds."""
-    return Settings(
+    return RowSettings(
         variants=settings.row_variants,
         hard=settings.hard_distractors,
         random=settings.random_distractors,

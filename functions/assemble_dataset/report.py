@@ -11,7 +11,7 @@ from typing import Any
 from contracts.corpus import CorpusPlan, RowOrigin, Split
 from contracts.events.corpus import Generator
 from functions.assemble_dataset.contexts import Draft
-from functions.assemble_dataset.core import SPLITS, Passage, Selection, Settings
+from functions.assemble_dataset.core import SPLITS, Passage, RowSettings, Selection
 
 EDGES = (0, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 2**53)
 """Bins of the histogram of tokens; the last one is open."""
@@ -41,7 +41,7 @@ def report(
     passages: Sequence[Passage],
     selection: Selection,
     drafts: Mapping[Split, Sequence[Draft]],
-    settings: Settings,
+    settings: RowSettings,
     general: int,
 ) -> Report:
     """Return the report without the version and the samples, which are known when the rows are written."""

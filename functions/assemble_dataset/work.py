@@ -16,7 +16,7 @@ from contracts.events import Payload
 from contracts.events.corpus import DatasetAssembled, DatasetFailed
 from contracts.ports import Blobs, Child, Lease
 from functions._shared.stage import ChildStage, Limits, event_of, run_stage
-from functions.assemble_dataset.core import SETTLED, Settings
+from functions.assemble_dataset.core import SETTLED, RowSettings
 
 BUILD = "functions.assemble_dataset.build"
 LIMITS = Limits(memory_bytes=4 * 2**30, seconds=3600.0)
@@ -27,7 +27,7 @@ _TOO_LARGE = DatasetFailed(
 
 
 async def work(
-    lease: Lease, blobs: Blobs, child: Child, scratch: Path, settings: Settings | None = None
+    lease: Lease, blobs: Blobs, child: Child, scratch: Path, settings: RowSettings | None = None
 ) -> list[Event]:
     """Return `dataset.assembled`, or the `dataset.failed` that says why there is none.
 
@@ -42,12 +42,12 @@ async def work(
     control = lease.claim.control
     if refused := control.inputs.get("refused"):
         return [_event(control, DatasetFailed(**refused))]
-    chosen = await lease.record("settings", await _chosen(control.inputs, settings or Settings(), blobs))
-    build = partial(_dataset, settings=Settings.model_validate(chosen))
+    chosen = await lease.record("settings", await _chosen(control.inputs, settings or RowSettings(), blobs))
+    build = partial(_dataset, settings=RowSettings.model_validate(chosen))
     return [_event(control, await run_stage(lease, blobs, child, scratch, build))]
 
 
-async def _chosen(inputs: Mapping[str, Any], settings: Settings, blobs: Blobs) -> dict[str, Any]:
+async def _chosen(inputs: Mapping[str, Any], settings: RowSettings, blobs: Blobs) -> dict[str, Any]:
     """Return the settings that rows are made with, as JSON."""
     now = settings.model_dump(mode="json")
     if "report" not in inputs:
@@ -61,7 +61,7 @@ def _event(control: Control, data: Payload) -> Event:
     return event_of(control, data, control.subject, "end", subject=control.inputs["archive"])
 
 
-async def _dataset(stage: ChildStage, settings: Settings) -> Payload:
+async def _dataset(stage: ChildStage, settings: RowSettings) -> Payload:
     control = stage.control
     found = await stage.run(BUILD, await _spec(stage, settings), LIMITS, f"assembling {control.subject}", _TOO_LARGE)
     if not found.pop("ok"):
@@ -84,7 +84,7 @@ async def _dataset(stage: ChildStage, settings: Settings) -> Payload:
     )
 
 
-async def _spec(stage: ChildStage, settings: Settings) -> dict[str, Any]:
+async def _spec(stage: ChildStage, settings: RowSettings) -> dict[str, Any]:
     """Bring everything to the folder and return what the child wants to know."""
     inputs, wanted = stage.control.inputs, dict[str, BlobRef]()
 

@@ -45,7 +45,7 @@ NOTHING = "(nothing)"
 """What a judge is shown for an empty text: DeepEval takes one for a field that was forgotten."""
 
 
-class UnansweredError(Exception):
+class NoAnswerError(Exception):
     """The judge's endpoint gave no reply."""
 
 

@@ -16,7 +16,7 @@ from deepeval.models.base_model import DeepEvalBaseLLM
 from deepeval.models.llms.utils import trim_and_load_json
 from deepeval.test_case import LLMTestCase, SingleTurnParams
 
-from functions.benchmark_model.core import JUDGE_STEPS, NOTHING, UnansweredError
+from functions.benchmark_model.core import JUDGE_STEPS, NOTHING, NoAnswerError
 
 FIELDS = [SingleTurnParams.INPUT, SingleTurnParams.ACTUAL_OUTPUT, SingleTurnParams.EXPECTED_OUTPUT]
 TRIES = 2
@@ -26,14 +26,14 @@ Ask = Callable[[str, str, Mapping[str, Any] | None, bool], Awaitable[str]]
 """(prompt, name of the reply's schema, schema, whether it is asked again) → reply; raises UnansweredError."""
 
 
-class Judge(DeepEvalBaseLLM):  # type: ignore[no-untyped-call]
+class CorrectnessModel(DeepEvalBaseLLM):  # type: ignore[no-untyped-call]
     """Whoever answers `ask`, as DeepEval sees it."""
 
     def __init__(self, ask: Ask, again: bool) -> None:
         self._ask, self._again = ask, again
         super().__init__("judge")
 
-    def load_model(self, *_: Any, **__: Any) -> Judge:
+    def load_model(self, *_: Any, **__: Any) -> CorrectnessModel:
         """Return itself: there is nothing to load."""
         return self
 
@@ -58,10 +58,10 @@ async def score(item: Mapping[str, str], ask: Ask) -> dict[str, Any]:
     case = LLMTestCase(input=question, actual_output=said, expected_output=answer)
     why = ""
     for nth in range(TRIES):
-        metric = GEval("Correctness", FIELDS, evaluation_steps=list(JUDGE_STEPS), model=Judge(ask, nth > 0))
+        metric = GEval("Correctness", FIELDS, evaluation_steps=list(JUDGE_STEPS), model=CorrectnessModel(ask, nth > 0))
         try:
             raw = float(await metric.a_measure(case, _show_indicator=False))
-        except UnansweredError as error:
+        except NoAnswerError as error:
             return {"score": None, "error": str(error)}
         except (DeepEvalError, LookupError, TypeError, ValueError) as error:  # pydantic's is a ValueError
             why = f"no score could be read from the judge's reply ({type(error).__name__})"

@@ -18,7 +18,7 @@ STAGE = "benchmark"
 
 
 @dataclass(frozen=True, slots=True)
-class Deps:
+class BenchmarkPorts:
     """The ports, and the suite that follows every job; None: none does."""
 
     documents: Documents
@@ -31,7 +31,7 @@ class Deps:
     """A file of general rows that is asked then, in the tenant whose file it is."""
 
 
-async def on_job_succeeded(event: Event, deps: Deps) -> None:
+async def on_job_succeeded(event: Event, deps: BenchmarkPorts) -> None:
     """Request the benchmark of a job that has just succeeded."""
     job = await deps.documents.get("jobs", event.subject)
     if job is None:  # unborn here yet: topics have no order among each other
@@ -43,7 +43,7 @@ async def on_job_succeeded(event: Event, deps: Deps) -> None:
         await deps.documents.apply(await deps.emit(wanted))
 
 
-async def on_benchmark_requested(event: Event, deps: Deps) -> None:
+async def on_benchmark_requested(event: Event, deps: BenchmarkPorts) -> None:
     """Open the stage, or say why there is nothing to benchmark."""
     found = await _inputs(BenchmarkRequested.model_validate(event.data.model_dump()), event.tenant, deps.documents)
     if isinstance(found, BenchmarkFailed):
@@ -55,7 +55,7 @@ async def on_benchmark_requested(event: Event, deps: Deps) -> None:
     deps.wake(STAGE)
 
 
-async def retake(benchmark: View, deps: Deps) -> None:
+async def retake(benchmark: View, deps: BenchmarkPorts) -> None:
     """Open the stage of a benchmark again, or say why there is nothing to benchmark."""
     await on_benchmark_requested(said_again(benchmark, "benchmark.requested", benchmark["requested"]), deps)
 

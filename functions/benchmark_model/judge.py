@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-from functions.benchmark_model.core import UnansweredError
+from functions.benchmark_model.core import NoAnswerError
 
 LINE_BYTES = 16 * 2**20
 
@@ -49,7 +49,7 @@ class Wire:
         self.say({"ask": {"id": id, "prompt": prompt, "name": name, "schema": schema, "again": again}})
         told = await self._asked[id]
         if "error" in told:
-            raise UnansweredError(told["error"])
+            raise NoAnswerError(told["error"])
         return str(told["text"])
 
     async def listen(self) -> None:

@@ -33,7 +33,7 @@ class Needle:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundNeedle:
     """A context for a needle."""
 
     needle: Needle
@@ -75,7 +75,7 @@ def lengths(grid: Grid, context: int) -> tuple[int, ...]:
     return tuple(sorted({length for length in asked if 0 < length <= MARGIN * context}))
 
 
-def grid(needles: Sequence[Needle], haystack: Haystack, wanted: Grid, context: int, seed: int) -> Iterator[Found]:
+def grid(needles: Sequence[Needle], haystack: Haystack, wanted: Grid, context: int, seed: int) -> Iterator[FoundNeedle]:
     """Yield the contexts of every cell, the same needles in each, and each haystack once more without its needle."""
     chosen = sorted(needles, key=lambda each: draw(seed, "needle", each.chunk, each.question))[: wanted.per_cell]
     for needle in chosen:
@@ -90,8 +90,8 @@ def grid(needles: Sequence[Needle], haystack: Haystack, wanted: Grid, context: i
                     for position in wanted.positions:
                         place = round(position * (chunks - 1))
                         passages = (*hay[1][:place], hay[0], *hay[1][place:])
-                        yield Found(needle, passages, {**by, "position": f"{position:g}"})
-                    yield Found(needle, (*hay[1], hay[2]), by, absent=True)
+                        yield FoundNeedle(needle, passages, {**by, "position": f"{position:g}"})
+                    yield FoundNeedle(needle, (*hay[1], hay[2]), by, absent=True)
 
 
 def _fill(

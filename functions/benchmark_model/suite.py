@@ -35,7 +35,7 @@ Count = Callable[[str], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SuiteRow:
     """A row with the passages that it shows, and where its answer stands."""
 
     messages: tuple[Mapping[str, Any], ...]
@@ -62,7 +62,7 @@ class Row:
         return self.answer == asking.REFUSAL
 
 
-def read_rows(rows: str | None, lineage: str | None) -> Iterator[Row]:
+def read_rows(rows: str | None, lineage: str | None) -> Iterator[SuiteRow]:
     """Yield the rows of a file whose last message is an answer in words; general rows of a data set are left out."""
     if rows is None:
         return
@@ -76,12 +76,12 @@ def read_rows(rows: str | None, lineage: str | None) -> Iterator[Row]:
             content = messages[-1].get("content") if messages else None
             passages, question = asking.read(content) if isinstance(content, str) else ([], "")
             tools = tuple(body["tools"]) if body.get("tools") else None
-            yield Row(tuple(messages), tools, last["content"], tuple(passages), question, origin)
+            yield SuiteRow(tuple(messages), tools, last["content"], tuple(passages), question, origin)
 
 
-def sample(rows: Iterable[Row], count: int, seed: int, name: str) -> list[Row]:
+def sample(rows: Iterable[SuiteRow], count: int, seed: int, name: str) -> list[SuiteRow]:
     """Return at most `count` rows drawn by their content, one variant of each example at most, in drawn order."""
-    chosen: dict[str, tuple[int, Row]] = {}
+    chosen: dict[str, tuple[int, SuiteRow]] = {}
     for row in rows:
         words = json.dumps(row.messages, ensure_ascii=False)
         example = row.origin.example if row.origin else words
@@ -127,17 +127,17 @@ class Suiter:
         if "needle" in tasks:
             yield from self._needle(answered)
 
-    def _sample(self, rows: Iterable[Row], name: str) -> list[Row]:
+    def _sample(self, rows: Iterable[SuiteRow], name: str) -> list[SuiteRow]:
         return sample(rows, self._suite.items, self._suite.seed, name)
 
-    def _plain(self, row: Row, task: str, kind: Kind) -> Question:
+    def _plain(self, row: SuiteRow, task: str, kind: Kind) -> Question:
         return self._question(task, kind, row.messages, row)
 
-    def _bare(self, row: Row, task: str, kind: Kind) -> Question:
+    def _bare(self, row: SuiteRow, task: str, kind: Kind) -> Question:
         *before, last = row.messages
         return self._question(task, kind, (*before, {**last, "content": f"Question: {row.question}"}), row, shown=False)
 
-    def _needle(self, answered: list[Row]) -> Iterator[Question]:
+    def _needle(self, answered: list[SuiteRow]) -> Iterator[Question]:
         needles = [
             Needle(row.question, row.answer, row.passages[row.origin.position], row.origin.chunk, row)
             for row in answered
@@ -165,7 +165,7 @@ class Suiter:
             )
 
     def _question(
-        self, task: str, kind: Kind, messages: tuple[Mapping[str, Any], ...], row: Row, shown: bool = True
+        self, task: str, kind: Kind, messages: tuple[Mapping[str, Any], ...], row: SuiteRow, shown: bool = True
     ) -> Question:
         return Question(
             id=question_id(task, messages, row.answer),
@@ -184,7 +184,7 @@ class Suiter:
         return min(MOST_TOKENS, 2 * self.count(answer) + ANSWER_ROOM)
 
 
-def _chunks(rows: Iterable[Row]) -> dict[str, str]:
+def _chunks(rows: Iterable[SuiteRow]) -> dict[str, str]:
     """Return chunk → its text as rows show it: the right one, and the distractors in their order."""
     found: dict[str, str] = {}
     for row in rows:

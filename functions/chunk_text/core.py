@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from contracts.corpus import Chunk, Chunks, Span, Text, plain_text
 from contracts.envelope import derived_id
-from functions.chunk_text.pieces import Count, Piece, Source, parts, sentences, whole
+from functions.chunk_text.pieces import Count, Source, TextPiece, parts, sentences, whole
 
 NAMED_CELLS = frozenset({"csv", "json", "jsonl"})
 """Formats whose rows name their cells, so that no row stands for the columns."""
@@ -37,7 +37,7 @@ class _Section:
 class _Cut:
     """What a chunk is made of."""
 
-    pieces: Sequence[Piece]
+    pieces: Sequence[TextPiece]
     spans: tuple[Span, ...]
     text: str
     tokens: int
@@ -101,7 +101,7 @@ def _is_next_row(before: Source, span: Span) -> bool:
 
 
 def _sections(
-    paths: Sequence[tuple[str, ...]], levels: Sequence[int], sources: Sequence[Source], uncut: Sequence[list[Piece]]
+    paths: Sequence[tuple[str, ...]], levels: Sequence[int], sources: Sequence[Source], uncut: Sequence[list[TextPiece]]
 ) -> list[_Section]:
     own = [0] * len(levels)
     for source, pieces in zip(sources, uncut, strict=True):
@@ -119,7 +119,7 @@ def _sections(
     ]
 
 
-def _joined(pieces: Sequence[Piece]) -> int:
+def _joined(pieces: Sequence[TextPiece]) -> int:
     """Return how many tokens `pieces` have at most when joined: one more for what joins each to the one before."""
     return sum(piece.tokens + 1 for piece in pieces)
 
@@ -130,16 +130,16 @@ class _Packer:
     def __init__(self, pages: dict[int, str], sections: Sequence[_Section], count: Count, size: int, overlap: int):
         self._pages, self._sections, self._count = pages, sections, count
         self._size, self._overlap = size, overlap
-        self._open: list[Piece] = []
+        self._open: list[TextPiece] = []
         self._repeated = 0
         """How many of the first open pieces repeat the chunk before."""
         self._tokens = 0
         """`_joined` of the open pieces."""
-        self._header: Piece | None = None
+        self._header: TextPiece | None = None
         """Of the last element: the row that names its columns."""
         self.made: list[_Cut] = []
 
-    def place(self, source: Source, uncut: list[Piece], has_header: bool) -> None:
+    def place(self, source: Source, uncut: list[TextPiece], has_header: bool) -> None:
         """Add an element: whole where it fits, otherwise cut; `has_header`: its first row names the columns."""
         if self._open and self._open[-1].section != source.section and not self._may_cross(source.section):
             self._seal(None)
@@ -179,7 +179,7 @@ class _Packer:
     def _fits(self, needed: int) -> bool:
         return self._tokens + needed <= self._size + 1  # the first piece joins nothing
 
-    def _add(self, pieces: list[Piece]) -> None:
+    def _add(self, pieces: list[TextPiece]) -> None:
         """Add pieces, giving up repeated ones where there is no room for both."""
         needed = _joined(pieces)
         while self._repeated and not self._fits(needed):
@@ -188,14 +188,14 @@ class _Packer:
         self._open += pieces
         self._tokens += needed
 
-    def _seal(self, following: Piece | None) -> None:
+    def _seal(self, following: TextPiece | None) -> None:
         """Close the open chunk and begin the next with what it repeats before `following`.
 
         The sum over pieces bounds what they have together for tokenizers that merge no worse in company. For any other
         the chunk, which is counted as a whole, gives up pieces until it has at most `size` tokens.
         """
         pieces, repeated = self._open, self._repeated
-        moved: list[Piece] = []
+        moved: list[TextPiece] = []
         while pieces:
             spans = _spans(pieces)
             text = _text(self._pages, spans)
@@ -212,14 +212,14 @@ class _Packer:
         self._repeated = 0 if moved else len(self._open)
         self._tokens = _joined(self._open)
 
-    def _repeat(self, pieces: Sequence[Piece], following: Piece | None) -> list[Piece]:
+    def _repeat(self, pieces: Sequence[TextPiece], following: TextPiece | None) -> list[TextPiece]:
         """Return the pieces with which the chunk after `pieces` begins."""
         if following is None or not pieces or pieces[-1].section != following.section:
             return []
         header = self._header
         if header is not None and pieces[-1].line[0] == following.line[0]:
             return [header] if header.tokens * 4 <= self._size and header.line != following.line else []
-        tail: list[Piece] = []
+        tail: list[TextPiece] = []
         room = self._overlap
         for piece in reversed(pieces):
             if piece.section != following.section or piece.kind == "title":
@@ -234,7 +234,7 @@ class _Packer:
         return tail
 
 
-def _spans(pieces: Sequence[Piece]) -> tuple[Span, ...]:
+def _spans(pieces: Sequence[TextPiece]) -> tuple[Span, ...]:
     """Return the pieces' spans, those on one line as one."""
     made: list[tuple[int, int, int]] = []
     line = None

@@ -26,7 +26,7 @@ _ABBREVIATION = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextPiece:
     """A part of an element that is never cut again."""
 
     page: int
@@ -52,19 +52,19 @@ class Source:
     section: int
     number: int
 
-    def piece(self, at: Range, tokens: int, row: int = 0) -> Piece:
+    def piece(self, at: Range, tokens: int, row: int = 0) -> TextPiece:
         """Return the piece of this element at `at`."""
-        return Piece(self.page, *at, tokens, self.kind, self.section, (self.number, row))
+        return TextPiece(self.page, *at, tokens, self.kind, self.section, (self.number, row))
 
 
-def whole(source: Source, count: Count) -> list[Piece]:
+def whole(source: Source, count: Count) -> list[TextPiece]:
     """Return the element uncut: one piece, or one for each row of a table; none where it is blank."""
     lines = _lines(source.text, source.start, source.end) if source.kind == "table" else [(source.start, source.end)]
     plain = [(at, words) for at in lines if (words := plain_text(source.text[slice(*at)]))]
     return [source.piece(at, count(words), row) for row, (at, words) in enumerate(plain)]
 
 
-def parts(source: Source, uncut: list[Piece], count: Count, limit: int) -> Iterator[Piece]:
+def parts(source: Source, uncut: list[TextPiece], count: Count, limit: int) -> Iterator[TextPiece]:
     """Yield the element's pieces, cut so that each counts at most `limit` tokens."""
     for piece in uncut:
         row = piece.line[1]

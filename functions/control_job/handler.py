@@ -15,7 +15,7 @@ FIRST_STAGE = "prepare"
 
 
 @dataclass(frozen=True, slots=True)
-class Deps:
+class ControlPorts:
     """What the handler needs of the world."""
 
     documents: Documents
@@ -25,7 +25,7 @@ class Deps:
     """Publishes a control document's recorded events."""
 
 
-async def on_job(event: Event, deps: Deps) -> None:
+async def on_job(event: Event, deps: ControlPorts) -> None:
     """Answer a request about a job; with the job itself, those that overtook it: topics have no order."""
     await deps.documents.apply(event, "jobs")
     if event.type != "job.created":
@@ -41,7 +41,7 @@ async def on_job(event: Event, deps: Deps) -> None:
         await _answer(request, deps)
 
 
-async def _answer(event: Event, deps: Deps) -> None:
+async def _answer(event: Event, deps: ControlPorts) -> None:
     control = await deps.controls.get(event.subject)
     if control is not None and control.tenant != event.tenant:
         raise PoisonError("foreign_subject", f"{event.subject} is not a job of tenant {event.tenant}")
@@ -59,7 +59,7 @@ async def _answer(event: Event, deps: Deps) -> None:
         await deps.emit(rest)
 
 
-async def _cancel(event: Event, deps: Deps) -> None:
+async def _cancel(event: Event, deps: ControlPorts) -> None:
     """End the job at once; whoever holds it stops at its next heartbeat."""
     ending = core.cancelled(event.subject, event.tenant, event.id, "requested")
     try:

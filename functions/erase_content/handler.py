@@ -13,7 +13,7 @@ from functions.erase_content import core
 
 
 @dataclass(frozen=True, slots=True)
-class Deps:
+class ErasurePorts:
     """The ports."""
 
     documents: Documents
@@ -23,7 +23,7 @@ class Deps:
     """Publishes a control document's recorded events."""
 
 
-async def on_event(event: Event, deps: Deps) -> None:
+async def on_event(event: Event, deps: ErasurePorts) -> None:
     """Erase what a deleted file's content was copied into, or what a job kept of files that went while it ran.
 
     The second time there is nothing left to erase.
@@ -40,7 +40,7 @@ async def on_event(event: Event, deps: Deps) -> None:
             await _erase(name, event, deps)
 
 
-async def _erase(file: str, event: Event, deps: Deps) -> None:
+async def _erase(file: str, event: Event, deps: ErasurePorts) -> None:
     mine = {"tenant": event.tenant}
     jobs = await deps.documents.find("jobs", {**mine, **of_jobs(file)})
     benchmarks = await deps.documents.find("benchmarks", {**mine, **of_benchmarks(file, jobs)})

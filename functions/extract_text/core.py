@@ -23,7 +23,7 @@ _LINE_ENDS = re.compile(r"\r\n?|\x0c")
 _UNSEEN = re.compile("[\u00ad\u200b\ufeff\ufffe]")  # soft hyphens and the like: they would break words
 
 
-class RefusedError(Exception):
+class UnreadableError(Exception):
     """Nothing can be made of the document."""
 
     def __init__(self, code: str, message: str, page: int | None = None) -> None:
@@ -47,9 +47,9 @@ def cleaned(text: str) -> str:
     return _CONTROL.sub("\ufffd", _LINE_ENDS.sub("\n", _UNSEEN.sub("", text)))
 
 
-def too_complex(limit: str) -> RefusedError:
+def too_complex(limit: str) -> UnreadableError:
     """Return the refusal of a document that goes beyond `limit`."""
-    return RefusedError("document_too_complex", f"The document has more than {limit}. Split it.")
+    return UnreadableError("document_too_complex", f"The document has more than {limit}. Split it.")
 
 
 def settled(extracted: Extracted) -> Extracted:
@@ -65,12 +65,12 @@ def settled(extracted: Extracted) -> Extracted:
     return Extracted(extracted.pages, extracted.elements, extracted.paged, extracted.problems[:MAX_PROBLEMS])
 
 
-def _no_text(extracted: Extracted) -> RefusedError:
+def _no_text(extracted: Extracted) -> UnreadableError:
     if not extracted.problems:
-        return RefusedError("no_text", "The document has no text. Remove it, or put one with text in its place.")
+        return UnreadableError("no_text", "The document has no text. Remove it, or put one with text in its place.")
     first, count = extracted.problems[0], len(extracted.problems)
     message = f"The document has no text that can be read, and {count} problems. The first: {first.message}"
-    return RefusedError("no_text", message, first.page)
+    return UnreadableError("no_text", message, first.page)
 
 
 def content_key(tenant: str, archive: str, document: str) -> str:
@@ -103,7 +103,7 @@ def document_inputs(archive: str, path: str, format: str, blob: BlobRef, event_i
     }
 
 
-def blob_refusal(tenant: str, code: str) -> RefusedError:
+def blob_refusal(tenant: str, code: str) -> UnreadableError:
     """Return the refusal of a document whose blob cannot be used; most come out of an archive, so no key is named."""
     ingest = f"put it under {tenant}/ingest/ and publish the event again"
     message = {
@@ -111,10 +111,10 @@ def blob_refusal(tenant: str, code: str) -> RefusedError:
         "blob_not_found": "The document's bytes are not in the store: they were deleted, or never uploaded.",
         "blob_mismatch": "The document's stored bytes do not have the stated length and SHA-256. Upload it again.",
     }[code]
-    return RefusedError(code, message)
+    return UnreadableError(code, message)
 
 
-def rejected(inputs: Mapping[str, Any], refusal: RefusedError) -> DocumentRejected:
+def rejected(inputs: Mapping[str, Any], refusal: UnreadableError) -> DocumentRejected:
     """Return the ending of a document that nothing can be made of."""
     return DocumentRejected(
         archive=inputs["archive"], path=inputs["path"], code=refusal.code, message=str(refusal), page=refusal.page

@@ -6,7 +6,7 @@ import codecs
 import re
 
 from contracts.events.corpus import Problem
-from functions.extract_text.core import RefusedError, cleaned
+from functions.extract_text.core import UnreadableError, cleaned
 
 _MARKS = (  # the mark of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -28,7 +28,7 @@ def decoded(data: bytes) -> tuple[str, tuple[Problem, ...]]:
     text, problem = _decoded(data)
     text = cleaned(text)
     if text.count("\ufffd") > MAX_BROKEN * len(text):
-        raise RefusedError(
+        raise UnreadableError(
             "broken_document", "The document says that it is text, but it is not. Save it again as UTF-8."
         )
     return text, (problem,) if problem else ()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 from xml.parsers import expat
 
-from functions.extract_text.core import Extracted, RefusedError, too_complex
+from functions.extract_text.core import Extracted, UnreadableError, too_complex
 from functions.extract_text.draft import composed
 from functions.extract_text.partition import partition_docx
 
@@ -27,14 +27,14 @@ def read_docx(path: Path) -> Extracted:
             message = (
                 "The document is protected by a password, or is of an old kind. Save it as .docx without a password."
             )
-            raise RefusedError("encrypted", message)
+            raise UnreadableError("encrypted", message)
     try:
         _check(path)
         return composed(partition_docx(path))
-    except (MemoryError, RecursionError, RefusedError):
+    except (MemoryError, RecursionError, UnreadableError):
         raise
     except Exception as error:  # a library may say anything of a broken document
-        raise RefusedError("broken_document", f"{_BROKEN} ({type(error).__name__})") from error
+        raise UnreadableError("broken_document", f"{_BROKEN} ({type(error).__name__})") from error
 
 
 def _check(path: Path) -> None:
@@ -46,7 +46,7 @@ def _check(path: Path) -> None:
         if sum(member.file_size for member in members) > MAX_BYTES:
             raise too_complex(f"{MAX_BYTES // 2**20} MiB, unpacked")
         if any(member.flag_bits & 1 for member in members):
-            raise RefusedError("encrypted", "The document is protected by a password. Save it without one.")
+            raise UnreadableError("encrypted", "The document is protected by a password. Save it without one.")
         for member in members:
             with archive.open(member) as part:
                 _check_prolog(part)
@@ -63,7 +63,7 @@ def _check_prolog(part: IO[bytes]) -> None:
         message = (
             "The document's XML declares a document type, which could read files. Save it in Word and upload that."
         )
-        raise RefusedError("xml_doctype", message)
+        raise UnreadableError("xml_doctype", message)
 
     def stop(*_: object) -> None:
         raise _ContentBeginsError

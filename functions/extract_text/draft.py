@@ -11,7 +11,7 @@ from functions.extract_text.core import MAX_CHARACTERS, MAX_ELEMENTS, Extracted,
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class DraftPiece:
     """A heading, paragraph, list item or row of a table."""
 
     kind: Kind
@@ -20,7 +20,7 @@ class Piece:
     """Of a heading: 1 is the highest."""
 
 
-def composed(pieces: Iterable[Piece], problems: tuple[Problem, ...] = ()) -> Extracted:
+def composed(pieces: Iterable[DraftPiece], problems: tuple[Problem, ...] = ()) -> Extracted:
     """Return the pieces as one page, rows and list items on lines of their own, a blank line between the others."""
     parts: list[str] = []
     elements: list[Element] = []

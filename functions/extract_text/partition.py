@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from functions.extract_text.draft import Piece
+from functions.extract_text.draft import DraftPiece
 
 _QUIET = {"DO_NOT_TRACK": "1", "SCARF_NO_ANALYTICS": "true", "UNSTRUCTURED_DISABLE_NOTICE": "1"}
 _HEAVY = ("torch", "tensorflow", "mxnet", "cupy")
@@ -20,7 +20,7 @@ _DROPPED = frozenset({"Header", "Footer", "PageBreak", "PageNumber"})
 _ANY_LANGUAGE = [""]
 
 
-def partition_text(format: str, text: str) -> Iterator[Piece]:
+def partition_text(format: str, text: str) -> Iterator[DraftPiece]:
     """Yield the pieces of a page in HTML (`html`) or Markdown (`md`)."""
     _work_offline()
     from unstructured.partition.html import partition_html
@@ -30,7 +30,7 @@ def partition_text(format: str, text: str) -> Iterator[Piece]:
     return _pieces(partition(text=text, languages=_ANY_LANGUAGE))
 
 
-def partition_docx(path: Path) -> Iterator[Piece]:
+def partition_docx(path: Path) -> Iterator[DraftPiece]:
     """Yield the pieces of a Word document, without its headers and footers."""
     _work_offline()
     from unstructured.partition.docx import partition_docx as partition
@@ -47,7 +47,7 @@ def import_all() -> None:
     tokenize._get_nlp()  # noqa: SLF001
 
 
-def _pieces(elements: Sequence[Any]) -> Iterator[Piece]:
+def _pieces(elements: Sequence[Any]) -> Iterator[DraftPiece]:
     for element in elements:
         depth = element.metadata.category_depth
         if element.category in _DROPPED:
@@ -55,21 +55,21 @@ def _pieces(elements: Sequence[Any]) -> Iterator[Piece]:
         if element.category == "Table":
             yield from _rows(element)
         elif element.category == "Title":
-            yield Piece("title", element.text, None if depth is None else depth + 1)
+            yield DraftPiece("title", element.text, None if depth is None else depth + 1)
         else:
-            yield Piece("list" if element.category == "ListItem" else "text", element.text)
+            yield DraftPiece("list" if element.category == "ListItem" else "text", element.text)
 
 
-def _rows(table: Any) -> Iterator[Piece]:
+def _rows(table: Any) -> Iterator[DraftPiece]:
     from lxml import html
 
     if not table.metadata.text_as_html:
-        yield Piece("table", table.text)
+        yield DraftPiece("table", table.text)
         return
     for row in html.fragment_fromstring(table.metadata.text_as_html).iter("tr"):
         cells = [" ".join(cell.text_content().split()) for cell in row.iter("td", "th")]
         if any(cells):
-            yield Piece("table", " | ".join(cells).rstrip(" |"))
+            yield DraftPiece("table", " | ".join(cells).rstrip(" |"))
 
 
 def _work_offline() -> None:

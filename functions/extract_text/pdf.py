@@ -15,7 +15,7 @@ import pypdfium2.raw as raw
 
 from contracts.corpus import Element, Page
 from contracts.events.corpus import Problem
-from functions.extract_text.core import MAX_CHARACTERS, MAX_PAGES, Extracted, RefusedError, cleaned, too_complex
+from functions.extract_text.core import MAX_CHARACTERS, MAX_PAGES, Extracted, UnreadableError, cleaned, too_complex
 from functions.extract_text.layout import Line, Sheet, elements_of
 from functions.extract_text.ocr import OcrError, recognised
 from functions.extract_text.plain import BULLET
@@ -79,9 +79,9 @@ def _opened(path: Path) -> Any:
     except pdfium.PdfiumError as error:
         if error.err_code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
             message = "The PDF is protected by a password. Save it without one and upload it again."
-            raise RefusedError("encrypted", message) from error
+            raise UnreadableError("encrypted", message) from error
         message = "The PDF is broken: its structure cannot be read. Open it in a viewer, save it again and upload that."
-        raise RefusedError("broken_document", message) from error
+        raise UnreadableError("broken_document", message) from error
 
 
 def _read_page(document: Any, number: int, reading: _Reading) -> None:

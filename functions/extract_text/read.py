@@ -14,7 +14,7 @@ from typing import Any
 
 from contracts.corpus import Text
 from functions._shared.child import answer
-from functions.extract_text.core import MAX_CHARACTERS, Extracted, RefusedError, settled, too_complex
+from functions.extract_text.core import MAX_CHARACTERS, Extracted, UnreadableError, settled, too_complex
 from functions.extract_text.no_network import give_up_network
 
 SECONDS = 120
@@ -38,7 +38,9 @@ def read(path: Path, format: str, ocr: bool = True) -> Extracted:
 
         return read_docx(path)
     if format not in _TEXT_FORMATS:  # an outside publisher may say anything
-        raise RefusedError("unsupported_format", f"Documents are of pdf, docx, {', '.join(_TEXT_FORMATS)}. Convert it.")
+        raise UnreadableError(
+            "unsupported_format", f"Documents are of pdf, docx, {', '.join(_TEXT_FORMATS)}. Convert it."
+        )
     if path.stat().st_size > _MAX_TEXT_BYTES:
         raise too_complex(f"{_MAX_TEXT_BYTES // 10**6} MB of {format}")
     data = path.read_bytes()
@@ -72,7 +74,7 @@ def _read_page(data: bytes, format: str) -> Extracted:
 def _result(spec: dict[str, Any]) -> dict[str, Any]:
     try:
         found = settled(read(Path(spec["input"]), spec["format"], spec["ocr"]))
-    except RefusedError as error:
+    except UnreadableError as error:
         return {"ok": False, "code": error.code, "message": str(error), "page": error.page}
     except RecursionError:
         message = "The document is nested too deeply to be read. Save it in a simpler form."

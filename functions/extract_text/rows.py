@@ -9,9 +9,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from contracts.events.corpus import Problem
-from functions.extract_text.core import MAX_CHARACTERS, MAX_COLUMNS, MAX_PROBLEMS, Extracted, RefusedError, too_complex
+from functions.extract_text.core import (
+    MAX_CHARACTERS,
+    MAX_COLUMNS,
+    MAX_PROBLEMS,
+    Extracted,
+    UnreadableError,
+    too_complex,
+)
 from functions.extract_text.decode import decoded
-from functions.extract_text.draft import Piece, composed
+from functions.extract_text.draft import DraftPiece, composed
 
 _DELIMITERS = ",;\t|"
 
@@ -29,9 +36,9 @@ def read_json(data: bytes) -> Extracted:
         value = json.loads(text)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise RefusedError("broken_document", f"The document is not JSON: {error.msg} at {where}.") from error
+        raise UnreadableError("broken_document", f"The document is not JSON: {error.msg} at {where}.") from error
     except ValueError as error:
-        raise RefusedError(
+        raise UnreadableError(
             "broken_document", "The document is not JSON: it has a number of too many digits."
         ) from error
     items = [{name: item} for name, item in value.items()] if isinstance(value, dict) and not _chat(value) else value
@@ -55,7 +62,7 @@ def read_jsonl(data: bytes) -> Extracted:
     return composed(pieces, tuple(problems))
 
 
-def _table(text: str) -> Iterator[Piece]:
+def _table(text: str) -> Iterator[DraftPiece]:
     csv.field_size_limit(MAX_CHARACTERS)
     first = text.lstrip("\n").partition("\n")[0]
     delimiter = max(_DELIMITERS, key=first.count)
@@ -73,9 +80,9 @@ def _table(text: str) -> Iterator[Piece]:
                 header = cells if _is_header(cells) else []
                 if header:
                     continue
-            yield Piece("table", _row(header, cells))
+            yield DraftPiece("table", _row(header, cells))
     except csv.Error as error:
-        raise RefusedError("broken_document", f"The document is not CSV: {error}. Save it as CSV again.") from error
+        raise UnreadableError("broken_document", f"The document is not CSV: {error}. Save it as CSV again.") from error
 
 
 def _is_header(cells: list[str]) -> bool:
@@ -88,12 +95,12 @@ def _row(header: list[str], cells: list[str]) -> str:
     return "; ".join(f"{name}: {cell}" for name, cell in zip(header, cells, strict=False) if cell)
 
 
-def _piece(value: object) -> Piece:
+def _piece(value: object) -> DraftPiece:
     if isinstance(value, dict) and _chat(value):
-        return Piece("list", "\n".join(_message(message) for message in value["messages"]))
+        return DraftPiece("list", "\n".join(_message(message) for message in value["messages"]))
     pairs = [f"{path}: {leaf}" if path else leaf for path, leaf in _leaves(value)]
     flat = isinstance(value, dict) and not any(isinstance(item, dict | list) for item in value.values())
-    return Piece("table", "; ".join(pairs)) if flat else Piece("list", "\n".join(pairs))
+    return DraftPiece("table", "; ".join(pairs)) if flat else DraftPiece("list", "\n".join(pairs))
 
 
 def _chat(value: dict[str, Any]) -> bool:

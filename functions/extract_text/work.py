@@ -14,13 +14,13 @@ from contracts.ports import Blobs, Child, Lease
 from functions._shared.stage import ChildStage, Limits, event_of, run_stage
 from functions._shared.uploaded import UnusableBlobError, bring
 from functions.extract_text import core
-from functions.extract_text.core import RefusedError
+from functions.extract_text.core import UnreadableError
 
 READ = "functions.extract_text.read"
 LIMITS = Limits(memory_bytes=768 * 2**20, seconds=2000.0)
 """With the worker beside it less than 1 GiB, whatever a document does; longer than the child gives itself, which knows
 whether pages are scanned."""
-_TOO_COMPLEX = RefusedError(
+_TOO_COMPLEX = UnreadableError(
     "document_too_complex",
     "The document could not be read within the limits of memory and time. Split it, or save it again.",
 )
@@ -52,7 +52,7 @@ async def _read(stage: ChildStage, ocr: bool) -> Payload:
     beyond = core.rejected(inputs, _TOO_COMPLEX)
     found = await stage.run(READ, spec, LIMITS, f"reading {document}", beyond)
     if not found["ok"]:
-        return core.rejected(inputs, RefusedError(found["code"], found["message"], found["page"]))
+        return core.rejected(inputs, UnreadableError(found["code"], found["message"], found["page"]))
     text = await stage.blobs.store(core.text_key(tenant, archive, document), output, "application/json")
     return core.extracted(inputs, found, text)
 
@@ -60,5 +60,5 @@ async def _read(stage: ChildStage, ocr: bool) -> Payload:
 def exhausted(claim: Claim, why: str) -> list[Event]:
     """Return the ending of a document whose extraction failed too often; `why` may quote it, so it is not said."""
     message = "The document could not be read, for a reason of the platform's own that its log has. Upload it again."
-    ending = core.rejected(claim.control.inputs, RefusedError("extraction_failed", message))
+    ending = core.rejected(claim.control.inputs, UnreadableError("extraction_failed", message))
     return [event_of(claim.control, ending, claim.subject, "text")]

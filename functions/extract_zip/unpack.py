@@ -34,7 +34,7 @@ TOO_LARGE = frozenset({"too_many_entries", "directory_too_large"})
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundMember:
     """What became of a member."""
 
     path: str
@@ -57,7 +57,7 @@ class Unpacker:
     """Unpacks an archive into `folder`, members in the order of their names, so that packing order changes nothing."""
 
     def __init__(self, folder: Path, packed: int) -> None:
-        self.found: list[Found] = []
+        self.found: list[FoundMember] = []
         self._folder = folder
         self._budget = Budget(packed)
         self._paths: set[str] = set()
@@ -86,7 +86,7 @@ class Unpacker:
         for (named, entry), skip in zip(members, skips, strict=True):
             path = unique(named, self._paths)
             if skip is not None:
-                self.found.append(Found(path, entry.size, "", skip))
+                self.found.append(FoundMember(path, entry.size, "", skip))
             else:
                 self._member(stream, entry, path, level)
 
@@ -106,7 +106,7 @@ class Unpacker:
         if outcome is None or isinstance(outcome, Skip):
             file.unlink()
         if outcome is not None:
-            self.found.append(Found(path, entry.size, digest, outcome, file.name))
+            self.found.append(FoundMember(path, entry.size, digest, outcome, file.name))
 
     def _outcome(self, file: Path, head: bytes, size: int, digest: str, path: str, level: int) -> Format | Skip | None:
         """Return what the bytes are; None for an archive, whose members were added in its place."""

@@ -21,8 +21,8 @@ from functions.generate_text import shapes
 from functions.generate_text.core import check_size, check_token_ids, max_new_tokens
 from functions.generate_text.engine import Engine, Generation, OverloadedError, Sampling
 from functions.generate_text.generation import failure
-from functions.generate_text.models import Model, Models
-from functions.generate_text.shapes import Head, Piece
+from functions.generate_text.models import Models, ServedModel
+from functions.generate_text.shapes import AnswerPiece, Head
 from functions.generate_text.text import Answer
 
 log = logging.getLogger(__name__)
@@ -36,16 +36,16 @@ class Choice:
     index: int
     generation: Generation
     answer: Answer
-    model: Model
+    model: ServedModel
     logprobs: int | None
     prefix: str = ""
     """The prompt's text, where it is echoed."""
     finish: str = "length"
-    pieces: list[Piece] = field(default_factory=list)
-    end_piece: list[Piece] = field(default_factory=list)
+    pieces: list[AnswerPiece] = field(default_factory=list)
+    end_piece: list[AnswerPiece] = field(default_factory=list)
     """The end token, which text completions list among their logprobs."""
 
-    async def told(self) -> AsyncIterator[tuple[str, list[Piece]]]:
+    async def told(self) -> AsyncIterator[tuple[str, list[AnswerPiece]]]:
         """Text and the tokens behind it, as they become certain; the last item may be empty."""
         told = 0
         async for tokens in self.generation:
@@ -67,14 +67,16 @@ class Choice:
         self.finish = "stop" if self.answer.stopped else self.generation.finish or "length"
         yield text, self.pieces[told : self.answer.visible]
 
-    def prompt_pieces(self) -> list[Piece]:
+    def prompt_pieces(self) -> list[AnswerPiece]:
         """The echoed prompt's tokens; the first has no log-probability."""
         first, *others = self.generation.prompt_logprobs
         assert first is None
         told = [self.model.piece(token.id, token.logprob, token.top) for token in others if token is not None]
         return [self.model.piece(self.generation.prompt[0]), *told]
 
-    def _keep(self, token: int, logprob: float | None, top: tuple[tuple[int, float], ...], where: list[Piece]) -> None:
+    def _keep(
+        self, token: int, logprob: float | None, top: tuple[tuple[int, float], ...], where: list[AnswerPiece]
+    ) -> None:
         if self.logprobs is not None:
             where.append(self.model.piece(token, logprob, top))
 
@@ -134,7 +136,7 @@ async def completions(
 
 def _start(
     engine: Engine,
-    model: Model,
+    model: ServedModel,
     wanted: Chat | Completion,
     prompts: Sequence[list[int]],
     room: int,
@@ -180,7 +182,7 @@ def _tenant(request: Request) -> str:
     return request.headers.get("x-temper-tenant", "")
 
 
-def _prompt_ids(engine: Engine, model: Model, wanted: Completion) -> list[list[int]]:
+def _prompt_ids(engine: Engine, model: ServedModel, wanted: Completion) -> list[list[int]]:
     prompts = [model.encode(p) if isinstance(p, str) else list(p) for p in wanted.prompt]
     prompts = [ids or model.begin() for ids in prompts]
     for ids in prompts:
@@ -190,7 +192,7 @@ def _prompt_ids(engine: Engine, model: Model, wanted: Completion) -> list[list[i
     return prompts
 
 
-def _check_bias(engine: Engine, model: Model, wanted: Sampled) -> None:
+def _check_bias(engine: Engine, model: ServedModel, wanted: Sampled) -> None:
     check_token_ids(list(wanted.logit_bias), engine.vocabulary(model.base), "logit_bias")
 
 
@@ -243,9 +245,9 @@ def _cancel(choices: Sequence[Choice]) -> None:
             choice.generation.cancel()
 
 
-async def _merged(choices: Sequence[Choice]) -> AsyncIterator[tuple[Choice, str, list[Piece], bool]]:
+async def _merged(choices: Sequence[Choice]) -> AsyncIterator[tuple[Choice, str, list[AnswerPiece], bool]]:
     """What all choices tell, as it comes: (choice, text, tokens, whether it is the choice's last)."""
-    queue: asyncio.Queue[tuple[Choice, str, list[Piece], bool] | Exception] = asyncio.Queue()
+    queue: asyncio.Queue[tuple[Choice, str, list[AnswerPiece], bool] | Exception] = asyncio.Queue()
 
     async def pump(choice: Choice) -> None:
         try:
@@ -273,7 +275,7 @@ async def _merged(choices: Sequence[Choice]) -> AsyncIterator[tuple[Choice, str,
 async def _chat_events(head: Head, wanted: Chat, choices: Sequence[Choice]) -> AsyncGenerator[bytes, None]:
     logprobs, with_usage = wanted.logprobs, wanted.include_usage
 
-    def chunk(choice: Choice, delta: dict[str, Any], finish: str | None, pieces: list[Piece] | None) -> bytes:
+    def chunk(choice: Choice, delta: dict[str, Any], finish: str | None, pieces: list[AnswerPiece] | None) -> bytes:
         shown = pieces if logprobs else None
         return _event(shapes.chat_chunk(head, choice.index, delta, finish, shown, with_usage))
 
@@ -299,7 +301,7 @@ async def _completion_events(
     ends: dict[int, int] = {}  # characters told of each choice
     alternatives, with_usage = wanted.logprobs, wanted.include_usage
 
-    def chunk(choice: Choice, text: str, finish: str | None, pieces: list[Piece]) -> bytes:
+    def chunk(choice: Choice, text: str, finish: str | None, pieces: list[AnswerPiece]) -> bytes:
         start = ends.get(choice.index, 0)
         ends[choice.index] = start + sum(len(piece.token) for piece in pieces)
         shown = pieces if alternatives is not None else None
@@ -336,7 +338,7 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
-def _head(prefix: str, wanted: Sampled, model: Model) -> Head:
+def _head(prefix: str, wanted: Sampled, model: ServedModel) -> Head:
     return Head(prefix + secrets.token_hex(12), int(time.time()), wanted.model, model.fingerprint)
 
 

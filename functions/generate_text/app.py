@@ -20,7 +20,7 @@ from contracts.wire.body import escapes, parse
 from contracts.wire.completions import Chat, Completion, Proof
 from contracts.wire.errors import ApiError
 from functions.generate_text import answers
-from functions.generate_text.engine import Engine, EngineError, Limits, OverloadedError
+from functions.generate_text.engine import BatchLimits, Engine, EngineError, OverloadedError
 from functions.generate_text.models import ModelError, Models
 from functions.generate_text.prove import prove
 
@@ -34,7 +34,7 @@ def create_app(
     device: str = "auto",
     *,
     threads: int = 0,
-    limits: Limits | None = None,
+    limits: BatchLimits | None = None,
     max_model_bytes: int = 16 * 2**30,
     max_adapters: int = 64,
 ) -> Starlette:

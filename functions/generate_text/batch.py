@@ -25,7 +25,7 @@ _NOISE = {torch.float32: 5e-5}
 
 
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """Bounds of one base model's batch."""
 
     rows: int = 64
@@ -61,7 +61,7 @@ class Statistics:
 class Base:
     """A base model in memory with its running batch; everything but `waiting` belongs to the engine's thread."""
 
-    def __init__(self, model: PreTrainedModel, limits: Limits) -> None:
+    def __init__(self, model: PreTrainedModel, limits: BatchLimits) -> None:
         self.model = model
         self.limits = limits
         self.device, self.dtype = model.device, model.dtype

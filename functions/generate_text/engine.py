@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from functions.generate_text.batch import Base, Limits, Statistics
+from functions.generate_text.batch import Base, BatchLimits, Statistics
 from functions.generate_text.generation import EngineError, Generation, OverloadedError, Token
 from functions.generate_text.lora import Adapter, AdapterError, load_adapter
 from functions.generate_text.sampling import Sampling
 
-__all__ = ["AdapterError", "Engine", "EngineError", "Generation", "Limits", "OverloadedError", "Sampling", "Token"]
+__all__ = ["AdapterError", "BatchLimits", "Engine", "EngineError", "Generation", "OverloadedError", "Sampling", "Token"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,9 +30,9 @@ T = TypeVar("T")
 class Engine:
     """The loop's thread and the models it holds; every method may be called from any thread."""
 
-    def __init__(self, device: str = "auto", limits: Limits | None = None, threads: int = 0) -> None:
+    def __init__(self, device: str = "auto", limits: BatchLimits | None = None, threads: int = 0) -> None:
         self.device = torch.device(pick_device(device))
-        self.limits = limits or Limits()
+        self.limits = limits or BatchLimits()
         self.statistics = Statistics()
         self._bases: dict[str, Base] = {}
         self._adapters: dict[str, tuple[str, Adapter]] = {}

@@ -22,7 +22,7 @@ from contracts.wire.chat import refusal
 from contracts.wire.errors import ApiError
 from functions._shared.model_files import ModelFiles, UnusableModelError, is_inside, read_manifest
 from functions.generate_text.engine import AdapterError, Engine, EngineError
-from functions.generate_text.shapes import Piece
+from functions.generate_text.shapes import AnswerPiece
 
 log = logging.getLogger("temper.serving")
 
@@ -36,7 +36,7 @@ class ModelError(Exception):
 
 
 @dataclass(eq=False)
-class Model:
+class ServedModel:
     """A loaded model: names in the engine, tokenizer, template, context."""
 
     sha256: str
@@ -47,7 +47,7 @@ class Model:
     stop_ids: frozenset[int]
     size: int
     """Bytes in memory."""
-    parent: "Model | None" = None
+    parent: "ServedModel | None" = None
     users: int = 0
     answer_prefix: str = field(default="", init=False)
     """What the template itself puts between the generation prompt and an answer's first character (white space)."""
@@ -111,11 +111,11 @@ class Model:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def piece(self, token: int, logprob: float | None = None, top: Sequence[tuple[int, float]] = ()) -> Piece:
+    def piece(self, token: int, logprob: float | None = None, top: Sequence[tuple[int, float]] = ()) -> AnswerPiece:
         """A token as logprobs show it."""
         shown = tuple(self.piece(other, value) for other, value in top)
         text: str = self.tokenizer.decode([token], clean_up_tokenization_spaces=False)
-        return Piece(text, self._bytes(token, text), logprob, shown)
+        return AnswerPiece(text, self._bytes(token, text), logprob, shown)
 
     def _bytes(self, token: int, text: str) -> bytes:
         name = self.tokenizer.convert_ids_to_tokens(token) or ""
@@ -150,7 +150,7 @@ class Models:
     def __init__(self, engine: Engine, blobs: Blobs, cache_dir: Path, max_bytes: int, max_adapters: int) -> None:
         self._engine, self._blobs, self._files = engine, blobs, ModelFiles(blobs, cache_dir)
         self._max_bytes, self._max_adapters = max_bytes, max_adapters
-        self._loaded: OrderedDict[str, Model] = OrderedDict()
+        self._loaded: OrderedDict[str, ServedModel] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
 
     @property
@@ -159,7 +159,7 @@ class Models:
         return list(self._loaded)
 
     @asynccontextmanager
-    async def use(self, ref: ManifestRef) -> AsyncIterator[Model]:
+    async def use(self, ref: ManifestRef) -> AsyncIterator[ServedModel]:
         """The model of a manifest, kept in memory while the block runs; ModelError when it is not what it should be."""
         model = await self._get(ref)
         try:
@@ -168,7 +168,7 @@ class Models:
             model.users -= 1
             self._evict()
 
-    async def _get(self, ref: ManifestRef) -> Model:
+    async def _get(self, ref: ManifestRef) -> ServedModel:
         """Load if need be, and count a user before anything else can run."""
         lock = self._locks.setdefault(ref.sha256, asyncio.Lock())
         async with lock:
@@ -197,7 +197,7 @@ class Models:
             if model.parent is not None:
                 model.parent.users -= 1
 
-    async def _load(self, ref: ManifestRef) -> Model:
+    async def _load(self, ref: ManifestRef) -> ServedModel:
         manifest = await self._manifest(ref)
         if manifest.kind == "adapter":
             if manifest.base is None:
@@ -212,11 +212,11 @@ class Models:
                 raise
         return await self._load_base(ref, manifest)
 
-    async def _load_base(self, ref: ManifestRef, manifest: Manifest) -> Model:
+    async def _load_base(self, ref: ManifestRef, manifest: Manifest) -> ServedModel:
         async with self._held(ref, manifest) as folder:
             tokenizer = await asyncio.to_thread(_tokenizer, folder)
             stops = _stop_ids(folder, tokenizer)
-            model = Model(ref.sha256, ref.sha256, None, tokenizer, manifest.context, stops, 0)
+            model = ServedModel(ref.sha256, ref.sha256, None, tokenizer, manifest.context, stops, 0)
             _check_template(model, manifest, ref)
             try:
                 model.size = await asyncio.to_thread(self._engine.load_base, ref.sha256, folder)
@@ -224,9 +224,9 @@ class Models:
                 raise _unloaded(f"the model of {ref.key}", error) from error
         return model
 
-    async def _load_adapter(self, ref: ManifestRef, manifest: Manifest, parent: Model) -> Model:
+    async def _load_adapter(self, ref: ManifestRef, manifest: Manifest, parent: ServedModel) -> ServedModel:
         async with self._held(ref, manifest) as folder:
-            model = Model(
+            model = ServedModel(
                 ref.sha256, parent.base, ref.sha256, parent.tokenizer, manifest.context, parent.stop_ids, 0, parent
             )
             _check_template(model, manifest, ref)
@@ -271,7 +271,7 @@ def _check_path(file: ManifestFile) -> None:
         raise ModelError("weights_mismatch", f"{file.path}: only safetensors weights are loaded")
 
 
-def _check_template(model: Model, manifest: Manifest, ref: ManifestRef) -> None:
+def _check_template(model: ServedModel, manifest: Manifest, ref: ManifestRef) -> None:
     if hashlib.sha256(model.template.encode()).hexdigest() != manifest.template_sha256:
         raise ModelError("template_mismatch", f"the chat template of {ref.key} is not the one it was made with")
 

@@ -8,7 +8,7 @@ from contracts.ports import BlobNotFoundError
 from contracts.wire.completions import Proof
 from contracts.wire.errors import ApiError
 from functions.generate_text.engine import Engine, Sampling
-from functions.generate_text.models import Model, ModelError, Models
+from functions.generate_text.models import ModelError, Models, ServedModel
 
 ANSWER_TOKENS = 32
 
@@ -31,7 +31,7 @@ async def prove(engine: Engine, models: Models, asked: Proof) -> dict[str, Any]:
         raise ApiError(message, code="manifest_mismatch", status=422) from error
 
 
-def _rendered(model: Model, messages: list[dict[str, Any]], tools: Any, expected: list[int]) -> list[int]:
+def _rendered(model: ServedModel, messages: list[dict[str, Any]], tools: Any, expected: list[int]) -> list[int]:
     try:
         ids = model.render(messages, tools)
     except ApiError as error:
@@ -47,7 +47,7 @@ def _rendered(model: Model, messages: list[dict[str, Any]], tools: Any, expected
     return ids
 
 
-def _check_finite(engine: Engine, model: Model, ids: list[int]) -> None:
+def _check_finite(engine: Engine, model: ServedModel, ids: list[int]) -> None:
     for name in filter(None, (model.adapter, model.base)):
         bad = engine.nonfinite(name)
         if bad is not None:

@@ -6,13 +6,13 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Piece:
+class AnswerPiece:
     """A token as logprobs show it: its text, bytes, log-probability and alternatives."""
 
     token: str
     bytes: bytes
     logprob: float | None = None
-    top: tuple["Piece", ...] = ()
+    top: tuple["AnswerPiece", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def chat(head: Head, choices: list[dict[str, Any]], counts: dict[str, Any]) -> d
     return {**_head(head, "chat.completion"), "choices": choices, "usage": counts}
 
 
-def chat_choice(index: int, text: str, finish: str, pieces: Sequence[Piece] | None) -> dict[str, Any]:
+def chat_choice(index: int, text: str, finish: str, pieces: Sequence[AnswerPiece] | None) -> dict[str, Any]:
     """One choice of a `chat.completion`."""
     return {
         "index": index,
@@ -46,7 +46,12 @@ def chat_choice(index: int, text: str, finish: str, pieces: Sequence[Piece] | No
 
 
 def chat_chunk(
-    head: Head, index: int, delta: dict[str, Any], finish: str | None, pieces: Sequence[Piece] | None, with_usage: bool
+    head: Head,
+    index: int,
+    delta: dict[str, Any],
+    finish: str | None,
+    pieces: Sequence[AnswerPiece] | None,
+    with_usage: bool,
 ) -> dict[str, Any]:
     """A `chat.completion.chunk` with one choice; `usage` is null where a last chunk will carry it."""
     choice = {"index": index, "delta": delta, "logprobs": chat_logprobs(pieces), "finish_reason": finish}
@@ -57,7 +62,7 @@ def chat_chunk(
     }
 
 
-def chat_logprobs(pieces: Sequence[Piece] | None) -> dict[str, Any] | None:
+def chat_logprobs(pieces: Sequence[AnswerPiece] | None) -> dict[str, Any] | None:
     """The logprobs of a chat's tokens, None where they were not asked for."""
     if pieces is None:
         return None
@@ -80,7 +85,7 @@ def completion_choice(index: int, text: str, finish: str | None, logprobs: dict[
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
 
 
-def completion_logprobs(pieces: Sequence[Piece] | None, k: int, offset: int = 0) -> dict[str, Any] | None:
+def completion_logprobs(pieces: Sequence[AnswerPiece] | None, k: int, offset: int = 0) -> dict[str, Any] | None:
     """The four parallel lists of a text completion; `offset` is where the first token's text begins."""
     if pieces is None:
         return None
@@ -101,7 +106,7 @@ def usage_chunk(head: Head, kind: str, counts: dict[str, Any]) -> dict[str, Any]
     return {**_head(head, kind), "choices": [], "usage": counts}
 
 
-def _alternatives(piece: Piece) -> dict[str, float] | None:
+def _alternatives(piece: AnswerPiece) -> dict[str, float] | None:
     if piece.logprob is None:
         return None
     told: dict[str, float] = {}
@@ -111,7 +116,7 @@ def _alternatives(piece: Piece) -> dict[str, float] | None:
     return told
 
 
-def _told(piece: Piece) -> dict[str, Any]:
+def _told(piece: AnswerPiece) -> dict[str, Any]:
     return {"token": piece.token, "logprob": piece.logprob, "bytes": list(piece.bytes)}
 
 

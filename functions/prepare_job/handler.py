@@ -30,7 +30,7 @@ JOINS = ("prep_jobs", "files", "models")
 
 
 @dataclass(frozen=True, slots=True)
-class Deps:
+class PreparationPorts:
     """What the handler needs of the world."""
 
     documents: Documents
@@ -45,7 +45,7 @@ class Deps:
     """How long a job waits for a file or model of which nothing is known."""
 
 
-async def on_prep(event: Event, deps: Deps) -> None:
+async def on_prep(event: Event, deps: PreparationPorts) -> None:
     """File the event in the joins, then look at every job that it may concern."""
     await deps.documents.apply(event, *JOINS)
     if event.type == "job.created":
@@ -57,12 +57,12 @@ async def on_prep(event: Event, deps: Deps) -> None:
         await _settle(job["id"], deps)
 
 
-async def retake(job: View, deps: Deps) -> None:
+async def retake(job: View, deps: PreparationPorts) -> None:
     """Look at a job again because time has passed: what is still unknown then is not coming."""
     await _settle(job["id"], deps)
 
 
-async def _settle(name: str, deps: Deps, born: Event | None = None) -> None:
+async def _settle(name: str, deps: PreparationPorts, born: Event | None = None) -> None:
     """Make the job ready, end it, or let it wait; one that is being prepared or further on is left alone."""
     control = await deps.controls.get(name)
     job = await deps.documents.get("prep_jobs", name)

@@ -23,7 +23,7 @@ BINS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Chosen:
     """Hyperparameters, and why those that were `auto` are what they are."""
 
     n_epochs: int
@@ -34,7 +34,7 @@ class Choice:
     reasons: dict[str, str]
 
 
-def choose(created: JobCreated, rows: int, base: ModelRegistered) -> Choice:
+def choose(created: JobCreated, rows: int, base: ModelRegistered) -> Chosen:
     """Return the hyperparameters for epochs of `rows` training rows; the user's own are taken as they are."""
     asked, reasons = created.hyperparameters, dict[str, str]()
     n_epochs, batch_size, multiplier = asked.n_epochs, asked.batch_size, asked.learning_rate_multiplier
@@ -47,7 +47,7 @@ def choose(created: JobCreated, rows: int, base: ModelRegistered) -> Choice:
     if asked.context_length == "auto":
         reasons["context_length"] = "all that the base model reads"
     rate, reasons["learning_rate"] = _rate(base, created.tuning)
-    return Choice(n_epochs, batch_size, row_length(created, base), multiplier, rate * multiplier, reasons)
+    return Chosen(n_epochs, batch_size, row_length(created, base), multiplier, rate * multiplier, reasons)
 
 
 def row_length(created: JobCreated, base: ModelRegistered) -> int:
@@ -140,7 +140,7 @@ def checkpoint_steps(total_steps: int, step_seconds: float, trainable: int) -> i
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredTokens:
     """Where the tokens lie."""
 
     train: BlobRef
@@ -149,7 +149,7 @@ class Stored:
 
 
 def make_plan(
-    job: str, created: JobCreated, base: ModelRegistered, choice: Choice, found: Mapping[str, Any], stored: Stored
+    job: str, created: JobCreated, base: ModelRegistered, choice: Chosen, found: Mapping[str, Any], stored: StoredTokens
 ) -> Plan:
     """Return the plan; `found` is what tokenising counted and measured (`train`, `valid`, `shape`, `measured`)."""
     train, valid, shape = found["train"], found["valid"], Shape(**found["shape"])

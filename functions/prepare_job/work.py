@@ -18,7 +18,7 @@ from contracts.wire.openai import derived_seed
 from functions._shared.model_files import ModelFiles, UnusableModelError
 from functions._shared.stage import ChildStage, NoResultError, run_stage
 from functions.prepare_job.core import Fail, failed
-from functions.prepare_job.plan import Stored, choose, make_plan, row_length
+from functions.prepare_job.plan import StoredTokens, choose, make_plan, row_length
 
 TOKENISE = "functions.prepare_job.tokenise"
 SECONDS = 3600.0
@@ -86,7 +86,7 @@ async def _queued(
     # A clock was read: whoever prepares this job again must say the same.
     found["measured"] = await stage.lease.record("measured", found["measured"])
     prefix, blobs = f"{stage.control.tenant}/{job}", stage.blobs
-    stored = Stored(
+    stored = StoredTokens(
         train=await blobs.store(f"{prefix}/tokens/train.safetensors", folder / "train.safetensors"),
         valid=await blobs.store(f"{prefix}/tokens/valid.safetensors", folder / "valid.safetensors")
         if spec["valid"]

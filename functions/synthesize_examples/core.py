@@ -116,7 +116,7 @@ def places(planned_chunks: Iterable[PlannedChunk], chunks: Chunks, pages: Sequen
     return found
 
 
-class Selection:
+class ExampleSelection:
     """Examines the candidates of one document in order; what it keeps is compared with what comes after."""
 
     def __init__(self, places: Sequence[Place]) -> None:

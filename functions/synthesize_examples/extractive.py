@@ -11,7 +11,7 @@ from functions.synthesize_examples.core import Candidate, Place, not_alone
 from functions.synthesize_examples.grammar import AUX, BOUND, NUMBER, TIME, VERBS, asked
 from functions.synthesize_examples.rules import RULES, Pair, named_subject
 from functions.synthesize_examples.sentences import Parts, Sentence, Vocabulary, sentences
-from functions.synthesize_examples.tables import Row, Tables
+from functions.synthesize_examples.tables import TableRow, Tables
 
 VERSION = "extractive-2"
 """A change of any rule is a new version."""
@@ -40,7 +40,7 @@ class Extractor:
                 ranked += [(nth, rank, len(ranked), pair) for nth, (rank, pair) in enumerate(pairs)]
         return [candidate for *_, candidate in sorted(ranked, key=lambda item: item[:3])]
 
-    def _row(self, row: Row) -> list[tuple[int, Candidate]]:
+    def _row(self, row: TableRow) -> list[tuple[int, Candidate]]:
         pairs = self._tables.pairs(row)
         return [(0, Candidate(question, answer, row.text, row.span)) for question, answer in pairs]
 

@@ -21,7 +21,7 @@ _MAX_VALUE = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """A row of a table."""
 
     cells: tuple[Cell, ...]
@@ -35,7 +35,7 @@ class Tables:
 
     def __init__(self, pages: Sequence[Page], elements: Sequence[Element]) -> None:
         by_number = {page.number: page.text for page in pages}
-        self._rows: dict[int, list[Row]] = {}
+        self._rows: dict[int, list[TableRow]] = {}
         header: list[str] = []
         before: Element | None = None
         for element in sorted(elements, key=lambda element: (element.span.page, element.span.start)):
@@ -48,18 +48,18 @@ class Tables:
                 else:
                     cells = _pairs(text) or _under(header, text)
                 if len(cells) > 1:
-                    self._rows.setdefault(span.page, []).append(Row(tuple(cells), text, span))
+                    self._rows.setdefault(span.page, []).append(TableRow(tuple(cells), text, span))
             before = element
         self._starts = {page: [row.span.start for row in found] for page, found in self._rows.items()}
         self._values = Counter(cell for found in self._rows.values() for row in found for cell in set(row.cells))
 
-    def inside(self, span: Span) -> list[Row]:
+    def inside(self, span: Span) -> list[TableRow]:
         """Return the rows that lie in `span` as a whole."""
         starts = self._starts.get(span.page, [])
         found = self._rows.get(span.page, [])[bisect_left(starts, span.start) : bisect_left(starts, span.end)]
         return [row for row in found if row.span.end <= span.end]
 
-    def pairs(self, row: Row) -> list[tuple[str, str]]:
+    def pairs(self, row: TableRow) -> list[tuple[str, str]]:
         """Return question and answer for each cell beside the one that names the row; none where nothing names it."""
         keys = [row.cells[0], *filter(_identifies, row.cells[1:])]
         key = next((cell for cell in keys if _names_row(cell) and self._values[cell] == 1), None)

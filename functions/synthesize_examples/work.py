@@ -18,7 +18,7 @@ from contracts.events.corpus import ExamplesFailed, ExamplesSynthesized, Generat
 from contracts.ports import BlobMismatchError, Blobs, Generate, Lease, RefusedError
 from contracts.replies import Patience, Pause, Replies, UnansweredError, wait_out
 from functions.synthesize_examples import extractive, prompts
-from functions.synthesize_examples.core import Candidate, Origin, Place, Selection, closed_book, places
+from functions.synthesize_examples.core import Candidate, ExampleSelection, Origin, Place, closed_book, places
 from functions.synthesize_examples.extractive import Extractor
 from functions.synthesize_examples.salvage import read_reply
 
@@ -144,13 +144,13 @@ def _parse(plan: bytes, text: bytes, chunks: bytes) -> tuple[Text, list[Place]]:
 
 
 def _by_rule(text: Text, planned: Sequence[Place]) -> list[Example]:
-    selection, extractor = Selection(planned), Extractor(text)
+    selection, extractor = ExampleSelection(planned), Extractor(text)
     origin = Origin("extractive", extractive.VERSION)
     return [example for place in planned for example in selection.choose(place, extractor.candidates(place), origin)]
 
 
 def _examine(planned: Sequence[Place], proposals: Sequence[Proposal], model: str) -> list[Example]:
-    selection = Selection(planned)
+    selection = ExampleSelection(planned)
     return [
         example
         for place, proposal in zip(planned, proposals, strict=True)

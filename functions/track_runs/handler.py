@@ -30,7 +30,7 @@ PICTURES = (".png", ".svg")
 
 
 @dataclass(frozen=True, slots=True)
-class Deps:
+class TrackingPorts:
     """The ports."""
 
     documents: Documents
@@ -39,7 +39,7 @@ class Deps:
     track: Track
 
 
-async def on_event(event: Event, deps: Deps) -> None:
+async def on_event(event: Event, deps: TrackingPorts) -> None:
     """Write one event of a job, or of the benchmark of its model; to write it again changes nothing."""
     if isinstance(event.data, BenchmarkCompleted):
         await _on_benchmark(event, event.data, deps)
@@ -59,7 +59,7 @@ async def on_event(event: Event, deps: Deps) -> None:
         await _on_ending(event, job, run, deps)
 
 
-async def _on_ending(event: Event, job: View, run: str, deps: Deps) -> None:
+async def _on_ending(event: Event, job: View, run: str, deps: TrackingPorts) -> None:
     await deps.track.keep(run, {"plan.json": compact(job["plan"])})
     if event.type == "job.succeeded":
         made = event.data.model_dump(mode="json")
@@ -75,7 +75,7 @@ async def _on_ending(event: Event, job: View, run: str, deps: Deps) -> None:
     await deps.track.end(run, ENDINGS[event.type], event.at)
 
 
-async def _on_benchmark(event: Event, data: BenchmarkCompleted, deps: Deps) -> None:
+async def _on_benchmark(event: Event, data: BenchmarkCompleted, deps: TrackingPorts) -> None:
     view = await deps.documents.get("benchmarks", event.subject)
     if view is None:
         raise UnavailableError("mongo", f"the benchmark {event.subject} is not known yet")
@@ -92,7 +92,7 @@ async def _on_benchmark(event: Event, data: BenchmarkCompleted, deps: Deps) -> N
     await deps.track.end(run, "finished", event.at)
 
 
-async def _on_deletion(event: Event, deps: Deps) -> None:
+async def _on_deletion(event: Event, deps: TrackingPorts) -> None:
     """Delete the artefacts that say what the deleted file said; scores, hashes and names stay."""
     mine = {"tenant": event.tenant}
     jobs = await deps.documents.find("jobs", {**mine, **of_jobs(event.subject)})
@@ -103,14 +103,14 @@ async def _on_deletion(event: Event, deps: Deps) -> None:
             await _forget_answers(view, await _job(view["job"], deps.documents), deps)
 
 
-async def _forget_report(job: View, deps: Deps) -> None:
+async def _forget_report(job: View, deps: TrackingPorts) -> None:
     """Look after each write whether its file lives: of a write and a deletion, one sees what the other did."""
     file = await _file(job, deps)
     if file is not None and file["deleted"] and job["plan"] is not None:
         await deps.track.erase(training(job, file), (core.REPORT,))
 
 
-async def _forget_answers(view: View, job: View, deps: Deps) -> None:
+async def _forget_answers(view: View, job: View, deps: TrackingPorts) -> None:
     files = [await deps.documents.get("files", name) for name in asked_by(view, job)]
     if any(file is not None and file["deleted"] for file in files):
         await deps.track.erase(core.benchmark(job, await _file(job, deps), view))
@@ -123,11 +123,11 @@ async def _job(id: str, documents: Documents) -> View:
     return job
 
 
-async def _file(job: View, deps: Deps) -> View | None:
+async def _file(job: View, deps: TrackingPorts) -> View | None:
     return await deps.documents.get("files", job["created"]["training_file"])
 
 
-async def _run(job: View, run: Run, event: Event, deps: Deps) -> str:
+async def _run(job: View, run: Run, event: Event, deps: TrackingPorts) -> str:
     """Return the run's id; who looks at the job is led to it."""
     there = await deps.track.run(run)
     said = tracked(job, run.kind, run.key, deps.track.name, there, event.id)
@@ -136,7 +136,7 @@ async def _run(job: View, run: Run, event: Event, deps: Deps) -> str:
     return there.id
 
 
-async def _keep(run: str, blobs: Sequence[tuple[str, Any]], deps: Deps) -> None:
+async def _keep(run: str, blobs: Sequence[tuple[str, Any]], deps: TrackingPorts) -> None:
     for name, blob in blobs:
         stat = await deps.blobs.stat(blob["key"])
         if stat is not None and stat.bytes <= MOST_BYTES:

@@ -18,7 +18,7 @@ from functions.track_wandb.telling import tell
 
 
 @dataclass(frozen=True, slots=True)
-class Deps:
+class WandbPorts:
     """The ports, and where runs are written."""
 
     documents: Documents
@@ -30,7 +30,7 @@ class Deps:
     """`mode`, online or offline, and `folder`, where the client writes."""
 
 
-async def on_wandb(event: Event, deps: Deps) -> None:
+async def on_wandb(event: Event, deps: WandbPorts) -> None:
     """Tell Weights & Biases of a job that has ended, where it asked for it; its key is forgotten then."""
     job = await _job(event.subject, deps.documents)
     if not job["created"].get("integrations"):
@@ -45,7 +45,7 @@ async def on_wandb(event: Event, deps: Deps) -> None:
     await deps.secrets.drop(job["tenant"], own)
 
 
-async def _tell(event: Event, job: View, spec: Mapping[str, Any], own: str, deps: Deps) -> None:
+async def _tell(event: Event, job: View, spec: Mapping[str, Any], own: str, deps: WandbPorts) -> None:
     tenant = job["tenant"]
     key = await deps.secrets.get(tenant, own) or await deps.secrets.get(tenant, WANDB)
     where = {"job": job["id"], "tenant": tenant, "type": "metrics"}

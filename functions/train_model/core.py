@@ -34,7 +34,7 @@ class Method(BaseModel):
     target_modules: str | tuple[str, ...] = "all-linear"
 
 
-class Plan(BaseModel):
+class RecipePlan(BaseModel):
     """One training run as the recipe executes it: paths, hyperparameters, device.
 
     `batch_size` is the number of rows of one optimizer step over all processes; `checkpoint_every` and
@@ -74,7 +74,7 @@ _FREE_ON_RESUME = {
 }  # fmt: skip
 
 
-def fingerprint(plan: Plan, offsets: Array) -> dict[str, object]:
+def fingerprint(plan: RecipePlan, offsets: Array) -> dict[str, object]:
     """Everything that a checkpoint and the run which continues it must agree on, as JSON values."""
     fields = plan.model_dump(mode="json", exclude=_FREE_ON_RESUME)
     return {**fields, "rows": len(offsets) - 1, "tokens": int(offsets[-1])}

@@ -10,14 +10,14 @@ from transformers import AutoModelForCausalLM, set_seed
 
 from functions.train_model import core
 from functions.train_model.batches import LabelLoss, Rows
-from functions.train_model.core import Plan, RecipeError
+from functions.train_model.core import RecipeError, RecipePlan
 from functions.train_model.lora import merge_where_cheaper
 from functions.train_model.parent import Emit
 
 log = logging.getLogger("temper.recipe")
 
 
-def load_model(plan: Plan, device: torch.device, bf16: bool) -> Any:
+def load_model(plan: RecipePlan, device: torch.device, bf16: bool) -> Any:
     """The model to train on `device`: the base with a new adapter or with the resumed one, or all of its weights."""
     full = plan.method.kind == "full"
     # Trained weights are fp32, so that small updates are not lost; a frozen base may be bf16.

@@ -9,17 +9,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from functions.train_model.core import Plan, RecipeError
+from functions.train_model.core import RecipeError, RecipePlan
 
 Emit = Callable[[dict[str, Any]], None]
 
 
-def read_plan(arguments: list[str]) -> Plan:
+def read_plan(arguments: list[str]) -> RecipePlan:
     """The plan named on the command line; RecipeError `invalid_plan` says which field is wrong."""
     if len(arguments) != 2:
         raise RecipeError("invalid_plan", "Name one plan: python -m functions.train_model.recipe plan.json.")
     try:
-        return Plan.model_validate_json(Path(arguments[1]).read_bytes())
+        return RecipePlan.model_validate_json(Path(arguments[1]).read_bytes())
     except OSError as error:
         raise RecipeError("invalid_plan", f"The plan cannot be read: {error.strerror}.") from error
     except ValidationError as error:
@@ -28,7 +28,7 @@ def read_plan(arguments: list[str]) -> Plan:
         raise RecipeError("invalid_plan", f"The plan cannot be used: {where}: {first['msg']}.") from error
 
 
-def prepare_environment(plan: Plan) -> None:
+def prepare_environment(plan: RecipePlan) -> None:
     """Set what torch and the libraries around it read once, when they are imported."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", DO_NOT_TRACK="1")
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"

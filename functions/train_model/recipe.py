@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from functions.train_model import core
-from functions.train_model.core import Plan, RecipeError
+from functions.train_model.core import RecipeError, RecipePlan
 from functions.train_model.parent import Emit, claim_stdout, obey_parent, prepare_environment, read_plan
 
 if __name__ == "__main__":  # before torch, which reads its environment when it is imported
@@ -47,7 +47,7 @@ log = logging.getLogger("temper.recipe")
 class EpochSampler:
     """The forward passes of the epoch that the run is in, as lists of rows, for one process."""
 
-    def __init__(self, rows: Rows, plan: Plan, state: PartialState, micro: int, step: Callable[[], int]) -> None:
+    def __init__(self, rows: Rows, plan: RecipePlan, state: PartialState, micro: int, step: Callable[[], int]) -> None:
         self.rows, self.plan, self.state, self.micro, self.step = rows, plan, state, micro, step
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class Recipe(SFTTrainer):
     loss_is_scaled_for_ga = True  # compute_loss divides by the labels of the whole step
 
     def __init__(
-        self, plan: Plan, model: Any, args: Any, rows: Rows, valid: Rows | None, score: LabelLoss,
+        self, plan: RecipePlan, model: Any, args: Any, rows: Rows, valid: Rows | None, score: LabelLoss,
         ranks: PartialState, micro: int, emit: Emit, pause: threading.Event,
     ) -> None:  # fmt: skip
         self.plan, self.rows, self.valid, self.score, self.ranks = plan, rows, valid, score, ranks
@@ -228,7 +228,7 @@ class Recipe(SFTTrainer):
             self.tokens = checkpoints.read_progress(checkpoint)["tokens"]
 
 
-def trainer_arguments(plan: Plan, accumulate: int, bf16: bool, device: torch.device) -> SFTConfig:
+def trainer_arguments(plan: RecipePlan, accumulate: int, bf16: bool, device: torch.device) -> SFTConfig:
     """TRL's settings for `plan`; what Temper does itself (saving, evaluation, reports) is off."""
     return SFTConfig(
         output_dir=plan.output_dir,
@@ -254,7 +254,7 @@ def trainer_arguments(plan: Plan, accumulate: int, bf16: bool, device: torch.dev
     )
 
 
-def resumed(plan: Plan, rows: Rows, micro: int) -> tuple[int, int]:
+def resumed(plan: RecipePlan, rows: Rows, micro: int) -> tuple[int, int]:
     """Return the step to go on from and the largest micro batch, `micro` or what fitted before; raises RecipeError."""
     if not plan.resume_dir:
         return 0, micro
@@ -264,7 +264,7 @@ def resumed(plan: Plan, rows: Rows, micro: int) -> tuple[int, int]:
     return saved["step"], min(micro, saved["micro_batch"])
 
 
-def train(plan: Plan, emit: Emit, pause: threading.Event) -> None:
+def train(plan: RecipePlan, emit: Emit, pause: threading.Event) -> None:
     """Run `plan` to its end or to a pause, saying on the way what happens."""
     if plan.threads:
         torch.set_num_threads(plan.threads)
@@ -331,7 +331,7 @@ def describe_failure(error: Exception) -> dict[str, str]:
     return {"type": "crashed", "message": f"training met an unexpected {type(error).__name__}"}
 
 
-def main(plan: Plan, emit: Emit) -> int:
+def main(plan: RecipePlan, emit: Emit) -> int:
     """Run `plan` as a process of its own: 0 when it finished or paused, 1 when it failed."""
     logging.basicConfig(stream=sys.stderr)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

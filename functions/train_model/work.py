@@ -60,7 +60,7 @@ class Device:
 
 
 @dataclass
-class Run:
+class TrainingAttempt:
     """One attempt at one job."""
 
     lease: Lease
@@ -97,7 +97,7 @@ async def work(
     """Return the final events of the job, or none when it rests; what it waits for stands in the job's `delay`."""
     plan = Plan.model_validate(lease.control.inputs["plan"])
     async with scratch_of(lease, scratch) as folder:
-        run = Run(lease, blobs, emit, documents, plan, folder)
+        run = TrainingAttempt(lease, blobs, emit, documents, plan, folder)
         try:
             checkpoint, resume = await _resume(run)
             from_step = checkpoint.step if checkpoint else 0
@@ -118,7 +118,7 @@ async def work(
             raise
 
 
-async def _delay(run: Run, event: Event) -> None:
+async def _delay(run: TrainingAttempt, event: Event) -> None:
     """Say what keeps the job, unless that is what it shows already."""
     data = event.data.model_dump()
     with suppress(UnavailableError):  # readiness shows what is away
@@ -127,7 +127,7 @@ async def _delay(run: Run, event: Event) -> None:
             await run.documents.apply(await run.emit(event))
 
 
-async def _resume(run: Run) -> tuple[Checkpoint | None, Path | None]:
+async def _resume(run: TrainingAttempt) -> tuple[Checkpoint | None, Path | None]:
     """Fetch the newest checkpoint whose every byte is right, else the one before it."""
     last = run.plan.total_steps
     for checkpoint in sorted(run.control.checkpoints, key=lambda each: each.step, reverse=True):
@@ -159,13 +159,13 @@ def _read_metrics(path: Path) -> list[StepMetrics]:
     return [StepMetrics.model_validate_json(line) for line in path.read_text().splitlines()]
 
 
-async def _fetch_tokens(run: Run) -> None:
+async def _fetch_tokens(run: TrainingAttempt) -> None:
     await run.blobs.fetch(run.plan.train, run.folder / "train.safetensors")
     if run.plan.valid is not None:
         await run.blobs.fetch(run.plan.valid, run.folder / "valid.safetensors")
 
 
-def _write_plan(run: Run, base: Path, resume: Path | None, device: Device) -> None:
+def _write_plan(run: TrainingAttempt, base: Path, resume: Path | None, device: Device) -> None:
     plan = run.plan
     (run.folder / "plan.json").write_text(
         json.dumps(
@@ -197,7 +197,7 @@ def _write_plan(run: Run, base: Path, resume: Path | None, device: Device) -> No
     )
 
 
-async def _train(run: Run, child: Child) -> Sequence[Event] | None:
+async def _train(run: TrainingAttempt, child: Child) -> Sequence[Event] | None:
     """Run the child; returns final events (failed), none (the job rests), or None when all steps are made."""
     process = child.start(RECIPE, run.folder / "plan.json")
     speaker = asyncio.create_task(_pass_on_wishes(run, process))
@@ -209,13 +209,13 @@ async def _train(run: Run, child: Child) -> Sequence[Event] | None:
         await process.stop()
 
 
-async def _pass_on_wishes(run: Run, process: Any) -> None:
+async def _pass_on_wishes(run: TrainingAttempt, process: Any) -> None:
     # Whatever changed (pause, or a pause that was taken back), a checkpoint is saved and the lease is given back.
     await run.lease.changed()
     await process.say("pause")
 
 
-async def _listen(run: Run, process: Any) -> Sequence[Event] | None:
+async def _listen(run: TrainingAttempt, process: Any) -> Sequence[Event] | None:
     waiting: list[StepMetrics] = []
     loop = asyncio.get_running_loop()
     began, before = loop.time(), (run.metrics[-1].elapsed or 0.0) if run.metrics else 0.0
@@ -279,7 +279,7 @@ async def _next(source: AsyncIterator[dict[str, Any]]) -> dict[str, Any]:
     return await source.__anext__()
 
 
-async def _say(run: Run, waiting: list[StepMetrics]) -> None:
+async def _say(run: TrainingAttempt, waiting: list[StepMetrics]) -> None:
     """Say the waiting metrics, and take from them what Kafka has acknowledged."""
     while batch := waiting[: outcome.MAX_STEPS_PER_EVENT]:
         await run.emit(outcome.progressed(run.lease.claim.control, run.attempt, run.plan, batch))
@@ -295,7 +295,7 @@ async def _patiently(do: Callable[[], Awaitable[Result]]) -> Result:
             await asyncio.sleep(1.0)
 
 
-async def _keep(run: Run, message: dict[str, Any], waiting: list[StepMetrics]) -> None:
+async def _keep(run: TrainingAttempt, message: dict[str, Any], waiting: list[StepMetrics]) -> None:
     """Store a checkpoint, make it visible, say so: blobs, control document, events."""
     checkpoint = await _patiently(partial(_store, run, message))
     await _patiently(partial(run.lease.checkpoint, checkpoint))
@@ -306,7 +306,7 @@ async def _keep(run: Run, message: dict[str, Any], waiting: list[StepMetrics]) -
     shutil.rmtree(message["dir"], ignore_errors=True)
 
 
-async def _store(run: Run, message: dict[str, Any]) -> Checkpoint:
+async def _store(run: TrainingAttempt, message: dict[str, Any]) -> Checkpoint:
     """Store a checkpoint's files and its manifest."""
     step, folder = message["step"], Path(message["dir"])
     prefix = outcome.checkpoint_prefix(run.control, run.attempt, step)
@@ -326,7 +326,7 @@ async def _store(run: Run, message: dict[str, Any]) -> Checkpoint:
     return Checkpoint(step=step, manifest=made, epoch_end=message["epoch_end"], fence=run.attempt)
 
 
-async def _conclude(run: Run, prove: Prove) -> Sequence[Event]:
+async def _conclude(run: TrainingAttempt, prove: Prove) -> Sequence[Event]:
     """Prove every model that is kept, then return the events of success; a model that is wrong fails the job."""
     control = await run.lease.refresh()
     probe = json.loads(await run.blobs.get(run.plan.probe.key))

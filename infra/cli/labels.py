@@ -10,7 +10,7 @@ from rich.text import Text
 
 from contracts.corpus import Chunk, Example, RowOrigin, Split
 from contracts.wire import dataset
-from functions.assemble_dataset.core import Settings, out_of_bounds
+from functions.assemble_dataset.core import RowSettings, out_of_bounds
 
 View = Mapping[str, Any]
 Origins = Mapping[Split, Sequence[RowOrigin]]
@@ -41,7 +41,7 @@ def why_unused(example: Example, archive: View) -> str:
     if example.code:
         return f"rejected: {example.code}: {example.message}"
     bounds = {name: archive["uploaded"].get(name, {}) for name in dataset.BOUNDS}
-    reason = out_of_bounds(example, Settings(**bounds))
+    reason = out_of_bounds(example, RowSettings(**bounds))
     return f"left out of {archive['id']}: {reason}{scores(example.scores)}" if reason else "in no data set (yet)"
 
 

@@ -16,7 +16,7 @@ from infra.adapters.mongo.generations import DECIDE
 from infra.cli.keys import in_world
 from infra.runtime.bootstrap import bootstrap
 from infra.runtime.folding import ALL
-from infra.runtime.replay import Loss, Report, loss, records
+from infra.runtime.replay import LogLoss, Report, loss, records
 from infra.runtime.replay import verify as verify_all
 from infra.runtime.world import World, needed, world
 from infra.settings import Settings
@@ -104,7 +104,7 @@ def accept(yes: bool) -> None:
     answers 503 and nothing is erased. What the log does not say any more is gone afterwards: files, keys, jobs, models.
     """
 
-    async def look(here: World) -> Loss:
+    async def look(here: World) -> LogLoss:
         return await loss(needed(here.settings.kafka_bootstrap, "kafka_bootstrap"), here.db, here.belief)
 
     found = in_world(look)

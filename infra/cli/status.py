@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.local.health import http_ok, kafka_ok, mongo_ok
-from infra.local.record import Running, running_stack
+from infra.local.record import RunningProcess, running_stack
 from infra.settings import AskedSettings
 
 COLOURS = {"answers": "green", "starting": "yellow", "silent": "red", "dead": "red", "elsewhere": "cyan"}
@@ -49,13 +49,13 @@ def status() -> None:
         raise SystemExit(1)
 
 
-async def ask_all(processes: dict[str, Running]) -> dict[str, str]:
+async def ask_all(processes: dict[str, RunningProcess]) -> dict[str, str]:
     """Ask each process at the same time."""
     found = await asyncio.gather(*(ask(name, process) for name, process in processes.items()))
     return dict(zip(processes, found, strict=True))
 
 
-async def ask(name: str, process: Running) -> str:
+async def ask(name: str, process: RunningProcess) -> str:
     """`answers`, `starting`, `silent` (it runs and does not answer), `dead`, or `elsewhere` (not ours to ask)."""
     if process.state == "elsewhere":
         return "elsewhere"

@@ -54,7 +54,7 @@ def trace(id: str, file: str | None) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class TracedThing:
     """A chunk or row in the archive where it is."""
 
     archive: View
@@ -291,7 +291,7 @@ class Tracer:
                 branch.add(f"{labels.count(len(own), 'row')} for {'training' if split == 'train' else 'held out'}")
             await self._with_jobs(branch, other["tenant"], other["id"], origins)
 
-    async def _planned(self, chunk: str, file: str | None) -> Found:
+    async def _planned(self, chunk: str, file: str | None) -> TracedThing:
         async for archive in self._archives(file):
             home = await provenance.with_documents(self.documents, archive)
             if home["planned"] is None:
@@ -302,7 +302,7 @@ class Tracer:
                 of = {each.chunk: each.document for each in plan.dropped}
                 of |= {each.chunk: each.document for each in plan.chunks}
                 if chunk in of:
-                    return Found(archive, await self._get("documents", of[chunk], "document"), plan)
+                    return TracedThing(archive, await self._get("documents", of[chunk], "document"), plan)
         raise _unknown("chunk", chunk, file)
 
     async def _archives(self, file: str | None) -> AsyncIterator[View]:

@@ -27,7 +27,7 @@ READ_PROMPT = "Answer with the sentence from the context."
 
 
 @dataclass(frozen=True, slots=True)
-class Topic:
+class DemoTopic:
     """Something the handbook says of a machine: wordings of the statement and of the question, and its values."""
 
     statements: tuple[str, str]
@@ -40,73 +40,73 @@ def _count(low: int, high: int, unit: str) -> Callable[[Random], str]:
 
 
 # M is the machine, V the value.
-TOPICS: dict[str, Topic] = {
-    "weight": Topic(
+TOPICS: dict[str, DemoTopic] = {
+    "weight": DemoTopic(
         ("The {M} weighs {V}.", "On the scale the {M} comes to {V}."),
         ("How heavy is the {M}?", "What does the {M} weigh?"),
         _count(20, 999, "kg"),
     ),
-    "warranty": Topic(
+    "warranty": DemoTopic(
         ("Buyers of the {M} are covered for {V}.", "Free repairs of the {M} are offered for {V}."),
         ("How long is the warranty on the {M}?", "For how long is the {M} under guarantee?"),
         _count(3, 60, "months"),
     ),
-    "price": Topic(
+    "price": DemoTopic(
         ("A new {M} costs {V}.", "We paid for the {M} a total of {V}."),
         ("How much money is the {M}?", "What would a {M} set us back?"),
         _count(100, 9999, "euros"),
     ),
-    "owner": Topic(
+    "owner": DemoTopic(
         ("Anyone with doubts about the {M} should call {V}.", "Keys to the {M} are with {V}."),
         ("Who is responsible for the {M}?", "Who takes care of the {M}?"),
         lambda rng: f"{name(rng, 2)} {name(rng, 2)}",
     ),
-    "place": Topic(
+    "place": DemoTopic(
         ("You will find the {M} in {V}.", "The {M} stands near {V}."),
         ("Where is the {M} kept?", "Where should I look for the {M}?"),
         lambda rng: f"hall {rng.randint(1, 99)}",
     ),
-    "service": Topic(
+    "service": DemoTopic(
         ("Oil the {M} every {V}.", "The {M} is inspected each {V}."),
         ("How often does the {M} need maintenance?", "How many days may pass between services of the {M}?"),
         _count(5, 90, "days"),
     ),
-    "pressure": Topic(
+    "pressure": DemoTopic(
         ("The {M} runs at {V}.", "The gauge on the {M} must read {V}."),
         ("At what pressure does the {M} operate?", "How hard does the {M} press?"),
         _count(2, 80, "bar"),
     ),
-    "colour": Topic(
+    "colour": DemoTopic(
         ("The {M} is painted {V}.", "The body of the {M} is {V}."),
         ("What colour is the {M}?", "Which paint does the {M} have?"),
         lambda rng: rng.choice(_COLOURS),
     ),
-    "supplier": Topic(
+    "supplier": DemoTopic(
         ("The {M} was bought from {V}.", "The {M} was delivered by {V}."),
         ("Which supplier sold the {M}?", "Where did we get the {M}?"),
         lambda rng: f"{name(rng, 2)} Ltd",
     ),
-    "part": Topic(
+    "part": DemoTopic(
         ("Spares for the {M} are listed under {V}.", "To order bits for the {M} quote {V}."),
         ("Under which number do I find parts for the {M}?", "Which code do I use for the {M}?"),
         code,
     ),
-    "date": Topic(
+    "date": DemoTopic(
         ("The {M} went live on {V}.", "The {M} has been in use since {V}."),
         ("When was the {M} installed?", "When did the {M} start working?"),
         lambda rng: f"{rng.randint(1, 28)} {rng.choice(MONTHS)}",
     ),
-    "temperature": Topic(
+    "temperature": DemoTopic(
         ("Never heat the {M} above {V}.", "The {M} shuts down at {V}."),
         ("At what heat is the {M} no longer safe?", "How hot may the {M} get?"),
         _count(40, 900, "degrees"),
     ),
-    "volume": Topic(
+    "volume": DemoTopic(
         ("The {M} holds {V}.", "There is room in the {M} for {V}."),
         ("How much fits into the {M}?", "How big is the tank of the {M}?"),
         _count(5, 900, "litres"),
     ),
-    "material": Topic(
+    "material": DemoTopic(
         ("The {M} is made of {V}.", "The shell of the {M} is pure {V}."),
         ("What material is the {M} built from?", "Which stuff is the {M} made from?"),
         lambda rng: rng.choice(_MATERIALS),
@@ -117,18 +117,18 @@ _MEMORABLE = ("owner", "part", "price", "supplier")
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DemoEntry:
     """One fact of the handbook: its sentence and the ways to ask for it."""
 
     sentence: str
     questions: tuple[str, ...]
 
 
-Paragraph = tuple[Entry, ...]
+Paragraph = tuple[DemoEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class DemoDocument:
     """The handbook's page on one machine: paragraphs of two facts."""
 
     machine: str
@@ -252,26 +252,26 @@ def _memorable(rng: Random, machines: Iterator[str], count: int) -> tuple[Row, .
     return tuple(rows.values())[:count]
 
 
-def _document(rng: Random, machine: str, facts: int = 8) -> Document:
+def _document(rng: Random, machine: str, facts: int = 8) -> DemoDocument:
     entries = []
     for key in rng.sample(sorted(TOPICS), facts):
         topic, value = TOPICS[key], TOPICS[key].value(rng)
         sentence = rng.choice(topic.statements).format(M=machine, V=value)
-        entries.append(Entry(sentence, tuple(form.format(M=machine) for form in topic.questions)))
-    return Document(machine, tuple(tuple(entries[at : at + 2]) for at in range(0, facts, 2)))
+        entries.append(DemoEntry(sentence, tuple(form.format(M=machine) for form in topic.questions)))
+    return DemoDocument(machine, tuple(tuple(entries[at : at + 2]) for at in range(0, facts, 2)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
     """A question, the fact that answers it, and where that stands."""
 
-    document: Document
+    document: DemoDocument
     paragraph: Paragraph
-    entry: Entry
+    entry: DemoEntry
     question: str
 
 
-def _questions(rng: Random, documents: Sequence[Document], count: int) -> list[_Asked]:
+def _questions(rng: Random, documents: Sequence[DemoDocument], count: int) -> list[_Asked]:
     everything = [
         _Asked(document, paragraph, entry, question)
         for document in documents
@@ -282,7 +282,7 @@ def _questions(rng: Random, documents: Sequence[Document], count: int) -> list[_
     return rng.sample(everything, count)
 
 
-def _readings(rng: Random, documents: Sequence[Document], asked: _Asked, sizes: Sizes) -> tuple[list[Row], Row]:
+def _readings(rng: Random, documents: Sequence[DemoDocument], asked: _Asked, sizes: Sizes) -> tuple[list[Row], Row]:
     """Return training rows of one question, and a test row none of whose distractors they show."""
     near = [paragraph for paragraph in asked.document.paragraphs if paragraph is not asked.paragraph]
     far = [p for document in documents if document is not asked.document for p in document.paragraphs]

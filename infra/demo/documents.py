@@ -34,7 +34,7 @@ from reportlab.platypus import (
 from reportlab.platypus import Paragraph as Text
 
 from infra.demo.archive import FOLDER, zipped
-from infra.demo.handbook import COMPANY, Grid, Handbook, Manual, handbook
+from infra.demo.handbook import COMPANY, Handbook, HandbookGrid, Manual, handbook
 
 _WRITTEN = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -64,7 +64,7 @@ def pdf(manual: Manual) -> bytes:
     for section in manual.sections:
         story += [PageBreak(), Text(section.title, _HEADINGS[section.level])]
         for block in section.blocks:
-            if isinstance(block, Grid):
+            if isinstance(block, HandbookGrid):
                 rows = [block.columns, *block.rows]
                 story += [Spacer(1, 4 * mm), Table(rows, style=_GRID, hAlign="LEFT", colWidths=55 * mm)]
             else:
@@ -96,7 +96,7 @@ def docx(manual: Manual) -> bytes:
     for section in manual.sections:
         document.add_heading(section.title, section.level)
         for block in section.blocks:
-            if isinstance(block, Grid):
+            if isinstance(block, HandbookGrid):
                 table = document.add_table(0, len(block.columns), style="Table Grid")
                 for row in (block.columns, *block.rows):
                     for cell, value in zip(table.add_row().cells, row, strict=True):
@@ -122,7 +122,7 @@ def markdown(manual: Manual) -> bytes:
     for section in manual.sections:
         lines.append(f"{'#' * section.level} {section.title}")
         for block in section.blocks:
-            if isinstance(block, Grid):
+            if isinstance(block, HandbookGrid):
                 rows = [block.columns, tuple("---" for _ in block.columns), *block.rows]
                 lines.append("\n".join(f"| {' | '.join(row)} |" for row in rows))
             else:
@@ -136,16 +136,16 @@ def plain(manual: Manual) -> bytes:
     for section in manual.sections:
         lines.append(f"{section.title}\n{'=-'[section.level - 1] * len(section.title)}")
         for block in section.blocks:
-            lines += _said(block) if isinstance(block, Grid) else [block]
+            lines += _said(block) if isinstance(block, HandbookGrid) else [block]
     return ("\n\n".join(lines) + "\n").encode()
 
 
-def _said(grid: Grid) -> Iterator[str]:
+def _said(grid: HandbookGrid) -> Iterator[str]:
     for row in grid.rows:
         yield "; ".join(f"{column.lower()} {value}" for column, value in zip(grid.columns, row, strict=True)) + "."
 
 
-def table(grid: Grid) -> bytes:
+def table(grid: HandbookGrid) -> bytes:
     """Return a table as CSV."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows([grid.columns, *grid.rows])

@@ -69,14 +69,14 @@ _RULES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class HandbookGrid:
     """A table: a row of column names, then rows of values."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
-Block = str | Grid
+Block = str | HandbookGrid
 """A paragraph or a table."""
 
 
@@ -106,7 +106,7 @@ class Handbook:
     workshop: Manual
     kitchen: Manual
     yard: Manual
-    parts: Grid
+    parts: HandbookGrid
 
 
 def handbook(seed: int = 0) -> Handbook:
@@ -118,7 +118,9 @@ def handbook(seed: int = 0) -> Handbook:
         workshop=_manual(rng, names, "Workshop", "Bench", (7, 7)),
         kitchen=_manual(rng, names, "Canteen kitchen", "Line", (5, 5)),
         yard=_manual(rng, names, "Yard and stores", "Gate", (5, 5)),
-        parts=Grid(("Name", "Colour", "Material", "Part number"), tuple(_part(rng, next(names)) for _ in range(30))),
+        parts=HandbookGrid(
+            ("Name", "Colour", "Material", "Part number"), tuple(_part(rng, next(names)) for _ in range(30))
+        ),
     )
 
 
@@ -128,7 +130,9 @@ def _manual(rng: Random, names: Iterator[str], title: str, place: str, machines:
         here = [next(names) for _ in range(count)]
         keys = tuple((machine, str(rng.randint(10, 99)), name(rng, 2)) for machine in here)
         opening = f"{place} {number} of {COMPANY} has {count} machines, and each has a page of its own."
-        sections.append(Section(f"{place} {number}", 1, (opening, Grid(("Machine", "Key number", "Keeper"), keys))))
+        sections.append(
+            Section(f"{place} {number}", 1, (opening, HandbookGrid(("Machine", "Key number", "Keeper"), keys)))
+        )
         sections += [_machine(rng, machine) for machine in here]
     return Manual(title, tuple(sections))
 

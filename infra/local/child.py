@@ -31,7 +31,7 @@ class Program:
 
 
 @dataclass
-class Child:
+class LocalProcess:
     """A running program."""
 
     program: Program
@@ -57,7 +57,7 @@ class Child:
         kill_group(self.pid)  # what outlived it
 
 
-async def spawn(program: Program, log: Path) -> Child:
+async def spawn(program: Program, log: Path) -> LocalProcess:
     """Start a program, its output appended to the log, in a session of its own: Ctrl-C at the terminal is for us alone.
 
     Must run in the main thread: the kernel kills the child when the spawning *thread* ends.
@@ -75,7 +75,7 @@ async def spawn(program: Program, log: Path) -> Child:
             stderr=output,
             start_new_session=True,
         )
-    return Child(program, process, log)
+    return LocalProcess(program, process, log)
 
 
 def send(pid: int, number: signal.Signals) -> None:

@@ -18,7 +18,7 @@ from infra.local.errors import UserError
 from infra.local.files import locked
 from infra.local.health import kafka_ok
 from infra.local.obtain import Say
-from infra.local.ports import LOOPBACK, Ports
+from infra.local.ports import LOOPBACK, LocalPorts
 
 SETTINGS = {
     "process.roles": "broker,controller",
@@ -80,7 +80,7 @@ def java_command(java: str, libs: Path, logging: Path, *options: str) -> list[st
 
 
 async def kafka_program(
-    home: Path, java: str, libs: Path, archive: Path | None, ports: Ports, env: dict[str, str], *, flush: bool
+    home: Path, java: str, libs: Path, archive: Path | None, ports: LocalPorts, env: dict[str, str], *, flush: bool
 ) -> Program:
     """Kafka on a home's data, formatted at the first time."""
     port, controller_port = ports.choose("kafka", 19092), ports.choose("kafka_controller", 19093)
@@ -156,7 +156,7 @@ def class_archive(java: str, java_version: str, libs: Path, cache: Path, say: Sa
 
 def record_classes(java: str, libs: Path, folder: Path, made: Path) -> None:
     """Run a broker on an empty folder until it listens, then end it, so that Java writes down what it loaded."""
-    ports = Ports({}, usual=False)
+    ports = LocalPorts({}, usual=False)
     port = ports.choose("kafka", 0)
     properties, logging = folder / "server.properties", folder / "log4j2.properties"
     properties.write_text(server_properties(port, ports.choose("kafka_controller", 0), folder / "data", flush=False))

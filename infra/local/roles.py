@@ -8,7 +8,7 @@ from functools import partial
 from contracts.function import Role
 from infra.local.child import Program
 from infra.local.health import http_ok
-from infra.local.ports import Ports, http_address
+from infra.local.ports import LocalPorts, http_address
 from infra.runtime.functions import of_role
 from infra.settings import Settings, of_function
 
@@ -144,7 +144,7 @@ def role_program(role: LocalRole, settings: Settings, port: int) -> Program:
     )
 
 
-def role_port(role: LocalRole, asked: Settings, ports: Ports) -> int:
+def role_port(role: LocalRole, asked: Settings, ports: LocalPorts) -> int:
     """A role's port: the asked one for the edge and the serving process, else the usual or a free one."""
     wanted = getattr(asked, role.port_setting) if role.port_setting != "health_port" else None
     return ports.choose(role.called, role.usual_port, wanted)

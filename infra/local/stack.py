@@ -24,8 +24,8 @@ from infra.local.find import find_java, find_kafka, find_minio, find_mongod
 from infra.local.health import kafka_ok, mongo_ok, port_open
 from infra.local.kafka import class_archive, kafka_program
 from infra.local.obtain import Say
-from infra.local.ports import Ports, http_address
-from infra.local.record import Running, Stack, born, read_stack, write_stack
+from infra.local.ports import LocalPorts, http_address
+from infra.local.record import RunningProcess, Stack, born, read_stack, write_stack
 from infra.local.roles import (
     ADDRESSES,
     PARTS,
@@ -123,7 +123,7 @@ class LocalStack:
         self.say = say
         previous = read_stack(self.home)
         self.previous = previous.processes.values() if previous else ()
-        self.ports = Ports(previous.ports if previous else {}, usual=usual_ports, bind=str(asked.bind))
+        self.ports = LocalPorts(previous.ports if previous else {}, usual=usual_ports, bind=str(asked.bind))
         self.background: asyncio.Task[None] | None = None
         self.supervisor = Supervisor(self.home / "logs", say, self.record)
         self.stack = Stack(
@@ -248,7 +248,7 @@ class LocalStack:
                     f"{part} at {shown} ({setting}) does not answer. Start it, or unset {setting} to get a local one."
                 )
             await asyncio.sleep(0.2)
-        self.supervisor.running[part] = Running(address=shown, state="elsewhere")
+        self.supervisor.running[part] = RunningProcess(address=shown, state="elsewhere")
         self.record()
         self.say(f"{part:<8} runs elsewhere     {shown}")
 

@@ -10,14 +10,14 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from infra.local.child import Program
 from infra.local.health import http_ok
-from infra.local.ports import LOOPBACK, Ports, http_address
+from infra.local.ports import LOOPBACK, LocalPorts, http_address
 
 REPLICA_SET = "temper"
 NOT_YET_INITIALIZED = 94
 OPLOG_MB = 512
 
 
-def mongo_program(home: Path, mongod: Path, ports: Ports, env: dict[str, str]) -> Program:
+def mongo_program(home: Path, mongod: Path, ports: LocalPorts, env: dict[str, str]) -> Program:
     """mongod on a home's data; loopback only, no unix socket (its path may be too long)."""
     port = ports.choose("mongo", 27117)
     data = home / "mongo"
@@ -82,7 +82,7 @@ async def claim_membership(client: AsyncMongoClient[dict[str, Any]], member: str
         await client.admin.command("replSetReconfig", config, force=True)
 
 
-def minio_program(home: Path, minio: Path, ports: Ports, env: dict[str, str], user: str, password: str) -> Program:
+def minio_program(home: Path, minio: Path, ports: LocalPorts, env: dict[str, str], user: str, password: str) -> Program:
     """MinIO on a home's data; loopback only, without its web console and its call home."""
     port = ports.choose("minio", 19000)
     data = home / "minio"
@@ -105,7 +105,7 @@ def minio_program(home: Path, minio: Path, ports: Ports, env: dict[str, str], us
     )
 
 
-def mlflow_program(home: Path, ports: Ports, env: dict[str, str]) -> Program:
+def mlflow_program(home: Path, ports: LocalPorts, env: dict[str, str]) -> Program:
     """MLflow's server on a home's data; it takes half a minute, which nobody waits for."""
     port = ports.choose("mlflow", 5000)
     data = home / "mlflow"

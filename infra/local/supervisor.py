@@ -6,9 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from infra.local.child import Child, Program, ending, spawn, tail
+from infra.local.child import LocalProcess, Program, ending, spawn, tail
 from infra.local.errors import UserError
-from infra.local.record import Running, born
+from infra.local.record import RunningProcess, born
 
 ASK_EVERY = 0.05
 BACKOFF_MIN = 0.5
@@ -30,8 +30,8 @@ class Supervisor:
         self.logs = logs
         self.say = say
         self.changed = changed
-        self.running: dict[str, Running] = {}
-        self.children: dict[str, Child] = {}
+        self.running: dict[str, RunningProcess] = {}
+        self.children: dict[str, LocalProcess] = {}
         self.watchers: dict[str, asyncio.Task[None]] = {}
 
     async def start(self, program: Program) -> None:
@@ -51,7 +51,7 @@ class Supervisor:
         child = await spawn(program, self.logs / f"{program.name}.log")
         self.children[program.name] = child
         restarts = self.running[program.name].restarts if program.name in self.running else 0
-        self.running[program.name] = Running(
+        self.running[program.name] = RunningProcess(
             pid=child.pid,
             born=born(child.pid),
             address=program.address,

@@ -16,7 +16,7 @@ from contracts.events.dead import DeadLetter
 from contracts.ports import Emit, UnavailableError
 from functions.project_documents.handler import on_records
 from infra.adapters.kafka import LogGapError, LogState, Place, dead_letter, look_at_log, read_log
-from infra.adapters.mongo.documents import Builds, Generation, MongoDocuments, read_generation
+from infra.adapters.mongo.documents import Builds, MongoDocuments, ReadGeneration, read_generation
 from infra.adapters.mongo.generations import DECIDE, TOUCH_SECONDS, reached
 from infra.runtime.belief import Belief
 from infra.runtime.cancellation import heed_cancellation
@@ -121,7 +121,7 @@ class Projector:
         if self._turn is not None:
             log.info("the read models are whole; %d control documents were derived", restored)
 
-    async def _follow(self, generation: Generation, there: LogState) -> None:
+    async def _follow(self, generation: ReadGeneration, there: LogState) -> None:
         if (generation.follower, generation.turn) != (self._me, self._turn):
             self.trouble = "the read models catch up with the log"
             taken = await self._builds.follow(generation.id, self._me, there.ends)
@@ -134,7 +134,7 @@ class Projector:
             self._turn = None
         self._displaced = self._turn is None
 
-    async def _fold_on(self, generation: Generation) -> None:
+    async def _fold_on(self, generation: ReadGeneration) -> None:
         place, checked = dict(generation.positions), time.monotonic()
         async with aclosing(read_log(self._bootstrap, ALL, place, idle=1.0, positions=place)) as batches:
             async for batch in batches:

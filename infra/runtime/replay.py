@@ -18,7 +18,7 @@ from infra.runtime.folding import ALL, Folded, fold_log
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Divergence:
     """One document that is not what the log says."""
 
     model: str
@@ -37,7 +37,7 @@ class Report:
     poison: int = 0
     documents: dict[str, int] = field(default_factory=dict)
     """read model → documents compared"""
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[Divergence] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -106,16 +106,16 @@ async def _compare(db: Database, shadow: Folded, report: Report) -> None:
         async for id, stored in documents.all(model):
             wanted = expected.pop(id, None)
             if build(model, id, stored.facts) != stored:
-                report.differences.append(Difference(model.name, id, "edited"))
+                report.differences.append(Divergence(model.name, id, "edited"))
             elif wanted is None:
-                report.differences.append(Difference(model.name, id, "extra"))
+                report.differences.append(Divergence(model.name, id, "extra"))
             elif wanted != stored:
-                report.differences.append(Difference(model.name, id, "different"))
-        report.differences += [Difference(model.name, id, "missing") for id in sorted(expected)]
+                report.differences.append(Divergence(model.name, id, "different"))
+        report.differences += [Divergence(model.name, id, "missing") for id in sorted(expected)]
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LogLoss:
     """What another log than the one that was folded would make of the read models."""
 
     wrong: str | None
@@ -124,7 +124,7 @@ class Loss:
     """read model → (documents now, documents of this log)"""
 
 
-async def loss(bootstrap: str, db: Database, belief: Belief) -> Loss:
+async def loss(bootstrap: str, db: Database, belief: Belief) -> LogLoss:
     """Fold the log that is there in memory, and compare how much is in it with what is shown now."""
     there, shadow = await look_at_log(bootstrap, ALL), Folded()
     wrong = await Builds(db).check(there)
@@ -134,4 +134,4 @@ async def loss(bootstrap: str, db: Database, belief: Belief) -> Loss:
     documents = MongoDocuments(db, generation=generation.id if generation else "none")
     counted = {name: await documents.count(name, {}) for name in READ_MODELS}
     born = {name: sum(each.view is not None for each in shadow.get(name, {}).values()) for name in READ_MODELS}
-    return Loss(wrong, {name: (counted[name], born[name]) for name in READ_MODELS})
+    return LogLoss(wrong, {name: (counted[name], born[name]) for name in READ_MODELS})

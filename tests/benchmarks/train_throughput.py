@@ -44,7 +44,7 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
 from functions.train_model import core
-from functions.train_model.core import Plan
+from functions.train_model.core import RecipePlan
 from functions.train_model.recipe import train
 
 Times = npt.NDArray[np.float64]
@@ -137,7 +137,7 @@ def trl(folder: Path, order: list[int] | None, **settings: Any) -> tuple[Times, 
 
 def temper(folder: Path, threads: int) -> tuple[Times, list[float]]:
     """Seconds and losses of one epoch of the recipe, checkpoint at the end not counted."""
-    plan = Plan(
+    plan = RecipePlan(
         version=1, job="bench", model_dir=str(folder / "model"), train=str(folder / "train.safetensors"),
         output_dir=str(folder / "temper"), n_epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE, schedule="constant",
         seed=1, device="cpu", threads=threads,

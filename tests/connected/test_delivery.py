@@ -18,7 +18,7 @@ from contracts.ports import UnavailableError
 from infra.adapters.kafka import Delivery, KafkaEmit, Subscription
 from infra.adapters.kafka.progress import Progress
 from infra.adapters.kafka.reliable import MAX_TRIES, OnFailure, no_failure
-from infra.local.ports import LOOPBACK, Ports
+from infra.local.ports import LOOPBACK, LocalPorts
 from infra.runtime.belief import Belief
 from infra.settings import Settings
 from tests.connected.garbage import TOPIC, outside, signed, signed_with, uploaded
@@ -274,7 +274,7 @@ async def test_what_is_in_hand_at_the_end_is_finished_and_what_is_not_comes_agai
 
 
 async def test_it_waits_for_a_broker_that_comes_later(bootstrap: str, emit: KafkaEmit) -> None:
-    port = Ports({}, usual=False).choose("late", 0)
+    port = LocalPorts({}, usual=False).choose("late", 0)
     function = Function(bootstrap, emit)
     async with function.running(f"{LOOPBACK}:{port}") as delivery:
         await until(lambda: delivery.status()["kafka"].startswith(f"Kafka at {LOOPBACK}:{port} does not answer"))

@@ -25,7 +25,7 @@ from infra.adapters.kafka import (
     ensure_topics,
     read_log,
 )
-from infra.local.ports import LOOPBACK, Ports
+from infra.local.ports import LOOPBACK, LocalPorts
 from infra.runtime.belief import Belief
 from infra.settings import Settings
 from tests.connected.log import KEY, Tap, begin_here, until
@@ -131,7 +131,7 @@ async def test_positions_that_the_log_does_not_have_are_not_skipped(bootstrap: s
 
 
 async def test_no_broker_is_transient_in_every_way_to_reach_it() -> None:
-    nowhere = f"{LOOPBACK}:{Ports({}, usual=False).choose('nowhere', 0)}"
+    nowhere = f"{LOOPBACK}:{LocalPorts({}, usual=False).choose('nowhere', 0)}"
     emit = KafkaEmit(nowhere, KEY, deadline=2)
     with pytest.raises(UnavailableError, match=nowhere):
         await emit.start()

@@ -32,7 +32,7 @@ from contracts.manifest import Manifest, ManifestRef
 from contracts.ports import Lease
 from contracts.results import result_ids
 from functions._shared.settings import WaitSettings
-from functions.control_job.handler import Deps, on_job
+from functions.control_job.handler import ControlPorts, on_job
 from functions.prepare_job import handler as prepare
 from functions.train_model import outcome
 from functions.validate_file.handler import on_file_uploaded
@@ -70,8 +70,8 @@ class Process:
         self.documents, self.wake_ups = MongoDocuments(self.db, self.whole), WakeUps()
         self.controls = MongoControls(self.db, self.whole)
         publish = partial(publish_recorded, controls=self.controls, emit=self.emit, documents=self.documents)
-        self.requests = Deps(self.documents, self.controls, self.emit, publish)
-        self.prep = prepare.Deps(
+        self.requests = ControlPorts(self.documents, self.controls, self.emit, publish)
+        self.prep = prepare.PreparationPorts(
             self.documents, self.controls, self.emit, publish, self.wake_ups, now=now_ms, settings=WaitSettings()
         )
 

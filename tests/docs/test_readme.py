@@ -144,9 +144,11 @@ def test_the_codes_of_refusals_are_those_that_the_reference_names() -> None:
 
 
 def test_what_one_request_may_ask_of_serving_is_what_the_reference_says() -> None:
-    from functions.generate_text.batch import Limits  # torch takes seconds
+    from functions.generate_text.batch import BatchLimits  # torch takes seconds
 
-    assert f"{Limits.queue:,} choices and {Limits.request_tokens:,} tokens" in " ".join(section("Limits").split())
+    assert f"{BatchLimits.queue:,} choices and {BatchLimits.request_tokens:,} tokens" in " ".join(
+        section("Limits").split()
+    )
 
 
 def test_every_command_that_is_shown_exists() -> None:

@@ -15,7 +15,7 @@ from contracts.envelope import Event, derived_id
 from contracts.events.corpus import DatasetAssembled, DatasetFailed
 from contracts.ports import BlobMismatchError, BlobNotFoundError, UnavailableError
 from functions.assemble_dataset import work as assembly
-from functions.assemble_dataset.core import Settings
+from functions.assemble_dataset.core import RowSettings
 from infra.adapters.memory import MemoryBlobs, MemoryControls
 from infra.children.child import ProcessChild
 from infra.runtime.leases import HeldLease
@@ -56,7 +56,7 @@ def lease(inputs: dict[str, Any], controls: MemoryControls | None = None, archiv
 async def assemble(made: Archive, blobs: MemoryBlobs, scratch: Path, **settings: Any) -> Event:
     """Return the one event, having checked its envelope and that nothing was left behind."""
     inputs = await stored(made, blobs)
-    events = await assembly.work(lease(inputs), blobs, ProcessChild(), scratch, Settings(**settings))
+    events = await assembly.work(lease(inputs), blobs, ProcessChild(), scratch, RowSettings(**settings))
     assert len(events) == 1
     assert (events[0].subject, events[0].tenant, events[0].cause) == (ARCHIVE, "acme", "e1")
     assert events[0].id == derived_id(f"{ARCHIVE}/dataset", "end")
@@ -102,8 +102,8 @@ async def test_a_retry_and_shuffled_documents_say_the_same_event(tmp_path: Path)
 async def test_the_settings_of_the_first_attempt_stay(tmp_path: Path) -> None:
     blobs, controls = MemoryBlobs(), MemoryControls()
     inputs = await stored(archive(), blobs)
-    first = await assembly.work(lease(inputs, controls), blobs, ProcessChild(), tmp_path, Settings(variants=1))
-    later = await assembly.work(lease(inputs, controls), blobs, ProcessChild(), tmp_path, Settings(variants=4))
+    first = await assembly.work(lease(inputs, controls), blobs, ProcessChild(), tmp_path, RowSettings(variants=1))
+    later = await assembly.work(lease(inputs, controls), blobs, ProcessChild(), tmp_path, RowSettings(variants=4))
     assert later == first
 
 

@@ -21,7 +21,7 @@ from contracts.events.jobs import JobSucceeded
 from contracts.manifest import ManifestRef
 from contracts.ports import UnavailableError
 from functions.benchmark_model.core import benchmark_of
-from functions.benchmark_model.handler import Deps, on_benchmark_requested, on_job_succeeded
+from functions.benchmark_model.handler import BenchmarkPorts, on_benchmark_requested, on_job_succeeded
 from tests.functional.edge import BASE, World
 from tests.functional.test_edge_files import error
 from tests.functional.test_edge_jobs import job_of
@@ -221,13 +221,13 @@ async def test_several_models_are_evaluated_once_a_key(
 
 
 @pytest.fixture
-async def deps(world: World) -> Deps:
+async def deps(world: World) -> BenchmarkPorts:
     async def publish(control: Any) -> None:
         for event in control.events[control.published :]:
             await world.documents.apply(await world.emit(event))
         await world.controls.published(control.subject, len(control.events))
 
-    return Deps(world.documents, world.controls, world.emit, publish, lambda stage: None, Suite())
+    return BenchmarkPorts(world.documents, world.controls, world.emit, publish, lambda stage: None, Suite())
 
 
 def said(world: World, type: str) -> list[Any]:
@@ -235,7 +235,7 @@ def said(world: World, type: str) -> list[Any]:
 
 
 async def test_a_job_that_succeeds_is_benchmarked_by_itself_and_once(
-    world: World, api: httpx.AsyncClient, job: str, file: str, deps: Deps
+    world: World, api: httpx.AsyncClient, job: str, file: str, deps: BenchmarkPorts
 ) -> None:
     (event,) = said(world, "job.succeeded")
     for _ in range(2):
@@ -248,7 +248,9 @@ async def test_a_job_that_succeeds_is_benchmarked_by_itself_and_once(
     assert (await api.get(f"/v1/benchmarks/{benchmark_of(job)}")).json()["status"] == "queued"
 
 
-async def test_nobody_asks_where_nobody_wants_it(world: World, api: httpx.AsyncClient, file: str, deps: Deps) -> None:
+async def test_nobody_asks_where_nobody_wants_it(
+    world: World, api: httpx.AsyncClient, file: str, deps: BenchmarkPorts
+) -> None:
     job = await succeeded(world, api, file, benchmarks="none")
     event = said(world, "job.succeeded")[-1]
     await on_job_succeeded(event, deps)
@@ -258,7 +260,7 @@ async def test_nobody_asks_where_nobody_wants_it(world: World, api: httpx.AsyncC
 
 
 async def test_a_job_that_is_not_known_yet_is_waited_for(
-    world: World, deps: Deps, api: httpx.AsyncClient, job: str
+    world: World, deps: BenchmarkPorts, api: httpx.AsyncClient, job: str
 ) -> None:
     (event,) = said(world, "job.succeeded")
     later = make(event.data, subject="ftjob-later", tenant="local", id="e")
@@ -267,7 +269,7 @@ async def test_a_job_that_is_not_known_yet_is_waited_for(
 
 
 async def test_a_file_without_rows_ends_the_benchmark_with_a_reason(
-    world: World, api: httpx.AsyncClient, job: str, deps: Deps
+    world: World, api: httpx.AsyncClient, job: str, deps: BenchmarkPorts
 ) -> None:
     made = (await api.post(f"/v1/fine_tuning/jobs/{job}/benchmarks")).json()["id"]
     (event,) = said(world, "benchmark.requested")
@@ -277,7 +279,7 @@ async def test_a_file_without_rows_ends_the_benchmark_with_a_reason(
 
 
 async def test_what_a_request_from_outside_names_must_be_the_tenants_own(
-    world: World, api: httpx.AsyncClient, job: str, file: str, deps: Deps
+    world: World, api: httpx.AsyncClient, job: str, file: str, deps: BenchmarkPorts
 ) -> None:
     made = (await api.post(f"/v1/fine_tuning/jobs/{job}/benchmarks")).json()["id"]
     theirs = BenchmarkedModel(name="ft:theirs", manifest=MADE)

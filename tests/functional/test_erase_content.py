@@ -12,7 +12,7 @@ from contracts.events.benchmarks import BenchmarkRequested
 from contracts.events.files import FileDeleted, FileUploaded
 from contracts.events.jobs import JobCancelled, JobCreated
 from contracts.ports import AbandonedError, UnavailableError
-from functions.erase_content.handler import Deps, on_event
+from functions.erase_content.handler import ErasurePorts, on_event
 from infra.runtime.deleted_files import ErasingBlobs
 from tests.functional.edge import BASE, World
 
@@ -37,9 +37,9 @@ class Place(World):
             await self.blobs.put(f"acme/{JOB}/{name}", b"x")
 
     @property
-    def erasing(self) -> Deps:
+    def erasing(self) -> ErasurePorts:
         controls: Any = self.controls
-        return Deps(self.documents, self.blobs, controls, self.publish)
+        return ErasurePorts(self.documents, self.blobs, controls, self.publish)
 
     async def publish(self, control: Control) -> None:
         for event in control.events[control.published :]:

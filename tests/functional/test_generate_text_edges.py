@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from contracts.manifest import ManifestRef
 from functions.generate_text.app import create_app
-from functions.generate_text.engine import Limits
+from functions.generate_text.engine import BatchLimits
 from functions.generate_text.text import Answer
 from infra.adapters.memory import MemoryBlobs
 from tests.functional.test_generate_text import USER, served
 from tests.unit.generate_text.tiny import CONTEXT, build_base, store
 
 VOCABULARY = 300
-LIMITS = Limits(rows=8, queue=256, request_tokens=1024)
+LIMITS = BatchLimits(rows=8, queue=256, request_tokens=1024)
 HUGE = 10**399
 GOOD: dict[str, list[Any]] = {
     "temperature": [0, 1e-9, 1, 2],
@@ -154,7 +154,7 @@ def test_a_choice_may_fill_its_context_and_a_request_its_share(server: Server) -
 def test_a_tenant_with_a_full_queue_is_told_so_and_another_is_served(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
     ref = asyncio.run(store(blobs, "local/base", build_base(tmp_path / "base")))
-    app = create_app(blobs, tmp_path / "cache", "cpu", threads=1, limits=Limits(rows=1, queue=2))
+    app = create_app(blobs, tmp_path / "cache", "cpu", threads=1, limits=BatchLimits(rows=1, queue=2))
     ask = {"model": "m", "messages": USER, "max_tokens": 400, "logit_bias": {"1": -100}}
     with served(app) as url, httpx.Client(base_url=url) as http, ThreadPoolExecutor(3) as pool:
         server = Server(http, ref)

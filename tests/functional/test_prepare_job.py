@@ -24,7 +24,7 @@ from contracts.wire.openai import derived_seed
 from functions._shared.settings import WaitSettings
 from functions.generate_text.app import create_app
 from functions.prepare_job import work as preparation
-from functions.prepare_job.handler import Deps, on_prep, retake
+from functions.prepare_job.handler import PreparationPorts, on_prep, retake
 from functions.register_model.work import register
 from functions.validate_file.core import check
 from infra.adapters.http.serving import MANIFEST_HEADER, HttpProve, Serving
@@ -47,7 +47,7 @@ class World:
         self.now = 0
         documents = MemoryDocuments()
         publish = partial(publish_recorded, controls=self.controls, emit=self.emit, documents=documents)
-        self.deps = Deps(
+        self.deps = PreparationPorts(
             documents=documents,
             controls=self.controls,
             emit=self.emit,

@@ -20,7 +20,7 @@ from contracts.events.corpus import DatasetAssembled, DatasetFailed, DatasetRecu
 from contracts.events.files import FileDeleted
 from contracts.events.jobs import JobCancelled
 from functions.assemble_dataset import handler, work
-from functions.assemble_dataset.core import Settings
+from functions.assemble_dataset.core import RowSettings
 from functions.assemble_dataset.handler import retake
 from functions.assemble_dataset.settings import DatasetSettings
 from infra.children.child import ProcessChild
@@ -99,7 +99,7 @@ async def opened(world: World, id: str, since: int = -1) -> dict[str, Any] | Non
     return dict(control.inputs) if control and control.ready else None
 
 
-async def made(world: World, id: str, scratch: Path, settings: Settings | None = None) -> Event:
+async def made(world: World, id: str, scratch: Path, settings: RowSettings | None = None) -> Event:
     """The worker makes the data set and says so."""
     inputs = await opened(world, id)
     assert inputs is not None
@@ -154,7 +154,7 @@ async def test_the_same_scores_make_the_same_version_whatever_the_settings_are_b
     world: World, api: httpx.AsyncClient, assembled: Assembled, tmp_path: Path
 ) -> None:
     versions = []
-    for settings in (None, Settings(variants=5, hard=0, absent_share=0.4)):
+    for settings in (None, RowSettings(variants=5, hard=0, absent_share=0.4)):
         id = (await recurate(api)).json()["id"]
         versions.append((await made(world, id, tmp_path, settings)).data.model_dump()["version"])
     assert versions[0] == versions[1] != assembled[0].version

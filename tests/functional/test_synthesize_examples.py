@@ -24,7 +24,7 @@ from functions.synthesize_examples import work as synthesis
 from functions.synthesize_examples.handler import STAGE, on_corpus_planned
 from infra.adapters.http.generator import HttpGenerate
 from infra.adapters.memory import MemoryBlobs, MemoryControls
-from infra.local.ports import LOOPBACK, Ports
+from infra.local.ports import LOOPBACK, LocalPorts
 from infra.runtime.leases import HeldLease
 from tests.leases import Opened, held
 from tests.unit.synthesize_examples.corpus import ARCHIVE, DOCUMENT, document
@@ -102,7 +102,7 @@ HANG = Response(status_code=999)
 async def endpoint() -> AsyncIterator[Endpoint]:
     made = Endpoint()
     app = Starlette(routes=[Route("/v1/chat/completions", made.answer, methods=["POST"])])
-    port = Ports({}, usual=False).choose("serving", 0)
+    port = LocalPorts({}, usual=False).choose("serving", 0)
     server = uvicorn.Server(uvicorn.Config(app, host=LOOPBACK, port=port, log_level="error", lifespan="off"))
     made.url = f"http://{LOOPBACK}:{port}/v1"
     task = asyncio.create_task(server.serve())
@@ -292,7 +292,7 @@ async def test_work_is_given_back_while_the_endpoint_is_away_and_ends_when_it_st
 
 
 async def test_an_endpoint_that_never_answers_leaves_a_failure_with_its_code() -> None:
-    port = Ports({}, usual=False).choose("serving", 0)
+    port = LocalPorts({}, usual=False).choose("serving", 0)
     nobody = HttpGenerate(f"http://{LOOPBACK}:{port}/v1", "writer", KEY)
     here = await world()
     said = await here.work(nobody, outages=0)

@@ -13,7 +13,7 @@ from contracts.events.files import FileDeleted
 from contracts.events.jobs import JobProgressed, JobSucceeded
 from contracts.ports import UnavailableError
 from functions.track_runs import core
-from functions.track_runs.handler import Deps, on_event
+from functions.track_runs.handler import TrackingPorts, on_event
 from infra.adapters.memory import MemoryBlobs, MemoryDocuments, MemoryEmit, MemoryTrack
 from tests.events import golden
 
@@ -44,7 +44,7 @@ class Tracking:
 
     async def hear(self, *events: Event) -> None:
         for event in events:
-            await on_event(event, Deps(self.documents, self.blobs, self.emit, self.track))
+            await on_event(event, TrackingPorts(self.documents, self.blobs, self.emit, self.track))
 
 
 async def test_the_runs_of_a_job_have_its_metrics_its_artefacts_and_its_end() -> None:

@@ -15,7 +15,7 @@ from contracts.events import Payload
 from contracts.events.jobs import Integration, JobCancelled, JobCreated, JobFailed, JobQueued, Wandb
 from contracts.ports import UnavailableError
 from contracts.tracking import WANDB, wandb_secret
-from functions.track_wandb.handler import Deps, on_wandb
+from functions.track_wandb.handler import WandbPorts, on_wandb
 from functions.track_wandb.telling import tell
 from infra.children.child import ProcessChild
 from tests.functional.edge import BASE, World, plan
@@ -111,7 +111,9 @@ class Ended:
         for name in (wandb_secret(JOB), WANDB):
             await self.world.secrets.put("acme", name, f"key of {name}")
         client: Any = Client(self.said)
-        deps = Deps(self.world.documents, self.world.secrets, self.world.emit, client, self.folder, {"mode": "online"})
+        deps = WandbPorts(
+            self.world.documents, self.world.secrets, self.world.emit, client, self.folder, {"mode": "online"}
+        )
         try:
             await on_wandb(event, deps)
         finally:

@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from infra.local.child import spawn
-from infra.local.ports import LOOPBACK, LOOPBACK_V6, Ports, http_address
+from infra.local.ports import LOOPBACK, LOOPBACK_V6, LocalPorts, http_address
 from infra.local.roles import ROLES, role_program
 from infra.runtime.listening import PortTakenError, listen
 from infra.settings import AskedSettings
@@ -75,7 +75,7 @@ async def test_every_role_listens_where_it_is_told(tmp_path: Path, name: str) ->
     settings = AskedSettings.model_validate(
         {"home": tmp_path, "bind": LOOPBACK_V6, "inference_url": f"http://{nobody}", **urls, **secrets}
     )
-    program = role_program(ROLES[name], settings, Ports({}, usual=False, bind=LOOPBACK_V6).free())
+    program = role_program(ROLES[name], settings, LocalPorts({}, usual=False, bind=LOOPBACK_V6).free())
     child = await spawn(program, tmp_path / "log")
     try:
         async with asyncio.timeout(60):

@@ -27,7 +27,7 @@ from functions.benchmark_model.harness import bundle, results, tasks
 from functions.benchmark_model.harness.bundle import BundleError, Part
 from functions.benchmark_model.harness.fast_path import Direct, templates_remembered
 from functions.benchmark_model.harness.journal import Journal
-from functions.benchmark_model.harness.served import Served
+from functions.benchmark_model.harness.served import ServedOverHttp
 
 SEEDS = {"random": 0, "numpy": 1234, "torch": 1234, "few_shot": 1234}
 """lm-eval's own."""
@@ -87,7 +87,7 @@ def run(spec: Spec, tell: Tell) -> dict[str, Any]:
     datasets.disable_progress_bars()
     done: dict[tuple[str, Side], dict[str, Any]] = {}
     for side, asked in spec.sides.items():
-        lm: Direct | Served | None = None
+        lm: Direct | ServedOverHttp | None = None
         for part in parts:
             path = spec.folder / "results" / f"{part.task}.{side}.json"
             pinned = _pinned(spec, part, asked)
@@ -134,10 +134,10 @@ def _pinned(spec: Spec, part: Part, asked: Asked) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _load(spec: Spec, asked: Asked) -> Direct | Served:
+def _load(spec: Spec, asked: Asked) -> Direct | ServedOverHttp:
     if asked.url is not None:
         context = json.loads((asked.model / "config.json").read_text("utf-8"))["max_position_embeddings"]
-        return Served(asked.url, asked.headers, asked.name, asked.model, context, spec.batch_size)
+        return ServedOverHttp(asked.url, asked.headers, asked.name, asked.model, context, spec.batch_size)
     lm = Direct(
         pretrained=str(asked.model),
         peft=str(asked.adapter) if asked.adapter else None,
@@ -149,7 +149,7 @@ def _load(spec: Spec, asked: Asked) -> Direct | Served:
     return lm
 
 
-def _ask(spec: Spec, part: Part, side: Side, lm: Direct | Served, pinned: str, tell: Tell) -> dict[str, Any]:
+def _ask(spec: Spec, part: Part, side: Side, lm: Direct | ServedOverHttp, pinned: str, tell: Tell) -> dict[str, Any]:
     random.seed(SEEDS["random"])
     np.random.seed(SEEDS["numpy"])
     torch.manual_seed(SEEDS["torch"])

@@ -20,7 +20,7 @@ _STOPS = 4
 """Stop sequences that OpenAI's API takes."""
 
 
-class Served(Kept, TemplateLM):  # type: ignore[misc]
+class ServedOverHttp(Kept, TemplateLM):  # type: ignore[misc]
     """A model behind an OpenAI-compatible endpoint, with its tokenizer at hand."""
 
     def __init__(

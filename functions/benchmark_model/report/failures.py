@@ -18,7 +18,7 @@ MAX_PASSAGES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FailedAnswer:
     """What one side said."""
 
     side: Side
@@ -38,7 +38,7 @@ class Failure:
     """Text, and whether the right answer stands in it word for word."""
     more_passages: int
     answer: str
-    answers: tuple[Answer, ...]
+    answers: tuple[FailedAnswer, ...]
     errors: tuple[str, ...]
     place: str
     cell: str
@@ -89,7 +89,7 @@ def _failure(item: Item, task: TaskResult, lost: bool) -> Failure:
         more_passages=len(item.context[MAX_PASSAGES:]),
         answer=cut(item.answer),
         answers=tuple(
-            Answer(side, cut(item.said[side]), item.scores.get(side, {}).get(task.metric))
+            FailedAnswer(side, cut(item.said[side]), item.scores.get(side, {}).get(task.metric))
             for side in sides
             if side in item.said
         ),

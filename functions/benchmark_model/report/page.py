@@ -35,7 +35,7 @@ _GAIN_CLASSES = ("m3", "m2", "m1", "z", "p1", "p2", "p3")
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class ChartPoint:
     """One place on a chart's x axis."""
 
     label: str
@@ -53,11 +53,11 @@ class Chart:
     axis: str
     ordered: bool
     """Whether what is between two places means something, so that a line may join them."""
-    points: tuple[Point, ...]
+    points: tuple[ChartPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ReportRow:
     """One line of the table."""
 
     task: TaskResult
@@ -83,7 +83,7 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ReportedDocument:
     """What was learnt of a document."""
 
     path: str
@@ -97,19 +97,19 @@ class Pages:
     """What was learnt of each page, by one task; of each chunk where a document has one page only."""
 
     task: TaskResult
-    documents: tuple[Document, ...]
+    documents: tuple[ReportedDocument, ...]
     left_out: int
     """Pages and chunks that are not shown."""
 
 
-def rows(result: Result) -> list[Row]:
+def rows(result: Result) -> list[ReportRow]:
     """Return the table's lines on a common scale of gains."""
     gains = [task.difference.estimate for task in result.tasks if task.difference is not None]
     reach = max((abs(end) for gain in gains for end in (gain.low, gain.high)), default=0.0) or 1.0
     return [_row(task, reach) for task in result.tasks]
 
 
-def _row(task: TaskResult, reach: float) -> Row:
+def _row(task: TaskResult, reach: float) -> ReportRow:
     shown: dict[str, tuple[str, str]] = {
         side: _shown(score.estimate) for side, score in task.scores.items() if score.estimate is not None
     }
@@ -124,7 +124,7 @@ def _row(task: TaskResult, reach: float) -> Row:
     )
     metric = METRIC_NAMES.get(task.metric, task.metric)
     scored = cut(task.scorer if task.scorer.startswith(metric) else f"{metric} · {task.scorer}")
-    return Row(task, scored, shown, bar, of_task(task)[0], other)
+    return ReportRow(task, scored, shown, bar, of_task(task)[0], other)
 
 
 def _place(value: float, reach: float) -> float:
@@ -144,7 +144,7 @@ def charts(result: Result) -> list[Chart]:
     made = []
     for number, task in enumerate(result.tasks, 1):
         for key, (title, axis) in AXES.items():
-            places = tuple(Point(str(cell.by[key]), cell.scores) for cell in _by(task, (key,)))
+            places = tuple(ChartPoint(str(cell.by[key]), cell.scores) for cell in _by(task, (key,)))
             if len(places) > 1:
                 made.append(Chart(f"task{number}-{key}", title, task.title, axis, key != "distractors", places))
     return made
@@ -165,7 +165,7 @@ def _pages(task: TaskResult) -> Pages:
     tiles: dict[tuple[str, str], list[Tile]] = defaultdict(list)
     for unit, number, cell in every[:MAX_TILES]:
         tiles[str(cell.by["path"]), unit].append(_tile(number, cell))
-    documents = tuple(Document(path, unit, tuple(shown)) for (path, unit), shown in tiles.items())
+    documents = tuple(ReportedDocument(path, unit, tuple(shown)) for (path, unit), shown in tiles.items())
     return Pages(task, documents, len(every[MAX_TILES:]))
 
 

@@ -28,7 +28,7 @@ _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
 log = logging.getLogger(__name__)
 
 
-class Run(Protocol):
+class PartRun(Protocol):
     """Calls a blocking function in a thread and translates its errors."""
 
     def __call__(self, call: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]: ...
@@ -41,7 +41,7 @@ class Upload:
     """
 
     def __init__(
-        self, client: Minio, pool: PoolManager, bucket: str, key: str, media_type: str, exclusive: bool, run: Run
+        self, client: Minio, pool: PoolManager, bucket: str, key: str, media_type: str, exclusive: bool, run: PartRun
     ) -> None:
         self._client, self._pool = client, pool
         self._where = (bucket, key)

@@ -17,15 +17,15 @@ from contracts.documents import READ_MODELS, ReadModel, Stored, View, fold, touc
 from contracts.envelope import Event
 from contracts.ports import RebuildingError, UnavailableError
 from infra.adapters.mongo.connection import PLAIN, Database, connect, transient_errors
-from infra.adapters.mongo.generations import Builds, Generation, read_generation
+from infra.adapters.mongo.generations import Builds, ReadGeneration, read_generation
 from infra.adapters.mongo.rebuild_gate import Readiness
 
 __all__ = [
     "PLAIN",
     "Builds",
     "Database",
-    "Generation",
     "MongoDocuments",
+    "ReadGeneration",
     "Readiness",
     "connect",
     "read_generation",

@@ -30,7 +30,7 @@ _ALL: dict[str, Any] = {"_id": {"$regex": "^generation"}}
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class ReadGeneration:
     """One build of the read models."""
 
     id: str
@@ -72,7 +72,7 @@ def _stale() -> dict[str, Any]:
     return {"$lt": ["$touched_at", {"$subtract": ["$$NOW", int(ABANDONED_SECONDS * 1000)]}]}
 
 
-async def read_generation(db: Database) -> Generation | None:
+async def read_generation(db: Database) -> ReadGeneration | None:
     """Return this code's generation, or None when there is none (MongoDB was lost, or is new)."""
     key = _key()
     with transient_errors():
@@ -80,8 +80,8 @@ async def read_generation(db: Database) -> Generation | None:
     return _generation(found[key], found.get(_LOG, {})) if key in found else None
 
 
-def _generation(found: Mapping[str, Any], log: Mapping[str, Any]) -> Generation:
-    return Generation(
+def _generation(found: Mapping[str, Any], log: Mapping[str, Any]) -> ReadGeneration:
+    return ReadGeneration(
         id=found["id"],
         complete=found["complete"],
         positions=_places(found["positions"]),
@@ -137,7 +137,7 @@ class Builds:
             await self._meta.delete_one({"_id": _key(), "id": id, "complete": False})
         await self.sweep()
 
-    async def follow(self, id: str, follower: str, goal: Mapping[Place, int]) -> Generation | None:
+    async def follow(self, id: str, follower: str, goal: Mapping[Place, int]) -> ReadGeneration | None:
         """Take generation `id` over from whoever follows it; None when it is gone."""
         return await self._changed({"id": id, "complete": True}, {"follower": follower, "goal": _entries(goal)})
 
@@ -147,7 +147,7 @@ class Builds:
         found = await self._changed(mine, {"positions": _entries(positions)})
         return found.turn if found else None
 
-    async def _changed(self, which: Mapping[str, Any], changes: Mapping[str, Any]) -> Generation | None:
+    async def _changed(self, which: Mapping[str, Any], changes: Mapping[str, Any]) -> ReadGeneration | None:
         literal = {name: {"$literal": value} for name, value in changes.items()}
         change = {**literal, "turn": {"$add": ["$turn", 1]}, "touched_at": "$$NOW"}
         with transient_errors():

@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from contracts.ports import BusyError, FaultyError, RefusedError, UnavailableError
 from infra.adapters.http.generator import HttpGenerate
-from infra.local.ports import LOOPBACK, Ports
+from infra.local.ports import LOOPBACK, LocalPorts
 
 KEY = "sk-secret"
 
@@ -39,7 +39,7 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     made = Server()
-    port = Ports({}, usual=False).choose("serving", 0)
+    port = LocalPorts({}, usual=False).choose("serving", 0)
     app = Starlette(routes=[Route("/v1/chat/completions", made.endpoint, methods=["POST"])])
     running = uvicorn.Server(uvicorn.Config(app, host=LOOPBACK, port=port, log_level="error", lifespan="off"))
     made.url = f"http://{LOOPBACK}:{port}/v1/"
@@ -147,7 +147,7 @@ async def test_content_that_is_null_is_an_empty_answer(server: Server, generate:
 
 
 async def test_an_endpoint_that_is_not_there_is_unavailable() -> None:
-    nobody = HttpGenerate(f"http://{LOOPBACK}:{Ports({}, usual=False).choose('serving', 0)}/v1", "writer", KEY)
+    nobody = HttpGenerate(f"http://{LOOPBACK}:{LocalPorts({}, usual=False).choose('serving', 0)}/v1", "writer", KEY)
     with pytest.raises(UnavailableError, match="cannot be reached") as away:
         await nobody({})
     assert not isinstance(away.value, FaultyError)

@@ -16,7 +16,7 @@ from starlette.routing import Route
 from contracts.manifest import ManifestRef
 from contracts.ports import Proof, ProofFailedError, UnavailableError
 from infra.adapters.http.serving import HttpComplete, HttpProve, Serving
-from infra.local.ports import LOOPBACK, Ports
+from infra.local.ports import LOOPBACK, LocalPorts
 
 MODEL = ManifestRef(key="local/model/manifest.json", sha256="ab" * 32)
 
@@ -47,7 +47,7 @@ class Server:
 async def server() -> AsyncIterator[Server]:
     made = Server()
     app = Starlette(routes=[Route("/{path:path}", made.endpoint, methods=["GET", "POST"])])
-    port = Ports({}, usual=False).choose("serving", 0)
+    port = LocalPorts({}, usual=False).choose("serving", 0)
     running = uvicorn.Server(uvicorn.Config(app, host=LOOPBACK, port=port, log_level="error", lifespan="off"))
     made.url = f"http://{LOOPBACK}:{port}"
     task = asyncio.create_task(running.serve())
@@ -118,7 +118,7 @@ async def test_serving_that_breaks_off_is_transient(server: Server, serving: Ser
 
 
 async def test_serving_that_is_away_is_transient() -> None:
-    serving = Serving(f"http://{LOOPBACK}:{Ports({}, usual=False).choose('nobody', 0)}")
+    serving = Serving(f"http://{LOOPBACK}:{LocalPorts({}, usual=False).choose('nobody', 0)}")
     for call in (
         HttpComplete(serving)("/v1/completions", b"{}", MODEL, "req-1", "acme"),
         HttpProve(serving)(MODEL, [], None, []),

@@ -2,7 +2,7 @@
 
 from contracts.corpus import Chunks, CorpusPlan, Example
 from functions.assemble_dataset.contexts import drafts
-from functions.assemble_dataset.core import Passage, Settings, passages, select
+from functions.assemble_dataset.core import Passage, RowSettings, passages, select
 from functions.assemble_dataset.report import coverage, covered_by
 from tests.unit.assemble_dataset.archive import Archive, archive, chunk, example, name, planned
 
@@ -22,7 +22,7 @@ def alone(*texts: str, asked: int = 1) -> Archive:
 
 def drawn(made: Archive, **settings: float) -> list[tuple[int, ...]]:
     """Return what each training row shows where the ranking offers every passage of every split."""
-    own, chosen = passages_of(made), Settings.model_validate(settings)
+    own, chosen = passages_of(made), RowSettings.model_validate(settings)
     selection = select(made.examples, {passage.chunk.id: passage for passage in own}, chosen)
 
     def everything(_: Example) -> range:
@@ -54,6 +54,6 @@ def test_chunks_that_nothing_was_asked_of_do_not_lower_coverage() -> None:
     for asked, chunks in ((1, 3), (0, 1)):
         made = alone("One thing.", "Another thing.", "A third.", asked=asked)
         own = passages_of(made)
-        selection = select(made.examples, {passage.chunk.id: passage for passage in own}, Settings())
-        made_rows = drafts(selection, own, lambda _: (), Settings(), 1)["train"]
+        selection = select(made.examples, {passage.chunk.id: passage for passage in own}, RowSettings())
+        made_rows = drafts(selection, own, lambda _: (), RowSettings(), 1)["train"]
         assert coverage(own, covered_by(selection, made_rows), "train") == (1, chunks)

@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.corpus import Chunks, CorpusPlan
-from functions.assemble_dataset.core import Settings, draw, messages, needle, normal, passages, refusal
+from functions.assemble_dataset.core import RowSettings, draw, messages, needle, normal, passages, refusal
 from tests.unit.assemble_dataset.archive import archive, chunk, example, name, planned
 
 
@@ -29,7 +29,7 @@ def test_draws_are_fixed_for_ever_and_differ_by_key() -> None:
 
 def refused(**given: int) -> tuple[str, str, float | None] | None:
     counts = {"rows": 100, "covered": 40, "chunks": 50, "examples": 50, **given}
-    found = refusal(**counts, dropped={"unfaithful": 4, "duplicate": 2}, settings=Settings())
+    found = refusal(**counts, dropped={"unfaithful": 4, "duplicate": 2}, settings=RowSettings())
     return None if found is None else (found.code, found.message, found.coverage)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contracts.corpus import Example
-from functions.assemble_dataset.core import Selection, Settings, passages, refusal, select, unfit
+from functions.assemble_dataset.core import RowSettings, Selection, passages, refusal, select, unfit
 from tests.unit.assemble_dataset.archive import Archive, archive, example
 
 MADE = archive(documents=4, chunks=6, held_out=1)
@@ -25,7 +25,7 @@ def rated(*scores: Mapping[str, float]) -> Archive:
 
 def selected(examples: tuple[Example, ...], **bounds: Mapping[str, float]) -> Selection:
     by_chunk = {passage.chunk.id: passage for passage in passages(MADE.plan, MADE.documents)}
-    return select(examples, by_chunk, Settings.model_validate(bounds))
+    return select(examples, by_chunk, RowSettings.model_validate(bounds))
 
 
 def test_what_is_rated_too_low_or_too_high_is_dropped_and_counted_in_both_splits() -> None:
@@ -74,7 +74,7 @@ def test_a_question_of_the_benchmark_is_not_trained_on_when_its_score_rules_it_o
 
 
 def test_too_little_left_says_which_scores_to_ask_for() -> None:
-    bounded = Settings(min_score={"support": 0.9})
+    bounded = RowSettings(min_score={"support": 0.9})
     for counts in ((0, 0, 9, 0), (20, 4, 9, 10), (9, 9, 9, 9)):
         found = refusal(*counts, dropped={"below_min_score": 5}, settings=bounded)
         assert found is not None

@@ -14,7 +14,7 @@ from contracts.envelope import Event, PoisonError, make
 from contracts.events.jobs import JobCancelRequested, JobCreated, JobPauseRequested, JobResumeRequested
 from contracts.ports import LostLeaseError
 from functions.control_job.core import cancelled
-from functions.control_job.handler import Deps, on_job
+from functions.control_job.handler import ControlPorts, on_job
 from infra.adapters.memory import MemoryControls, MemoryDocuments, MemoryEmit
 from infra.runtime.leases import HeldLease, publish_recorded
 
@@ -33,7 +33,7 @@ class Settled:
         """Let the function hear these; returns what it said of it."""
         publish = partial(publish_recorded, controls=self.controls, emit=self.say, documents=self.documents)
         for event in events:
-            await on_job(event, Deps(self.documents, self.controls, self.say, publish))
+            await on_job(event, ControlPorts(self.documents, self.controls, self.say, publish))
         return [event.type for event in self.emit.events]
 
     async def say(self, event: Event) -> Event:

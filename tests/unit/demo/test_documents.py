@@ -15,7 +15,7 @@ from functions.extract_text.core import Extracted, settled
 from functions.extract_text.read import read
 from infra.demo import archive, documents
 from infra.demo.documents import FILES
-from infra.demo.handbook import COMPANY, Grid, Manual, handbook
+from infra.demo.handbook import COMPANY, HandbookGrid, Manual, handbook
 
 FOLDER = archive.FOLDER
 
@@ -124,6 +124,6 @@ def test_a_machine_s_facts_are_nine_and_no_two_on_one_matter() -> None:
 
 def test_tables_have_a_value_in_each_column() -> None:
     book = handbook()
-    grids = [b for s in book.machines.sections for b in s.blocks if isinstance(b, Grid)]
+    grids = [b for s in book.machines.sections for b in s.blocks if isinstance(b, HandbookGrid)]
     assert len(grids) == 4
     assert all(len(row) == len(grid.columns) and all(row) for grid in grids for row in grid.rows)

@@ -7,13 +7,13 @@ import pytest
 from contracts.corpus import Element, Member, Page, Span
 from contracts.events.corpus import Problem
 from functions.extract_text import core
-from functions.extract_text.core import Extracted, RefusedError
+from functions.extract_text.core import Extracted, UnreadableError
 
 ELEMENT = Element(kind="text", span=Span(page=1, start=0, end=1))
 
 
 def test_a_document_without_text_is_refused() -> None:
-    with pytest.raises(RefusedError, match="has no text") as refused:
+    with pytest.raises(UnreadableError, match="has no text") as refused:
         core.settled(Extracted((Page(number=1, text=" "),), (), False))
     assert (refused.value.code, refused.value.page) == ("no_text", None)
 
@@ -21,7 +21,7 @@ def test_a_document_without_text_is_refused() -> None:
 def test_a_scan_is_refused_with_the_first_page_and_what_to_do() -> None:
     problems = tuple(Problem(page=page, code="scanned_page", message=f"Page {page}: install it.") for page in (2, 3))
     pages = tuple(Page(number=number, text="") for number in (1, 2, 3))
-    with pytest.raises(RefusedError, match=r"2 problems. The first: Page 2: install it.") as refused:
+    with pytest.raises(UnreadableError, match=r"2 problems. The first: Page 2: install it.") as refused:
         core.settled(Extracted(pages, (), True, problems))
     assert (refused.value.code, refused.value.page) == ("no_text", 2)
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from functions.extract_text.docx import read_docx
-from functions.extract_text.draft import Piece
+from functions.extract_text.draft import DraftPiece
 from functions.extract_text.partition import partition_text
 from tests.unit.extract_text.documents import word
 
@@ -69,14 +69,14 @@ def test_markdown_has_headings_lists_code_and_rows() -> None:
         "| Model | Price |\n|---|---|\n| A1 | 100 EUR |\n\n```\nx = 1\ny = 2\n```\n"
     )
     assert list(partition_text("md", text)) == [
-        Piece("title", "Handbook", 1),
-        Piece("text", "The device keeps a record."),
-        Piece("title", "Safety", 2),
-        Piece("list", "disconnect it"),
-        Piece("list", "wait"),
-        Piece("table", "Model | Price"),
-        Piece("table", "A1 | 100 EUR"),
-        Piece("text", "x = 1\ny = 2"),
+        DraftPiece("title", "Handbook", 1),
+        DraftPiece("text", "The device keeps a record."),
+        DraftPiece("title", "Safety", 2),
+        DraftPiece("list", "disconnect it"),
+        DraftPiece("list", "wait"),
+        DraftPiece("table", "Model | Price"),
+        DraftPiece("table", "A1 | 100 EUR"),
+        DraftPiece("text", "x = 1\ny = 2"),
     ]
 
 
@@ -87,12 +87,12 @@ def test_a_page_has_its_content_without_scripts_and_navigation() -> None:
         "<table><tr><th>Model</th><th>Price &lt; 1</th></tr><tr><td>A<br>1</td><td></td></tr></table></body></html>"
     )
     assert list(partition_text("html", html)) == [
-        Piece("title", "Handbook", 1),
-        Piece("text", "The device keeps a record."),
-        Piece("title", "Safety", 3),
-        Piece("list", "Wait"),
-        Piece("table", "Model | Price < 1"),
-        Piece("table", "A 1"),
+        DraftPiece("title", "Handbook", 1),
+        DraftPiece("text", "The device keeps a record."),
+        DraftPiece("title", "Safety", 3),
+        DraftPiece("list", "Wait"),
+        DraftPiece("table", "Model | Price < 1"),
+        DraftPiece("table", "A 1"),
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from contracts.corpus import plain_text
 from functions.extract_text import pdf
-from functions.extract_text.core import Extracted, RefusedError
+from functions.extract_text.core import Extracted, UnreadableError
 from functions.extract_text.ocr import OcrError
 from functions.extract_text.pdf import read_pdf
 from tests.unit.extract_text.documents import expected, handbook, lines_pdf, raw_pdf, scanned_pdf, stream
@@ -204,26 +204,26 @@ def test_a_font_without_letters_makes_a_page_unreadable(tmp_path: Path) -> None:
 
 
 def test_a_pdf_with_a_password_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="password") as refused:
+    with pytest.raises(UnreadableError, match="password") as refused:
         read(tmp_path, lines_pdf(["secret"], password="open"))
     assert refused.value.code == "encrypted"
 
 
 @pytest.mark.parametrize("data", [b"%PDF-1.7\n", b"no PDF at all", handbook(1)[:1000]])
 def test_a_broken_pdf_is_refused(data: bytes, tmp_path: Path) -> None:
-    with pytest.raises(RefusedError, match="save it again") as refused:
+    with pytest.raises(UnreadableError, match="save it again") as refused:
         read(tmp_path, data)
     assert refused.value.code == "broken_document"
 
 
 def test_more_pages_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "MAX_PAGES", 2)
-    with pytest.raises(RefusedError, match="2 pages") as refused:
+    with pytest.raises(UnreadableError, match="2 pages") as refused:
         read(tmp_path, lines_pdf(["a"], ["b"], ["c"]))
     assert refused.value.code == "document_too_complex"
 
 
 def test_more_characters_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf, "MAX_CHARACTERS", 20)
-    with pytest.raises(RefusedError, match="20 characters"):
+    with pytest.raises(UnreadableError, match="20 characters"):
         read(tmp_path, lines_pdf(["more than ten"], ["more than ten"]))

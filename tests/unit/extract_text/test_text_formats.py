@@ -8,7 +8,7 @@ import json
 import pytest
 
 from functions.extract_text import core, draft
-from functions.extract_text.core import Extracted, RefusedError, cleaned
+from functions.extract_text.core import Extracted, UnreadableError, cleaned
 from functions.extract_text.decode import decoded
 from functions.extract_text.plain import read_plain
 from functions.extract_text.rows import read_csv, read_json, read_jsonl
@@ -107,7 +107,7 @@ def test_an_older_encoding_is_guessed_and_named(data: bytes, text: str, encoding
 
 
 def test_bytes_that_are_no_text_are_refused() -> None:
-    with pytest.raises(RefusedError) as refused:
+    with pytest.raises(UnreadableError) as refused:
         decoded(bytes(range(32)) * 8)
     assert refused.value.code == "broken_document"
 
@@ -134,7 +134,7 @@ def test_a_row_of_more_cells_than_the_header_loses_none() -> None:
 
 @pytest.mark.parametrize("data", [b"," * 10**6, b"a,b\n" + b"," * 10**6, b'"' + b'","'.join([b"x"] * 1001) + b'"'])
 def test_a_table_of_too_many_columns_is_refused(data: bytes) -> None:
-    with pytest.raises(RefusedError, match="1,000 columns") as refused:
+    with pytest.raises(UnreadableError, match="1,000 columns") as refused:
         read_csv(data)
     assert refused.value.code == "document_too_complex"
 
@@ -161,13 +161,13 @@ def test_each_entry_of_an_object_is_an_element() -> None:
 
 
 def test_json_that_is_broken_is_refused_with_its_place() -> None:
-    with pytest.raises(RefusedError, match="line 2, column 1") as refused:
+    with pytest.raises(UnreadableError, match="line 2, column 1") as refused:
         read_json(b'{"a":\n}')
     assert refused.value.code == "broken_document"
 
 
 def test_a_number_of_too_many_digits_is_refused() -> None:
-    with pytest.raises(RefusedError, match="too many digits"):
+    with pytest.raises(UnreadableError, match="too many digits"):
         read_json(b"9" * 5000)
 
 
@@ -180,12 +180,12 @@ def test_a_broken_row_is_a_problem_and_the_others_stay() -> None:
 
 def test_more_than_the_limits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draft, "MAX_CHARACTERS", 50)
-    with pytest.raises(RefusedError, match="50 characters"):
+    with pytest.raises(UnreadableError, match="50 characters"):
         read_csv(b"a\n" + b"0123456789\n" * 6)
     monkeypatch.setattr(draft, "MAX_CHARACTERS", 10**6)
     monkeypatch.setattr(draft, "MAX_ELEMENTS", 5)
-    with pytest.raises(RefusedError, match="5 paragraphs and rows"):
+    with pytest.raises(UnreadableError, match="5 paragraphs and rows"):
         read_csv(b"a\n" + b"0123456789\n" * 6)
     monkeypatch.setattr(core, "MAX_CHARACTERS", 5)
-    with pytest.raises(RefusedError, match="5 characters"):
+    with pytest.raises(UnreadableError, match="5 characters"):
         core.settled(read_plain(b"six characters"))

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from functions.generate_text import batch
-from functions.generate_text.engine import AdapterError, Engine, EngineError, Limits, OverloadedError, Sampling
+from functions.generate_text.engine import AdapterError, BatchLimits, Engine, EngineError, OverloadedError, Sampling
 from functions.generate_text.kv_cache import BatchCache
 from tests.unit.generate_text.tiny import build_adapter, build_base, plain
 
@@ -33,7 +33,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @contextlib.contextmanager
-def running(folders: dict[str, Path], limits: Limits | None = None) -> Iterator[Engine]:
+def running(folders: dict[str, Path], limits: BatchLimits | None = None) -> Iterator[Engine]:
     engine = Engine("cpu", limits, threads=1)
     engine.load_base("base", folders["base"])
     for name in ("a", "b", "narrow"):
@@ -228,7 +228,7 @@ async def test_a_cancelled_request_leaves_the_batch_and_the_others_go_on(engine:
 
 
 async def test_a_cancelled_request_that_waits_is_never_computed(folders: dict[str, Path]) -> None:
-    with running(folders, Limits(rows=1)) as engine:
+    with running(folders, BatchLimits(rows=1)) as engine:
         first = engine.submit("base", None, prompts(1)[0], Sampling(max_tokens=100, temperature=0.0))
         second = engine.submit("base", None, prompts(1)[0], GREEDY)
         second.cancel()
@@ -238,7 +238,7 @@ async def test_a_cancelled_request_that_waits_is_never_computed(folders: dict[st
 
 
 async def test_a_full_queue_refuses_and_rows_are_bounded(folders: dict[str, Path]) -> None:
-    with running(folders, Limits(rows=2, queue=3)) as engine:
+    with running(folders, BatchLimits(rows=2, queue=3)) as engine:
         slow = Sampling(max_tokens=60, temperature=0.0)
         work = [engine.submit("base", None, prompts(1)[0], slow)]
         await until(lambda: engine.state()["running"] == 1)
@@ -252,7 +252,7 @@ async def test_a_full_queue_refuses_and_rows_are_bounded(folders: dict[str, Path
 
 
 async def test_the_kv_budget_bounds_rows(folders: dict[str, Path]) -> None:
-    with running(folders, Limits(kv_tokens=200)) as engine:
+    with running(folders, BatchLimits(kv_tokens=200)) as engine:
         prompt = prompts(1)[0][:10]
         work = [engine.submit("base", None, prompt, Sampling(max_tokens=40, temperature=0.0)) for _ in range(12)]
         answers = [[token.id for token in await generation.all()] for generation in work]
@@ -354,7 +354,7 @@ async def test_a_loop_that_dies_leaves_nobody_waiting(
     def dies(*_: object, **__: object) -> None:
         raise _EndError
 
-    with running(folders, Limits(rows=1)) as engine:
+    with running(folders, BatchLimits(rows=1)) as engine:
         runs = engine.submit("base", None, [7], Sampling(max_tokens=400, temperature=0.0))
         waits = engine.submit("base", None, [7], GREEDY)
         await until(lambda: engine.state()["running"] == 1)

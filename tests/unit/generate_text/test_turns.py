@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from functions.generate_text.batch import Base, Limits, Statistics
+from functions.generate_text.batch import Base, BatchLimits, Statistics
 from functions.generate_text.generation import Generation, OverloadedError
 from functions.generate_text.sampling import Sampling
 from tests.unit.generate_text.tiny import build_base
@@ -26,7 +26,7 @@ class Batch:
 
     def __init__(self, folder: Path, **limits: int) -> None:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-        self.base, self.statistics = Base(model, Limits(**limits)), Statistics()
+        self.base, self.statistics = Base(model, BatchLimits(**limits)), Statistics()
 
     def ask(
         self, tenant: str, count: int = 1, sampling: Sampling = LONG, prompt: Iterable[int] = (7, 8)

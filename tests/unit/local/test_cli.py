@@ -12,7 +12,7 @@ from infra.cli.main import COMMANDS, temper
 from infra.local.errors import UserError
 from infra.local.files import locked
 from infra.local.ports import http_address
-from infra.local.record import Running, Stack, born, write_stack
+from infra.local.record import RunningProcess, Stack, born, write_stack
 from infra.local.roles import PARTS, SERVERS
 from infra.local.stack import parts_to_start, without_password
 from infra.settings import AskedSettings
@@ -61,7 +61,7 @@ def test_what_needs_a_stack_says_how_to_start_one(tmp_path: Path, command: str) 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "::"])
 def test_env_names_the_edge_under_both_names_of_its_address(tmp_path: Path, bind: str) -> None:
-    edge = Running(address=http_address(bind, 8000), port=8000, state="up")
+    edge = RunningProcess(address=http_address(bind, 8000), port=8000, state="up")
     since = born(os.getpid())
     stack = Stack(
         state="ready", pid=os.getpid(), born=since, started_at=since, settings={}, ports={}, processes={"edge": edge}

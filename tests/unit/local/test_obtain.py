@@ -11,7 +11,7 @@ import pytest
 
 from infra.local import obtain
 from infra.local.errors import UserError
-from infra.local.obtain import Recipe, last_line, obtain_recipe, run
+from infra.local.obtain import ServerRecipe, last_line, obtain_recipe, run
 
 
 def make_two_files(folder: Path) -> None:
@@ -21,7 +21,7 @@ def make_two_files(folder: Path) -> None:
     (folder / "rest").write_text("second half")
 
 
-RECIPE = Recipe(name="thing-1", why="for a test", needs_mb=1, tools=(), make=make_two_files)
+RECIPE = ServerRecipe(name="thing-1", why="for a test", needs_mb=1, tools=(), make=make_two_files)
 
 
 def quiet(_: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from functions.assemble_dataset.core import Settings as RowSettings
+from functions.assemble_dataset.core import RowSettings
 from functions.assemble_dataset.function import row_settings
 from functions.assemble_dataset.settings import DatasetSettings
 from functions.chunk_text.settings import ChunkSettings

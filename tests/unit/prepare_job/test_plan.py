@@ -11,7 +11,7 @@ from contracts.events.jobs import Hyperparameters, JobCreated, Plan, Tuning
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
 from contracts.wire.openai import derived_seed
-from functions.prepare_job.plan import Shape, Stored, checkpoint_steps, choose, histogram, make_plan, memory
+from functions.prepare_job.plan import Shape, StoredTokens, checkpoint_steps, choose, histogram, make_plan, memory
 
 BLOB = BlobRef(key="a/b/c", sha256="0" * 64, bytes=1)
 SHAPE = Shape(1_000_000, 50_000, 128, 4, 384, 1024, 4)
@@ -96,7 +96,7 @@ def found() -> dict[str, Any]:
 
 def test_the_plan_follows_from_what_was_counted_and_measured() -> None:
     asked = created(hyperparameters=Hyperparameters(n_epochs=4, batch_size=4), seed=5)
-    arguments = ("ftjob-1", asked, base(), choose(asked, 20, base()), found(), Stored(BLOB, None, BLOB))
+    arguments = ("ftjob-1", asked, base(), choose(asked, 20, base()), found(), StoredTokens(BLOB, None, BLOB))
     plan = make_plan(*arguments)
     assert isinstance(plan, Plan)
     assert (plan.total_steps, plan.warmup_steps, plan.seed) == (12, 1, 5)
@@ -108,4 +108,6 @@ def test_the_plan_follows_from_what_was_counted_and_measured() -> None:
 def test_a_job_that_names_no_seed_has_the_one_that_it_has_shown_since_it_was_created() -> None:
     choice = choose(created(), 10, base())
     for job in ("ftjob-1", "ftjob-2", "ftjob-3"):
-        assert make_plan(job, created(), base(), choice, found(), Stored(BLOB, None, BLOB)).seed == derived_seed(job)
+        assert make_plan(job, created(), base(), choice, found(), StoredTokens(BLOB, None, BLOB)).seed == derived_seed(
+            job
+        )

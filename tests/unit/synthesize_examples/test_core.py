@@ -3,7 +3,7 @@
 import pytest
 
 from contracts.corpus import Example
-from functions.synthesize_examples.core import Candidate, Origin, Selection, closed_book, places
+from functions.synthesize_examples.core import Candidate, ExampleSelection, Origin, closed_book, places
 from tests.unit.synthesize_examples.corpus import document
 
 ORIGIN = Origin("endpoint", "pairs-1", "writer", "key")
@@ -19,7 +19,7 @@ def examine(*candidates: Candidate, rows: int = 20) -> list[Example]:
     """Return the examples made of candidates about the only chunk of a document."""
     text, chunks, plan = document({"Retention": RETENTION}, rows=rows)
     found = places(plan.chunks, chunks, text.pages)
-    return Selection(found).choose(found[0], candidates, ORIGIN)
+    return ExampleSelection(found).choose(found[0], candidates, ORIGIN)
 
 
 def code(question: str = GOOD.question, answer: str = GOOD.answer, quote: str = GOOD.quote) -> str | None:
@@ -107,7 +107,7 @@ def test_a_quote_that_also_stands_on_the_other_side_of_the_split_is_rejected_on_
     }
     text, chunks, plan = document(sections, splits={"New": "held_out"})
     found = places(plan.chunks, chunks, text.pages)
-    selection = Selection(found)
+    selection = ExampleSelection(found)
     codes = [selection.choose(place, [GOOD], ORIGIN)[0].code for place in found]
     assert codes == ["leaks_held_out", "leaks_held_out", "quote_not_found"]
     apart = Candidate("How often are backups written?", "every night", "Backups are written every night.")

@@ -159,7 +159,7 @@ def test_a_whole_tokens_file_is_accepted() -> None:
 
 
 def test_a_checkpoint_belongs_to_a_plan_whatever_the_folders_are_called() -> None:
-    plan = core.Plan.model_validate(PLAN)
+    plan = core.RecipePlan.model_validate(PLAN)
     saved = core.fingerprint(plan, np.array([0, 3, 9]))
     moved = plan.model_copy(update={"output_dir": "elsewhere", "checkpoint_every": 7})
     assert core.differences(saved, core.fingerprint(moved, np.array([0, 3, 9]))) == []
@@ -170,4 +170,4 @@ def test_a_checkpoint_belongs_to_a_plan_whatever_the_folders_are_called() -> Non
 @pytest.mark.parametrize("change", [{"n_epochs": 0}, {"batch_size": 0}, {"learning_rate": 0}, {"epochs": 3}])
 def test_a_plan_that_cannot_run_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match=next(iter(change))):
-        core.Plan.model_validate({**PLAN, **change})
+        core.RecipePlan.model_validate({**PLAN, **change})
