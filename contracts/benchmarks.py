@@ -25,13 +25,13 @@ Metric = Literal["judge", "exact_match", "f1", "rouge_l"]
 Verdict = Literal["better", "worse", "no_difference", "unscored"]
 
 
-class Model(BaseModel):
+class BenchmarkPart(BaseModel):
     """A frozen part of a blob."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Estimate(Model):
+class Estimate(BenchmarkPart):
     """A mean with its 95 % interval; a share or score is in 0..1, a difference in -1..1."""
 
     value: float
@@ -39,7 +39,7 @@ class Estimate(Model):
     high: float
 
 
-class Item(Model):
+class Item(BenchmarkPart):
     """One question with what was said and how it was scored; a line of items.jsonl."""
 
     id: str
@@ -63,7 +63,7 @@ class Item(Model):
     """Why something could not be scored."""
 
 
-class Score(Model):
+class Score(BenchmarkPart):
     """One side's mean over the items that could be scored."""
 
     n: int
@@ -72,7 +72,7 @@ class Score(Model):
     """None where nothing could be scored."""
 
 
-class Difference(Model):
+class Difference(BenchmarkPart):
     """Tuned minus base over the items scored on both sides."""
 
     n: int
@@ -86,14 +86,14 @@ class Difference(Model):
     """Of the interval and the test, in words."""
 
 
-class Cell(Model):
+class Cell(BenchmarkPart):
     """Part of a task: one place of a grid, a page, a chunk, a position."""
 
     by: Mapping[str, str | int]
     scores: Mapping[Side, Score]
 
 
-class TaskResult(Model):
+class TaskResult(BenchmarkPart):
     """One task on both sides."""
 
     name: str
@@ -113,7 +113,7 @@ class TaskResult(Model):
     """What a reader has to know: few items, a control that failed."""
 
 
-class Loss(Model):
+class Loss(BenchmarkPart):
     """A step of training, for the report's curves."""
 
     step: int
@@ -121,7 +121,7 @@ class Loss(Model):
     valid_loss: float | None = None
 
 
-class Result(Model):
+class Result(BenchmarkPart):
     """All that a benchmark found; result.json."""
 
     version: int = 1

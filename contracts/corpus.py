@@ -18,13 +18,13 @@ Kind = Literal["title", "text", "list", "table"]
 Split = Literal["train", "held_out"]
 
 
-class Model(BaseModel):
+class CorpusPart(BaseModel):
     """A part of such a blob."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Member(Model):
+class Member(CorpusPart):
     """One member of an archive: taken (it has a document) or skipped (it has a code and a sentence)."""
 
     path: str
@@ -39,7 +39,7 @@ class Member(Model):
     message: str | None = None
 
 
-class Span(Model):
+class Span(CorpusPart):
     """Characters [start, end) of a page's text."""
 
     page: int
@@ -48,7 +48,7 @@ class Span(Model):
     end: int
 
 
-class Page(Model):
+class Page(CorpusPart):
     """A page's text, as extracted."""
 
     number: int
@@ -56,7 +56,7 @@ class Page(Model):
     text: str
 
 
-class Element(Model):
+class Element(CorpusPart):
     """A heading, paragraph, list item or table."""
 
     kind: Kind
@@ -65,7 +65,7 @@ class Element(Model):
     """Of a heading: 1 is the highest."""
 
 
-class Text(Model):
+class Text(CorpusPart):
     """A document's text; `{tenant}/{archive}/documents/{document}/text.json`."""
 
     document: str
@@ -79,7 +79,7 @@ class Text(Model):
     elements: tuple[Element, ...]
 
 
-class Chunk(Model):
+class Chunk(CorpusPart):
     """A piece of a document, in the target model's tokens."""
 
     id: str
@@ -97,7 +97,7 @@ class Chunk(Model):
     next: str | None = None
 
 
-class Chunks(Model):
+class Chunks(CorpusPart):
     """A document's chunks; `{tenant}/{archive}/documents/{document}/chunks.json`."""
 
     document: str
@@ -107,7 +107,7 @@ class Chunks(Model):
     chunks: tuple[Chunk, ...]
 
 
-class PlannedChunk(Model):
+class PlannedChunk(CorpusPart):
     """What becomes of a chunk."""
 
     chunk: str
@@ -117,7 +117,7 @@ class PlannedChunk(Model):
     """Rows asked of it."""
 
 
-class DroppedChunk(Model):
+class DroppedChunk(CorpusPart):
     """A chunk of which nothing is made, because another one says the same."""
 
     chunk: str
@@ -128,7 +128,7 @@ class DroppedChunk(Model):
     """Jaccard similarity of their 5-shingles; 1 for the same text."""
 
 
-class CorpusPlan(Model):
+class CorpusPlan(CorpusPart):
     """What is made of which chunk; `{tenant}/{archive}/plan.json`, chunks sorted by id."""
 
     seed: int
@@ -137,7 +137,7 @@ class CorpusPlan(Model):
     rejected_documents: tuple[str, ...]
 
 
-class Example(Model):
+class Example(CorpusPart):
     """A question about a chunk; one line of `{tenant}/{archive}/documents/{document}/examples.jsonl`."""
 
     id: str
@@ -165,7 +165,7 @@ class Example(Model):
     message: str | None = None
 
 
-class RowOrigin(Model):
+class RowOrigin(CorpusPart):
     """Where a row of a data set comes from; one line beside each row."""
 
     line: int

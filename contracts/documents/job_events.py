@@ -17,7 +17,7 @@ Data = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class JobMessage:
     """One line of a job's event list."""
 
     id: str
@@ -53,7 +53,7 @@ def metrics_id(job: str, step: int) -> str:
     return _id(job, METRICS_RANK, step)
 
 
-def messages(event_id: str, topic: str, subject: str, epoch: int, attempt: int, data: Data) -> list[Message]:
+def messages(event_id: str, topic: str, subject: str, epoch: int, attempt: int, data: Data) -> list[JobMessage]:
     """Return the lines for one event, ordered by (epoch, attempt, rank, step) through their `sort` string."""
     found = []
     for line in TABLE[topic](subject, data) if topic in TABLE else ():
@@ -62,7 +62,7 @@ def messages(event_id: str, topic: str, subject: str, epoch: int, attempt: int, 
         first, second = line.at or (epoch, attempt)
         sort = f"{first:06d}.{second:06d}.{line.rank:02d}.{part:010d}.{identity[-8:]}"
         job = line.job or subject
-        found.append(Message(identity, job, sort, line.step, line.level, line.text, line.type, line.data))
+        found.append(JobMessage(identity, job, sort, line.step, line.level, line.text, line.type, line.data))
     return found
 
 

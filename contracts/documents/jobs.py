@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from contracts.documents.facts import Fact, ReadModel, View, first, of_type
-from contracts.documents.job_events import Message, messages, metrics_id
+from contracts.documents.job_events import JobMessage, messages, metrics_id
 from contracts.envelope import Event, derived_id
 from contracts.events.jobs import JobProgressed
 from contracts.results import result_ids
@@ -111,7 +111,7 @@ JOBS = ReadModel(
 )
 
 
-def _lines(event: Event) -> list[Message]:
+def _lines(event: Event) -> list[JobMessage]:
     data = event.data.model_dump(mode="json")
     return messages(event.id, event.type, event.subject, event.epoch, event.attempt, data)
 

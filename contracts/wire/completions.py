@@ -131,7 +131,7 @@ class Conversation(Request):
         return list(self.tools) or None
 
 
-class Proof(Conversation):
+class ProofRequest(Conversation):
     """POST /prove: a stored model is to read the same token ids as in training."""
 
     manifest: ManifestRef

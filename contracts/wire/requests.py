@@ -20,7 +20,7 @@ MOST_MODELS = 8
 # --- lists
 
 
-class Page(Query):
+class PageQuery(Query):
     """Which part of a list is asked for."""
 
     limit: int = Field(default=20, ge=1, le=100)
@@ -38,34 +38,34 @@ class Page(Query):
         return (("created_at", self.direction), ("id", self.direction))
 
 
-class FilePage(Page):
+class FilePage(PageQuery):
     """GET /files."""
 
     limit: int = Field(default=10_000, ge=1, le=10_000)
     purpose: str | None = None
 
 
-class MetricPage(Page):
+class MetricPage(PageQuery):
     """GET /fine_tuning/jobs/{id}/metrics: `after` is a step."""
 
     limit: int = Field(default=1000, ge=1, le=10_000)
     after: Annotated[str, Field(pattern="^[0-9]{1,12}$")] | None = None
 
 
-class CheckpointPage(Page):
+class CheckpointPage(PageQuery):
     """GET /fine_tuning/jobs/{id}/checkpoints."""
 
     limit: int = Field(default=10, ge=1, le=100)
 
 
-class RowPage(Page):
+class RowPage(PageQuery):
     """GET /files/{id}/rows: in the order of the data set."""
 
     order: Literal["asc"] = "asc"
     split: Split | None = None
 
 
-class LineagePage(Page):
+class LineagePage(PageQuery):
     """GET /lineage: what was made of a file's documents."""
 
     file: str
@@ -73,7 +73,7 @@ class LineagePage(Page):
     document: str | None = None
 
 
-class LegacyJobPage(Page):
+class LegacyJobPage(PageQuery):
     """GET /finetune-jobs: too high a limit is lowered, and the oldest come first."""
 
     limit: Annotated[int, AfterValidator(lambda limit: min(limit, 10))] = Field(default=3, ge=1)
@@ -115,7 +115,7 @@ class Recurate(Request):
 # --- jobs
 
 
-class Hyperparameters(jobs.Hyperparameters, Request):
+class HyperparametersRequest(jobs.Hyperparameters, Request):
     """What decides how a job trains."""
 
     refused = frozenset({"beta", "compute_multiplier", "eval_interval", "eval_samples", "reasoning_effort"})
@@ -124,10 +124,10 @@ class Hyperparameters(jobs.Hyperparameters, Request):
 class Supervised(Request):
     """The one method that is served."""
 
-    hyperparameters: Hyperparameters = Hyperparameters()
+    hyperparameters: HyperparametersRequest = HyperparametersRequest()
 
 
-class Method(Request):
+class MethodRequest(Request):
     """How OpenAI's newer clients say hyperparameters."""
 
     refused = frozenset({"dpo", "reinforcement"})
@@ -142,7 +142,7 @@ class Method(Request):
         return self
 
 
-class Wandb(jobs.Wandb, Request):
+class WandbRequest(jobs.Wandb, Request):
     """Where Weights & Biases is to show the job."""
 
     api_key: str | None = Field(default=None, max_length=512, exclude=True, repr=False)
@@ -160,26 +160,26 @@ def _served_integration(type: str) -> str:
     return type
 
 
-class Integration(Request):
+class IntegrationRequest(Request):
     """A service that is told of the job."""
 
     tolerant = True  # what another type holds stands under its own name, and the type is refused
 
     type: Annotated[str, AfterValidator(_served_integration)]
-    wandb: Wandb
+    wandb: WandbRequest
 
 
-class Tuning(jobs.Tuning, Request):
+class TuningRequest(jobs.Tuning, Request):
     """Which weights are trained."""
 
 
 class JobRequest(jobs.JobAsked, Request):
     """POST /fine_tuning/jobs: the fields of its event, and `method`."""
 
-    hyperparameters: Hyperparameters = Hyperparameters()
-    tuning: Tuning = Tuning()
-    method: Method | None = None
-    integrations: tuple[Integration, ...] = Field(default=(), max_length=1)  # type: ignore[assignment]
+    hyperparameters: HyperparametersRequest = HyperparametersRequest()
+    tuning: TuningRequest = TuningRequest()
+    method: MethodRequest | None = None
+    integrations: tuple[IntegrationRequest, ...] = Field(default=(), max_length=1)  # type: ignore[assignment]
 
     def wandb_key(self) -> str | None:
         """Return the key that came with the request."""
@@ -245,14 +245,14 @@ class RotateRequest(Request):
 # --- benchmarks
 
 
-class Grid(benchmarks.Grid, Request):
+class GridRequest(benchmarks.Grid, Request):
     """The needle in a haystack."""
 
 
 class JobBenchmark(benchmarks.Suite, Request):
     """POST /fine_tuning/jobs/{id}/benchmarks: what is asked, and files of rows by their role."""
 
-    grid: Grid = Grid()
+    grid: GridRequest = GridRequest()
     generalization_file: str | None = Field(default=None, max_length=128)
     forgetting_file: str | None = Field(default=None, max_length=128)
 

@@ -323,6 +323,27 @@ async def _harnessed(bench: Bench, harness: Harness) -> Path:
     return kept
 
 
+def _head(bench: Bench, questions_sha256: str, left_out: Sequence[str], created_at: str) -> dict[str, Any]:
+    """Return what stands above a result: what was asked of which models, on which data."""
+    requested, rows = bench.requested, bench.control.inputs["rows"] or {}
+    return {
+        "benchmark": bench.control.subject,
+        "job": requested.job,
+        "models": {side: model.name for side, model in requested.models.items()},
+        "created_at": created_at,
+        "config": {
+            "seed": requested.suite.seed,
+            "temperature": 0,
+            "tasks": ", ".join(requested.suite.tasks),
+            **({"left_out": f"{', '.join(left_out)}: there are too few rows for them"} if left_out else {}),
+            "questions_sha256": questions_sha256,
+            **({"answers_of": requested.rescores} if requested.rescores else {}),
+            **{f"{side}_manifest": model.ref.sha256 for side, model in requested.models.items()},
+        },
+        "dataset": {name: rows.get(name) for name in ("file", "rows", "held_out_rows", "coverage", "generator")},
+    }
+
+
 async def _conclude(
     bench: Bench,
     answers: Mapping[Side, Sequence[Path]],
@@ -333,7 +354,6 @@ async def _conclude(
 ) -> BenchmarkCompleted:
     """Score, report, store, and return the result."""
     inputs, requested = bench.control.inputs, bench.requested
-    rows = inputs["rows"] or {}
     metrics = await _fetched(bench, inputs["metrics"], "metrics.csv") if inputs["metrics"] else None
     out = bench.folder / "result"
     out.mkdir()
@@ -346,22 +366,7 @@ async def _conclude(
         "metric": requested.suite.metric,
         "metrics": metrics,
         "folder": out,
-        "head": {
-            "benchmark": bench.control.subject,
-            "job": requested.job,
-            "models": {side: model.name for side, model in requested.models.items()},
-            "created_at": created_at,
-            "config": {
-                "seed": requested.suite.seed,
-                "temperature": 0,
-                "tasks": ", ".join(requested.suite.tasks),
-                **({"left_out": f"{', '.join(left_out)}: there are too few rows for them"} if left_out else {}),
-                "questions_sha256": sha256(suite),
-                **({"answers_of": requested.rescores} if requested.rescores else {}),
-                **{f"{side}_manifest": model.ref.sha256 for side, model in requested.models.items()},
-            },
-            "dataset": {name: rows.get(name) for name in ("file", "rows", "held_out_rows", "coverage", "generator")},
-        },
+        "head": _head(bench, sha256(suite), left_out, created_at),
     }
     found = await bench.run(CONCLUDE, spec, LIMITS, CONCLUDE, _TOO_LARGE)
     stored = {

@@ -30,7 +30,7 @@ from contracts.wire import request as wire
 from contracts.wire.body import check_strings, escapes, parse
 from contracts.wire.completions import Routed
 from contracts.wire.errors import ApiError
-from contracts.wire.requests import Page
+from contracts.wire.requests import PageQuery
 from functions.edge.listing import Order, beyond, unknown_after
 from functions.edge.refusals import key_reused, too_large
 
@@ -233,7 +233,7 @@ async def in_windows(
 
 
 async def list_page(
-    request: Request, model: str, where: Mapping[str, Any], asked: Page, show: Callable[[Mapping[str, Any]], Any]
+    request: Request, model: str, where: Mapping[str, Any], asked: PageQuery, show: Callable[[Mapping[str, Any]], Any]
 ) -> Response:
     """Answer with one page of the tenant's documents by (created_at, id), each as `show` makes it."""
     filters: list[Mapping[str, Any]] = [{"tenant": tenant(request)}, where]

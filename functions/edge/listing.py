@@ -8,7 +8,7 @@ from typing import Any
 
 from contracts.wire import openai
 from contracts.wire.errors import ApiError, invalid_value, unsupported
-from contracts.wire.requests import Page
+from contracts.wire.requests import PageQuery
 
 View = Mapping[str, Any]
 Filter = dict[str, Any]
@@ -61,7 +61,7 @@ def metadata_filter(query: Mapping[str, str]) -> Filter:
     return wanted
 
 
-def after_checkpoint(checkpoints: Sequence[View], asked: Page) -> tuple[list[View], bool]:
+def after_checkpoint(checkpoints: Sequence[View], asked: PageQuery) -> tuple[list[View], bool]:
     """Return the page of a job's checkpoints, which are few, and whether more follow."""
     start = 0
     if asked.after is not None:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from contracts.manifest import ManifestRef
 from contracts.ports import BlobNotFoundError, Blobs, UnavailableError
 from contracts.wire.body import escapes, parse
-from contracts.wire.completions import Chat, Completion, Proof
+from contracts.wire.completions import Chat, Completion, ProofRequest
 from contracts.wire.errors import ApiError
 from functions.generate_text import answers
 from functions.generate_text.engine import BatchLimits, Engine, EngineError, OverloadedError
@@ -59,7 +59,7 @@ def create_app(
         return await answers.completions(engine, models, _manifest(request), wanted, request)
 
     async def proof(request: Request) -> Response:
-        return JSONResponse(await prove(engine, models, Proof.read(await _json(request))))
+        return JSONResponse(await prove(engine, models, ProofRequest.read(await _json(request))))
 
     async def health(_request: Request) -> Response:
         state = engine.state()

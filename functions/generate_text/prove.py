@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from contracts.ports import BlobNotFoundError
-from contracts.wire.completions import Proof
+from contracts.wire.completions import ProofRequest
 from contracts.wire.errors import ApiError
 from functions.generate_text.engine import Engine, Sampling
 from functions.generate_text.models import ModelError, Models, ServedModel
@@ -13,7 +13,7 @@ from functions.generate_text.models import ModelError, Models, ServedModel
 ANSWER_TOKENS = 32
 
 
-async def prove(engine: Engine, models: Models, asked: Proof) -> dict[str, Any]:
+async def prove(engine: Engine, models: Models, asked: ProofRequest) -> dict[str, Any]:
     """Prove a stored model; ApiError 422 with the code of what is wrong."""
     try:
         async with models.use(asked.manifest) as model:

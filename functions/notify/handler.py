@@ -11,7 +11,7 @@ from functions.notify.settings import NotifySettings
 
 
 @dataclass(frozen=True, slots=True)
-class Deps:
+class NotifyPorts:
     """The ports, and whether there is a mail server."""
 
     documents: Documents
@@ -21,7 +21,7 @@ class Deps:
     settings: NotifySettings
 
 
-async def on_job_ended(event: Event, deps: Deps) -> None:
+async def on_job_ended(event: Event, deps: NotifyPorts) -> None:
     """Request a notification for everybody who is to be told of a job's end."""
     job = await deps.documents.get("jobs", event.subject)
     if job is None:  # topics have no order among each other
@@ -33,7 +33,7 @@ async def on_job_ended(event: Event, deps: Deps) -> None:
         await deps.documents.apply(await deps.emit(wanted))
 
 
-async def on_notification_requested(event: Event, deps: Deps) -> None:
+async def on_notification_requested(event: Event, deps: NotifyPorts) -> None:
     """Open the stage that tells."""
     said = {"requested": event.data.model_dump(mode="json")}
     await deps.controls.open(event.subject, event.tenant, core.STAGE, core.inputs(said))

@@ -23,7 +23,7 @@ _TLS = httpx.create_ssl_context()
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WebhookAnswer:
     """What an endpoint said."""
 
     status: int
@@ -31,7 +31,7 @@ class Answer:
     """Its beginning."""
 
 
-async def call(url: str, secret: str, id: str, body: bytes, private: bool, seconds: float) -> Answer:
+async def call(url: str, secret: str, id: str, body: bytes, private: bool, seconds: float) -> WebhookAnswer:
     """POST `body`, signed as Standard Webhooks says; `id` is the same at each try, by which receivers tell repeats.
 
     Raises RefusedError for an address that may not be called, UnavailableError where nobody answers.
@@ -43,7 +43,7 @@ async def call(url: str, secret: str, id: str, body: bytes, private: bool, secon
         raise UnavailableError("webhook", f"the endpoint gave no whole answer ({type(error).__name__})") from error
 
 
-async def _post(url: str, secret: str, id: str, body: bytes, private: bool) -> Answer:
+async def _post(url: str, secret: str, id: str, body: bytes, private: bool) -> WebhookAnswer:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -62,7 +62,7 @@ async def _post(url: str, secret: str, id: str, body: bytes, private: bool) -> A
             said += part
             if len(said) >= MAX_ANSWER_BYTES:
                 break
-        return Answer(response.status_code, bytes(said[:MAX_ANSWER_BYTES]))
+        return WebhookAnswer(response.status_code, bytes(said[:MAX_ANSWER_BYTES]))
 
 
 def _signed(secret: str, id: str, body: bytes) -> dict[str, str]:

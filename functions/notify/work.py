@@ -14,7 +14,7 @@ from functions.notify.settings import NotifySettings
 
 
 @dataclass(frozen=True, slots=True)
-class Deps:
+class DeliveryPorts:
     """The ports, and how mail goes out."""
 
     documents: Documents
@@ -23,7 +23,7 @@ class Deps:
     now: Callable[[], int]
 
 
-async def work(lease: Lease, deps: Deps) -> Sequence[Event]:
+async def work(lease: Lease, deps: DeliveryPorts) -> Sequence[Event]:
     """Tell one of them once.
 
     Who is killed after the other side took it and before that is recorded tells it again, under the same id.
@@ -52,7 +52,7 @@ def exhausted(claim: Claim, why: str) -> Sequence[Event]:
     return [core.failed(claim.subject, claim.control.tenant, "notify_failed", f"Nobody was told: {why}.")]
 
 
-async def _mail(id: str, tenant: str, said: NotificationRequested, deps: Deps) -> str:
+async def _mail(id: str, tenant: str, said: NotificationRequested, deps: DeliveryPorts) -> str:
     settings = deps.settings
     keys = await deps.documents.find("keys", {"id": said.to, "tenant": tenant}, limit=1)
     job = await deps.documents.get("jobs", said.job)
@@ -73,7 +73,7 @@ async def _mail(id: str, tenant: str, said: NotificationRequested, deps: Deps) -
     return await mail.send(letter, settings.smtp_url.get_secret_value(), settings.smtp_seconds)
 
 
-async def _call(id: str, tenant: str, said: NotificationRequested, deps: Deps) -> str:
+async def _call(id: str, tenant: str, said: NotificationRequested, deps: DeliveryPorts) -> str:
     endpoint = await deps.documents.get("webhook_endpoints", said.to)
     if endpoint is None or endpoint["tenant"] != tenant:
         raise UnavailableError("mongo", f"the endpoint {said.to} is not known yet")

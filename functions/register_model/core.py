@@ -35,7 +35,7 @@ class NotAModelError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class InspectedBase:
     """A base model, as its directory says it."""
 
     files: Mapping[str, Role]
@@ -84,7 +84,7 @@ def check_name(name: str) -> None:
         raise NotAModelError(f"{name!r} is no model name; use letters, digits, '.', '_' and '-' (at most 96).")
 
 
-def inspect(names: Collection[str], texts: Mapping[str, bytes]) -> Base:
+def inspect(names: Collection[str], texts: Mapping[str, bytes]) -> InspectedBase:
     """Return what a directory of these file names and TEXTS is; raises NotAModelError."""
     for needed, what in NEEDED.items():
         if needed not in names:
@@ -92,7 +92,7 @@ def inspect(names: Collection[str], texts: Mapping[str, bytes]) -> Base:
     weights = _weights(names, texts)
     config = _read(_Config, "config.json", texts)
     _read(_Object, "generation_config.json", texts)
-    return Base(
+    return InspectedBase(
         files={name: role for name in sorted(names) if (role := _role(name, weights))},
         template=_template(texts),
         tokens=_tokens(texts),

@@ -17,7 +17,7 @@ from contracts.documents.models import PUBLIC
 from contracts.events.models import ModelRegistered
 from contracts.manifest import Manifest, ManifestFile, ManifestRef
 from contracts.ports import Blobs, Child
-from functions.register_model.core import TEXTS, Base, NotAModelError, check_name, inspect
+from functions.register_model.core import TEXTS, InspectedBase, NotAModelError, check_name, inspect
 
 RENDER = "functions.register_model.render"
 RENDER_SECONDS = 60.0
@@ -64,7 +64,7 @@ async def register(
     return data, manifest
 
 
-def read(folder: Path) -> tuple[Base, int]:
+def read(folder: Path) -> tuple[InspectedBase, int]:
     """Return (what a directory is, how many parameters it has); raises NotAModelError, OSError."""
     names = {path.name for path in folder.iterdir() if path.is_file()}
     base = inspect(names, {name: (folder / name).read_bytes() for name in TEXTS if name in names})
@@ -82,7 +82,7 @@ def _parameters(path: Path) -> int:
         raise NotAModelError(f"{path.name} is damaged or cut short: {error}; fetch the model again.") from error
 
 
-async def _try(child: Child, folder: Path, base: Base) -> None:
+async def _try(child: Child, folder: Path, base: InspectedBase) -> None:
     """Let a process of its own show a chat with the tokenizer and template; raises NotAModelError."""
     with tempfile.TemporaryDirectory() as scratch:
         spec = Path(scratch) / "spec.json"
@@ -96,7 +96,7 @@ async def _try(child: Child, folder: Path, base: Base) -> None:
         raise NotAModelError(refused)
 
 
-def _manifest(name: str, folder: Path, base: Base) -> tuple[Manifest, Mapping[str, Path]]:
+def _manifest(name: str, folder: Path, base: InspectedBase) -> tuple[Manifest, Mapping[str, Path]]:
     """Return the manifest of a directory and blob key → the file that belongs there."""
     files, paths = [], {}
     for file, role in base.files.items():

@@ -254,6 +254,13 @@ def trainer_arguments(plan: RecipePlan, accumulate: int, bf16: bool, device: tor
     )
 
 
+def size(model: torch.nn.Module) -> dict[str, int]:
+    """Return how many numbers a model has, and how many of them are trained."""
+    parameters = list(model.parameters())
+    trained = sum(each.numel() for each in parameters if each.requires_grad)
+    return {"parameters": sum(each.numel() for each in parameters), "trainable_parameters": trained}
+
+
 def resumed(plan: RecipePlan, rows: Rows, micro: int) -> tuple[int, int]:
     """Return the step to go on from and the largest micro batch, `micro` or what fitted before; raises RecipeError."""
     if not plan.resume_dir:
@@ -298,17 +305,7 @@ def train(plan: RecipePlan, emit: Emit, pause: threading.Event) -> None:
     args = trainer_arguments(plan, accumulate, bf16, device)
     recipe = Recipe(plan, model, args, rows, valid, score, ranks, micro, emit, pause)
     total_steps = plan.n_epochs * recipe.per_epoch
-    parameters = list(model.parameters())
-    emit(
-        {
-            "type": "started",
-            "from_step": from_step,
-            "total_steps": total_steps,
-            "device": str(device),
-            "parameters": sum(p.numel() for p in parameters),
-            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
-        }
-    )
+    emit({"type": "started", "from_step": from_step, "total_steps": total_steps, "device": str(device), **size(model)})
     recipe.train(resume_from_checkpoint=plan.resume_dir)
     step = recipe.state.global_step
     if step < total_steps:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from functions._shared.child import answer
 from functions.validate_file.core import SHOWN_ERRORS, check
 from functions.validate_file.row import Checked, Fault, Shape
-from functions.validate_file.rows import UnreadableError, open_rows
+from functions.validate_file.rows import UnreadableFileError, open_rows
 
 MAX_ERRORS = 100_000
 MAX_ROWS = 10_000_000
@@ -36,7 +36,7 @@ def verdict(source: BinaryIO, rows: BinaryIO, errors: BinaryIO) -> dict[str, Any
                 rows.write(row.encoded + b"\n")
             if count >= MAX_ERRORS or number >= MAX_ROWS or (isinstance(value, Fault) and value.fatal):
                 break
-    except UnreadableError as error:
+    except UnreadableFileError as error:
         if not count:
             return _rejected(error.code, str(error), number, 0, [])
         return _rejected(shown[0]["code"], f"{_summary(shown, count)} {error}", number, count, shown)

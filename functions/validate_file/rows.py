@@ -26,7 +26,7 @@ HEADERS: dict[frozenset[str], tuple[str, str]] = {
 """CSV header → the columns of prompt and completion."""
 
 
-class UnreadableError(Exception):
+class UnreadableFileError(Exception):
     """The file as a whole cannot be read."""
 
     def __init__(self, code: str, message: str) -> None:
@@ -46,7 +46,7 @@ def open_rows(stream: BinaryIO) -> Opened:
     """Return the rows of a file by what its first bytes say; UnreadableError when they say nothing known."""
     head = stream.read(4096)
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
-        raise UnreadableError("utf16", "The file is UTF-16 or UTF-32. Save it as UTF-8.")
+        raise UnreadableFileError("utf16", "The file is UTF-16 or UTF-32. Save it as UTF-8.")
     start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
     stream.seek(start)
     first = head[start:].lstrip()[:1]
@@ -54,7 +54,7 @@ def open_rows(stream: BinaryIO) -> Opened:
         first = more.lstrip()[:1]
     stream.seek(start)
     if not first:
-        raise UnreadableError("empty_file", "The file is empty. It needs at least one row.")
+        raise UnreadableFileError("empty_file", "The file is empty. It needs at least one row.")
     if first == b"[":
         return Opened("json", _array(stream))
     if first == b"{":
@@ -98,7 +98,7 @@ class _Window:
         except UnicodeDecodeError as error:
             line = self._lines + rest.count("\n") + error.object.count(b"\n", 0, error.start)
             where = f"byte {self._read + error.start + 1} after the byte order mark, if any, near line {line}"
-            raise UnreadableError("invalid_utf8", f"The file is not UTF-8: {where}. Save it as UTF-8.") from error
+            raise UnreadableFileError("invalid_utf8", f"The file is not UTF-8: {where}. Save it as UTF-8.") from error
         self._read += len(chunk)
         self.text, self.pos = rest + text, 0
 
@@ -187,12 +187,14 @@ class _TextLines:
             self.line += 1
             self._record_bytes += len(raw)
             if self._record_bytes > ROW_BYTES:
-                raise UnreadableError("row_too_long", f"The row at line {self.record_line} {_TOO_LONG}")
+                raise UnreadableFileError("row_too_long", f"The row at line {self.record_line} {_TOO_LONG}")
             try:
                 yield raw.decode()
             except UnicodeDecodeError as error:
                 where = f"line {self.line}, byte {error.start + 1}"
-                raise UnreadableError("invalid_utf8", f"The file is not UTF-8: {where}. Save it as UTF-8.") from error
+                raise UnreadableFileError(
+                    "invalid_utf8", f"The file is not UTF-8: {where}. Save it as UTF-8."
+                ) from error
 
 
 def _table(stream: BinaryIO) -> Rows:
@@ -208,7 +210,7 @@ def _table(stream: BinaryIO) -> Rows:
             if header is None:
                 raise _unknown() from error
             text = f"The row at line {lines.record_line} is not CSV: {error}. Quote cells that hold commas or quotes."
-            raise UnreadableError("invalid_csv", text) from error
+            raise UnreadableFileError("invalid_csv", text) from error
         if record is None:
             return
         if not record or (len(record) == 1 and not record[0].strip()):
@@ -230,13 +232,13 @@ def _header(record: list[str]) -> list[str]:
     if not known & set(header):
         raise _unknown()
     text = "The CSV header must be prompt,completion or question,answer or question,answer,context or messages"
-    raise UnreadableError("bad_header", f"{text}; it is {short(','.join(record))}.")
+    raise UnreadableFileError("bad_header", f"{text}; it is {short(','.join(record))}.")
 
 
-def _unknown() -> UnreadableError:
+def _unknown() -> UnreadableFileError:
     text = "Expected file to have JSONL format, where every line is a valid JSON dictionary"
     more = "A JSON list of chats works too, and CSV headed prompt,completion or question,answer[,context] or messages"
-    return UnreadableError("unknown_format", f"{text}. {more}.")
+    return UnreadableFileError("unknown_format", f"{text}. {more}.")
 
 
 def _cells(cells: dict[str, str]) -> object:

@@ -33,7 +33,7 @@ def test(endpoint_id: str) -> None:
         raise UserError("The endpoint did not take it: only an answer from 200 to 299 counts.")
 
 
-async def send_test(here: World, id: str) -> webhook.Answer:
+async def send_test(here: World, id: str) -> webhook.WebhookAnswer:
     """Call an endpoint as it would be called for a job `ftjob-test`; raises UserError."""
     endpoint = await here.documents.get("webhook_endpoints", id)
     if endpoint is None or endpoint["deleted"]:

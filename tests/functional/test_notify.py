@@ -74,7 +74,7 @@ class Notifying:
     async def hear(self, event: Event) -> None:
         """Let the function hear of an event, and of whatever it says of that."""
         world = self.world
-        deps = handler.Deps(world.documents, self.controls, world.emit, WakeUps(), self.settings)
+        deps = handler.NotifyPorts(world.documents, self.controls, world.emit, WakeUps(), self.settings)
         before = len(world.emit.events)
         await handler.on_job_ended(event, deps)
         for said in world.emit.events[before:]:
@@ -83,7 +83,7 @@ class Notifying:
     async def round(self) -> None:
         """Work on all that can be claimed now, once each."""
         world = self.world
-        deps = work.Deps(world.documents, world.secrets, self.settings, self.now)
+        deps = work.DeliveryPorts(world.documents, world.secrets, self.settings, self.now)
         placed = Placed(FUNCTION.stages[0], partial(work.work, deps=deps))
         runner = Runner(placed, "me", self.controls, world.emit, world.documents, WakeUps())
         while (claim := await self.controls.claim(core.STAGE, "me")) is not None:

@@ -15,7 +15,7 @@ from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested
 from contracts.ports import BlobNotFoundError, Reservation
 from contracts.wire import benchmarks as wire
 from contracts.wire import openai
-from contracts.wire.requests import Evaluation, JobBenchmark, ModelBenchmark, Page, Rescore
+from contracts.wire.requests import Evaluation, JobBenchmark, ModelBenchmark, PageQuery, Rescore
 from functions.edge import benchmarks
 from functions.edge.context import (
     deps,
@@ -130,7 +130,7 @@ async def list_of_job(request: Request) -> Response:
 
 
 async def _page(request: Request, where: dict[str, Any]) -> Response:
-    return await list_page(request, "benchmarks", where, Page.read(request.query_params), wire.benchmark)
+    return await list_page(request, "benchmarks", where, PageQuery.read(request.query_params), wire.benchmark)
 
 
 async def retrieve(request: Request) -> Response:

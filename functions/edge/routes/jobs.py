@@ -16,7 +16,7 @@ from contracts.ports import Reservation
 from contracts.results import JSONL
 from contracts.tracking import WANDB, wandb_secret
 from contracts.wire import openai
-from contracts.wire.requests import CheckpointPage, JobRequest, MetricPage, Page
+from contracts.wire.requests import CheckpointPage, JobRequest, MetricPage, PageQuery
 from functions.edge import core, listing
 from functions.edge.context import (
     deps,
@@ -96,7 +96,7 @@ async def find_job(request: Request, id: str | None = None) -> dict[str, Any]:
 
 async def list_jobs(request: Request) -> Response:
     """GET /fine_tuning/jobs: newest first."""
-    asked, where = Page.read(request.query_params), listing.metadata_filter(request.query_params)
+    asked, where = PageQuery.read(request.query_params), listing.metadata_filter(request.query_params)
     return await list_page(request, "jobs", where, asked, openai.job)
 
 
@@ -156,11 +156,11 @@ async def _desire(request: Request, wanted: Literal["pause", "run"]) -> Response
 
 async def list_events(request: Request) -> Response:
     """GET /fine_tuning/jobs/{id}/events: newest first."""
-    views, more = await event_page(request, Page.read(request.query_params))
+    views, more = await event_page(request, PageQuery.read(request.query_params))
     return reply(openai.page([openai.job_event(view) for view in views], more))
 
 
-async def event_page(request: Request, asked: Page) -> tuple[list[dict[str, Any]], bool]:
+async def event_page(request: Request, asked: PageQuery) -> tuple[list[dict[str, Any]], bool]:
     """Return one page of the path's job's events, without what a newer run made again, and whether more follow."""
     job = await find_job(request)
     documents = deps(request).documents

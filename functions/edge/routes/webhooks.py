@@ -20,7 +20,7 @@ from contracts.events.notifications import (
     webhook_secret,
 )
 from contracts.wire import openai
-from contracts.wire.requests import Page, RotateRequest, WebhookRequest, WebhookUpdate
+from contracts.wire.requests import PageQuery, RotateRequest, WebhookRequest, WebhookUpdate
 from functions.edge.context import (
     deps,
     is_retry,
@@ -57,7 +57,7 @@ async def create(request: Request) -> Response:
 
 async def list_endpoints(request: Request) -> Response:
     """GET /webhook_endpoints: newest first."""
-    asked = Page.read(request.query_params)
+    asked = PageQuery.read(request.query_params)
     return await list_page(request, "webhook_endpoints", {"deleted": False}, asked, openai.webhook_endpoint)
 
 
@@ -102,7 +102,7 @@ async def list_event_types(_: Request) -> Response:
 
 async def list_notifications(request: Request) -> Response:
     """GET /notifications: who was told of the ends of jobs, by mail or call, newest first."""
-    asked = Page.read(request.query_params)
+    asked = PageQuery.read(request.query_params)
     return await list_page(request, "notifications", {}, asked, openai.notification)
 
 

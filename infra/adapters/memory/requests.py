@@ -8,7 +8,7 @@ from contracts.ports import Reservation
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class KeptRequest:
     """What one POST was given."""
 
     tenant: str
@@ -23,7 +23,7 @@ class MemoryRequests:
     """The `Requests` port in a list, the oldest first."""
 
     def __init__(self) -> None:
-        self.made: list[Request] = []
+        self.made: list[KeptRequest] = []
 
     async def reserve(
         self, tenant: str, route: str, key: str | None, body_sha256: str, retry: bool, new_id: str
@@ -34,7 +34,7 @@ class MemoryRequests:
             mine = [each for each in mine if retry and each.body == body_sha256 and not each.completed]
         if mine:
             return Reservation(mine[-1].id, "adopted" if mine[-1].body == body_sha256 else "mismatch")
-        self.made.append(Request(tenant, route, key, body_sha256, new_id))
+        self.made.append(KeptRequest(tenant, route, key, body_sha256, new_id))
         return Reservation(new_id, "new")
 
     async def complete(self, reservation: Reservation) -> None:

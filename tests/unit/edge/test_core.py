@@ -16,7 +16,7 @@ from contracts.blobs import BlobRef
 from contracts.wire import openai
 from contracts.wire.body import check_strings, parse
 from contracts.wire.chat import MAX_DEPTH
-from contracts.wire.completions import Chat, Completion, Proof, Routed
+from contracts.wire.completions import Chat, Completion, ProofRequest, Routed
 from contracts.wire.errors import ApiError
 from contracts.wire.request import Request
 from contracts.wire.requests import (
@@ -25,7 +25,7 @@ from contracts.wire.requests import (
     JobBenchmark,
     JobRequest,
     ModelBenchmark,
-    Page,
+    PageQuery,
     Recurate,
     Rescore,
 )
@@ -180,7 +180,7 @@ items = st.lists(
 def test_pages_show_everything_once_in_order(rows: list[tuple[int, str]], limit: int, descending: bool) -> None:
     views = [{"created_at": at, "id": id} for at, id in rows]
     views.sort(key=lambda view: (view["created_at"], view["id"]), reverse=descending)
-    asked, seen = Page(order="desc" if descending else "asc"), list[dict[str, Any]]()
+    asked, seen = PageQuery(order="desc" if descending else "asc"), list[dict[str, Any]]()
     while True:
         where = listing.beyond(seen[-1], asked.sort) if seen else {}
         page = [view for view in views if Query(where).test(view)][:limit]
@@ -218,7 +218,7 @@ json_values = st.recursive(
 
 REQUESTS: list[type[Request]] = [
     *(JobRequest, FileForm, Recurate, JobBenchmark, ModelBenchmark, Evaluation, Rescore),
-    *(Chat, Completion, Proof, Routed),
+    *(Chat, Completion, ProofRequest, Routed),
 ]
 
 

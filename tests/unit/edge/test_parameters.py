@@ -19,7 +19,15 @@ from openai.types.fine_tuning import (
 from contracts.wire.completions import Chat, Completion
 from contracts.wire.errors import ApiError
 from contracts.wire.request import Request, check_names
-from contracts.wire.requests import FileForm, Hyperparameters, Integration, JobRequest, Method, Supervised, Wandb
+from contracts.wire.requests import (
+    FileForm,
+    HyperparametersRequest,
+    IntegrationRequest,
+    JobRequest,
+    MethodRequest,
+    Supervised,
+    WandbRequest,
+)
 
 JOB = {"model": "m", "training_file": "f"}
 
@@ -52,15 +60,15 @@ def test_every_parameter_of_the_official_client_is_decided_on() -> None:
     text = completion_create_params.CompletionCreateParamsStreaming
     assert all_names(Completion) == names(text) | names(completion_create_params.CompletionCreateParamsNonStreaming)
     assert all_names(JobRequest) - {"tuning", "overlong", "benchmarks"} == names(job_create_params.JobCreateParams)
-    assert all_names(Method) == names(job_create_params.Method)
+    assert all_names(MethodRequest) == names(job_create_params.Method)
     assert all_names(Supervised) == names(supervised_method_param.SupervisedMethodParam)
     hyperparameters = names(supervised_hyperparameters_param.SupervisedHyperparametersParam)
     others = names(dpo_hyperparameters_param.DpoHyperparametersParam)
     others |= names(reinforcement_hyperparameters_param.ReinforcementHyperparametersParam)
-    assert hyperparameters <= set(Hyperparameters.served)
-    assert others - hyperparameters == Hyperparameters.refused
-    assert names(job_create_params.Integration) == set(Integration.served)
-    assert names(job_create_params.IntegrationWandb) == set(Wandb.served) - {"api_key"}
+    assert hyperparameters <= set(HyperparametersRequest.served)
+    assert others - hyperparameters == HyperparametersRequest.refused
+    assert names(job_create_params.Integration) == set(IntegrationRequest.served)
+    assert names(job_create_params.IntegrationWandb) == set(WandbRequest.served) - {"api_key"}
     assert {name.partition("[")[0] for name in FileForm.served} == names(file_create_params.FileCreateParams)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.register_model.core import DEFAULT_CONTEXT, Base, NotAModelError, check_name, inspect
+from functions.register_model.core import DEFAULT_CONTEXT, InspectedBase, NotAModelError, check_name, inspect
 
 WHOLE = {
     "config.json": {"max_position_embeddings": 512},
@@ -17,7 +17,7 @@ WHOLE = {
 INDEX = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
 
 
-def inspected(files: dict[str, Any] | None = None, *others: str) -> Base:
+def inspected(files: dict[str, Any] | None = None, *others: str) -> InspectedBase:
     """What a whole directory is with these files instead (None: without) and others that nobody reads."""
     all_files = {name: content for name, content in (WHOLE | (files or {})).items() if content is not None}
     texts = {n: c if isinstance(c, bytes) else json.dumps(c).encode() for n, c in all_files.items()}
