@@ -6,11 +6,13 @@ from functools import cache
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
     IPvAnyAddress,
     SecretStr,
+    ValidationError,
     field_validator,
 )
 from pydantic.fields import FieldInfo
@@ -30,7 +32,9 @@ def default_cache() -> Path:
 class Settings(BaseSettings):
     """Every setting of Temper, frozen; the environment wins over what `temper up` recorded in `home`."""
 
-    model_config = SettingsConfigDict(env_prefix="TEMPER_", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TEMPER_", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     joins_running_stack: ClassVar[bool] = True
 
@@ -88,6 +92,14 @@ class Settings(BaseSettings):
     kafka_flush: bool = False
     """Local Kafka writes every message through to the disk (survives power loss; publish p50 grows about tenfold)."""
 
+    @field_validator("s3_url", "inference_url", "mlflow_url")
+    @classmethod
+    def shown_addresses_hold_no_secret(cls, value: str | None) -> str | None:
+        """These addresses stand in events, logs and answers."""
+        if value and urlsplit(value).password:
+            raise ValueError("it holds a password, and addresses are shown; give that in the variable made for it")
+        return value
+
     @field_validator("unsigned_tenant")
     @classmethod
     def none_is_nobody(cls, value: str | None) -> str | None:
@@ -142,6 +154,14 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return loaded
+
+
+def wrong_setting(error: ValidationError) -> str | None:
+    """Return which setting is not valid and why, None where the error is of something else; no value is quoted."""
+    if not error.title.endswith("Settings"):
+        return None
+    wrong = error.errors(include_input=False)[0]
+    return f"The setting TEMPER_{str(wrong['loc'][0]).upper()} is not valid: {wrong['msg']}."
 
 
 def of_function(wanted: type[Wanted]) -> Wanted:

@@ -82,10 +82,11 @@ def main(arguments: list[str] | None = None) -> Any:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
     except ValidationError as error:
-        if error.title not in ("Settings", "AskedSettings"):
+        from infra.settings import wrong_setting  # help needs none of it
+
+        if (wrong := wrong_setting(error)) is None:
             raise
-        wrong = error.errors()[0]
-        click.echo(f"error: The setting TEMPER_{str(wrong['loc'][0]).upper()} is not valid: {wrong['msg']}.", err=True)
+        click.echo(f"error: {wrong}", err=True)
         sys.exit(1)
     except BrokenPipeError:  # `temper … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,7 +11,7 @@ import click
 from infra.local.errors import UserError
 from infra.local.files import keep_private
 from infra.local.record import read_stack
-from infra.local.roles import PARTS
+from infra.local.roles import PARTS, read_settings
 from infra.local.stack import UpLog, check_disk, run_stack
 from infra.settings import AskedSettings
 
@@ -45,6 +45,7 @@ def up(detach: bool, only: str, free_ports: bool) -> None:
       TEMPER_MLFLOW_URL=http://host:port
     """
     settings = AskedSettings()
+    read_settings()
     keep_private(settings.home.absolute())
     parts = [part.strip() for part in only.split(",") if part.strip()]
     if detach:

@@ -9,7 +9,7 @@ from contracts.function import Role
 from infra.local.child import Program
 from infra.local.health import http_ok
 from infra.local.ports import LocalPorts, http_address
-from infra.runtime.functions import of_role
+from infra.runtime.functions import declared, of_role
 from infra.settings import Settings, of_function
 
 SERVERS = ("kafka", "mongo", "minio")
@@ -100,6 +100,12 @@ KEPT = (
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
 )
+
+
+def read_settings() -> None:
+    """Read every function's settings, so that a mistake is said before anything starts; raises ValidationError."""
+    for function in declared().values():
+        of_function(function.settings)
 
 
 def plain_env() -> dict[str, str]:

@@ -14,11 +14,13 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
+from pydantic import ValidationError
+
 from contracts.function import Role
 from infra.runtime.functions import UnknownFunctionError, of_role
 from infra.runtime.listening import PortTakenError
 from infra.runtime.world import MissingSettingError
-from infra.settings import Settings
+from infra.settings import Settings, wrong_setting
 
 ROLES = ("edge", "worker", "trainer", "serving")
 
@@ -42,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         asyncio.run(_start(run, asked.role, asked.functions))
     except (MissingSettingError, PortTakenError, UnknownFunctionError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ValidationError as error:
+        if (wrong := wrong_setting(error)) is None:
+            raise
+        print(f"error: {wrong}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

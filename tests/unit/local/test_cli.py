@@ -97,10 +97,27 @@ def test_a_server_elsewhere_that_is_silent_is_named(tmp_path: Path, monkeypatch:
         temper(["up", "--only", "kafka"], standalone_mode=False)
 
 
-def test_a_wrong_setting_is_named(tmp_path: Path) -> None:
-    done = run(tmp_path, "up", TEMPER_EDGE_PORT="many")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TEMPER_EDGE_PORT", "many"),
+        ("TEMPER_CHUNK_TOKENS", "3"),
+        ("TEMPER_JUDGE_SECONDS", "0"),
+        ("TEMPER_MLFLOW_URL", "http://me:hunter2@mlflow"),
+    ],
+)
+@pytest.mark.parametrize("command", [("up",), ("run", "worker")])
+def test_a_wrong_setting_is_named_before_anything_starts(
+    tmp_path: Path, command: tuple[str, ...], name: str, value: str
+) -> None:
+    stores = {"KAFKA_BOOTSTRAP": "127.0.0.1:1", "MONGO_URL": "mongodb://127.0.0.1:1", "S3_URL": "http://127.0.0.1:1"}
+    keys = {"S3_ACCESS_KEY": "a", "S3_SECRET_KEY": "b", "SIGNING_KEY": "c", "INFERENCE_URL": "http://127.0.0.1:1"}
+    given = {f"TEMPER_{each}": text for each, text in {**stores, **keys}.items()} if command != ("up",) else {}
+    done = run(tmp_path, *command, **{**given, name: value})
     assert done.returncode == 1
-    assert done.stderr.startswith("error: The setting TEMPER_EDGE_PORT is not valid")
+    assert f"error: The setting {name} is not valid" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
 
 
 def test_a_broken_record_is_named_with_what_to_do(tmp_path: Path) -> None:
