@@ -79,7 +79,9 @@ class TrackSuite:
         assert found.files == {"plan.json": b"[]", "pictures/loss.png": b"\x89PNG", "card.md": "größe".encode()}
 
     @pytest.mark.parametrize(
-        ("named", "left"), [(("report.json", "other.json"), {"plan.json", "pictures/loss.png"}), ((), set())], ids=str
+        ("named", "left"),
+        [(("report.json", "other.json"), {"plan.json", "pictures/loss.png"}), ((), set())],
+        ids=["some", "all"],
     )
     async def test_artefacts_are_erased_by_their_names_or_all_and_numbers_stay(
         self, track: Track, seen: See, named: tuple[str, ...], left: set[str]
