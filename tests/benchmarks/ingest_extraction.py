@@ -39,11 +39,12 @@ from contracts.canonical import sha256
 from contracts.corpus import Chunks, Text, document_id
 from contracts.events.corpus import DocumentChunked, DocumentExtracted
 from functions.chunk_text import work as chunking
+from functions.chunk_text.settings import ChunkSettings
 from functions.extract_text import core
 from functions.extract_text import work as extraction
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
-from infra.settings import Settings
+from infra.settings import of_function
 from tests.benchmarks.papers import FOOTER, Kind, paper
 from tests.environments import environment
 from tests.leases import held
@@ -103,7 +104,7 @@ class Cost:
     """Of all processes that took part; the machine's other work hardly changes them."""
 
 
-async def by_temper(pdf: Path, scratch: Path, settings: Settings) -> tuple[Cost, Read]:
+async def by_temper(pdf: Path, scratch: Path) -> tuple[Cost, Read]:
     """Return what it took from the PDF's blob to that of its chunks, and what they hold."""
     blobs, child, data = MemoryBlobs(), ProcessChild(), pdf.read_bytes()
     document = document_id(ARCHIVE, sha256(data))
@@ -113,7 +114,8 @@ async def by_temper(pdf: Path, scratch: Path, settings: Settings) -> tuple[Cost,
     (said,) = await extraction.work(held(document, TENANT, "", inputs), blobs, child, scratch)
     assert isinstance(said.data, DocumentExtracted), said
     cut = held(f"{document}/chunks", TENANT, "", {"event_id": said.id, **said.data.model_dump(mode="json")})
-    size, overlap = settings.chunk_tokens, settings.chunk_overlap
+    chosen = of_function(ChunkSettings)
+    size, overlap = chosen.chunk_tokens, chosen.chunk_overlap
     (ended,) = await chunking.work(cut, blobs, child, scratch, TOKENIZER, size, overlap)
     took = Cost(time.perf_counter() - began, sum(os.times()[:4]) - used)
     assert isinstance(ended.data, DocumentChunked), ended
@@ -196,18 +198,18 @@ def likeness(ours: Read, other: Read, kind: Kind) -> dict[str, float]:
     return {name: round(value, 5) for name, value in found.items()}
 
 
-def compare(case: Case, folder: Path, other: Peer, settings: Settings) -> dict[str, Any]:
+def compare(case: Case, folder: Path, other: Peer) -> dict[str, Any]:
     """Let the arms take turns, each round on a new document; the ratio is that of each round's seconds."""
     pdf = folder / f"{case.kind}-{case.pages}.pdf"
     pdf.write_bytes(paper(case.pages, 0, case.kind))
     scratch = folder / "scratch"
-    ours, theirs = asyncio.run(by_temper(pdf, scratch, settings))[1], other.read(pdf)[1]  # the first warms both up
+    ours, theirs = asyncio.run(by_temper(pdf, scratch))[1], other.read(pdf)[1]  # the first warms both up
     alike = likeness(ours, theirs, case.kind)
     costs: dict[str, list[Cost]] = {"temper": [], "unstructured": []}
     for number in range(case.rounds):
         pdf.write_bytes(paper(case.pages, number + 1, case.kind))  # the peer remembers paragraphs that it has seen
         for arm in list(costs) if number % 2 == 0 else list(costs)[::-1]:
-            took, _ = asyncio.run(by_temper(pdf, scratch, settings)) if arm == "temper" else other.read(pdf)
+            took, _ = asyncio.run(by_temper(pdf, scratch)) if arm == "temper" else other.read(pdf)
             costs[arm].append(took)
     pairs = list(zip(costs["temper"], costs["unstructured"], strict=True))
     ratios = [peer.seconds / own.seconds for own, peer in pairs]
@@ -233,9 +235,9 @@ def run(quick: bool = False) -> dict[str, Any]:
     """Compare on each document."""
     pinned = dict(line.split("==") for line in (PEERS / "unstructured.txt").read_text().split() if "==" in line)
     with tempfile.TemporaryDirectory(prefix="temper-bench-") as name:
-        folder, settings = Path(name), Settings(home=Path(name))
+        folder = Path(name)
         with peer(folder) as other:
-            found = {name: compare(case, folder, other, settings) for name, case in (QUICK if quick else CASES).items()}
+            found = {name: compare(case, folder, other) for name, case in (QUICK if quick else CASES).items()}
     return {
         "row": "7",
         "what": "pages/s of extraction and chunking ÷ unstructured fast and chunk_by_title",

@@ -31,7 +31,8 @@ def documents() -> dict[str, bytes]:
     made = [*licences.items()]
     for place, (name, text) in enumerate(descriptions.items()):
         if place % 4 == 1 and place < 4 * AS_HTML:
-            made.append((f"{name}.html", markdown.markdown(text)))
+            page = f"<!doctype html>\n<title>{escape(name)}</title>\n{markdown.markdown(text)}"
+            made.append((f"{name}.html", page))  # a fragment with marks of Markdown in it is that
         elif place % 4 == 3 and place < 4 * AS_DOCX:
             made.append((f"{name}.docx", docx(text)))
         else:

@@ -19,7 +19,9 @@ import pytest
 from contracts.corpus import Chunks, CorpusPlan, Member, RowOrigin, Text, plain_text
 from contracts.events.corpus import DatasetAssembled
 from functions.plan_corpus.core import plan
+from functions.plan_corpus.settings import PlanSettings
 from infra.runtime.world import World
+from infra.settings import of_function
 from tests.e2e import support
 from tests.e2e.public_documents import documents
 from tests.e2e.support import User
@@ -218,8 +220,8 @@ def test_no_held_out_chunk_has_a_near_duplicate_in_what_training_rows_show(made:
     assert [each for each in nearest if each[0] >= SIMILAR] == []
 
 
-def test_fifty_orders_of_the_documents_give_the_same_plan(made: Made, roomy: Stack) -> None:
-    rng, planned, settings = Random(2), [*made.chunks.values()], roomy.settings
+def test_fifty_orders_of_the_documents_give_the_same_plan(made: Made) -> None:
+    rng, planned, settings = Random(2), [*made.chunks.values()], of_function(PlanSettings)
     for _ in range(ORDERS):
         rng.shuffle(planned)
         again = [

@@ -50,7 +50,7 @@ def test_no_port_is_given_twice() -> None:
 
 
 def test_no_port_is_given_to_two_stacks_that_start_together() -> None:
-    code = "from infra.local.ports import Ports; print(Ports({}, usual=False).free(), flush=True); input()"
+    code = "from infra.local.ports import LocalPorts; print(LocalPorts({}, usual=False).free(), flush=True); input()"
     pipe = subprocess.PIPE
     with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True) as other:
         assert other.stdout is not None
