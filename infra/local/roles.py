@@ -7,6 +7,7 @@ from functools import partial
 
 from contracts.function import Role
 from infra.local.child import Program
+from infra.local.errors import UserError
 from infra.local.health import http_ok
 from infra.local.ports import LocalPorts, http_address
 from infra.runtime.functions import declared, of_role
@@ -62,10 +63,18 @@ ROLES = {
 
 
 def processes(role: LocalRole, workers: str) -> tuple[LocalRole, ...]:
-    """Return a role as often as it is run: workers by their functions (the setting `workers`)."""
+    """Return a role as often as it is run: workers by their functions (the setting `workers`).
+
+    Raises UserError where a function is in no group, or is none.
+    """
     groups = [tuple(filter(None, map(str.strip, group.split(",")))) for group in workers.split(";")]
     if role.name != "worker" or not any(groups):
         return (role,)
+    there, named = {each.name for each in of_role(role.name)}, {name for group in groups for name in group}
+    if there != named:
+        wrong = [f"{name} is in no group" for name in sorted(there - named)]
+        wrong += [f"{name} is no function of the worker" for name in sorted(named - there)]
+        raise UserError(f"TEMPER_WORKERS has to name each function of the worker: {', '.join(wrong)}.")
     names = [role.name, *(f"{role.name}-{number}" for number in range(2, len(groups) + 1))]
     return tuple(
         replace(role, process=name, functions=group, usual_port=role.usual_port + 10 * number)

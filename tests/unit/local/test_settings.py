@@ -17,9 +17,10 @@ from functions.chunk_text.settings import ChunkSettings
 from functions.synthesize_examples.generators import Generators
 from functions.synthesize_examples.settings import GeneratorSettings, endpoints
 from infra.adapters.http.generator import HttpGenerate
+from infra.local.errors import UserError
 from infra.local.files import write_json
 from infra.local.record import Stack, born, write_stack
-from infra.local.roles import ROLES, plain_env, role_env
+from infra.local.roles import ROLES, plain_env, processes, role_env
 from infra.runtime.dispatch import placed
 from infra.runtime.functions import of_role
 from infra.runtime.hosting import host
@@ -207,3 +208,14 @@ def test_an_overlap_as_large_as_a_chunk_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TEMPER_CHUNK_OVERLAP", "40")
     with pytest.raises(ValidationError, match="TEMPER_CHUNK_TOKENS"):
         of_function(ChunkSettings)
+
+
+def test_workers_by_their_functions_run_each_of_them_and_no_other() -> None:
+    names = [each.name for each in of_role("worker")]
+    made = processes(ROLES["worker"], f"{','.join(names[:3])} ; {','.join(names[3:])};")
+    assert [each.called for each in made] == ["worker", "worker-2"]
+    assert [name for each in made for name in each.functions] == names
+    assert processes(ROLES["worker"], "") == (ROLES["worker"],)
+    assert processes(ROLES["trainer"], "validate_file") == (ROLES["trainer"],)
+    with pytest.raises(UserError, match=f"{names[0]} is in no group, file_validate is no function of the worker"):
+        processes(ROLES["worker"], f"{','.join(names[1:])};file_validate")
