@@ -24,6 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from prometheus_client import CollectorRegistry
 
 from contracts import envelope
 from contracts.blobs import BlobRef
@@ -51,7 +52,8 @@ async def subscription(bootstrap: str, group: str, seen: Seen) -> AsyncIterator[
         seen(event)
 
     emit = KafkaEmit(bootstrap, KEY)
-    delivery = Delivery(bootstrap, [Subscription(group, (TOPIC,), handle)], emit, Belief(bootstrap, KEY, None))
+    groups = [Subscription(group, (TOPIC,), handle)]
+    delivery = Delivery(bootstrap, groups, emit, Belief(bootstrap, KEY, None), CollectorRegistry())
     delivery.start()
     await delivery.ready()
     yield
