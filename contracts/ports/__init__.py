@@ -9,12 +9,12 @@ from contracts.ports.errors import (
     ChildFailedError,
     FaultyError,
     LostLeaseError,
+    PostponedError,
     ProofFailedError,
     RebuildingError,
     RefusedError,
     UnavailableError,
 )
-from contracts.ports.messages import PostponedError
 from contracts.ports.models import BaseModels, Complete, Endpoints, Generate, Proof, Prove, Reply, Served
 from contracts.ports.stores import Blobs, BlobStat, Documents, Emit, Requests, Reservation, Secrets, Track
 from contracts.ports.work import Child, ChildResult, Controls, Lease, Running, WakeUp

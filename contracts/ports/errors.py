@@ -70,3 +70,11 @@ class RefusedError(Exception):
         super().__init__(message)
         self.status = status
         """Of HTTP, 300 to 499."""
+
+
+class PostponedError(UnavailableError):
+    """What the work says itself: there is nothing to do before so many seconds have passed."""
+
+    def __init__(self, dependency: str, message: str, seconds: float) -> None:
+        super().__init__(dependency, message)
+        self.seconds = seconds

@@ -38,12 +38,12 @@ async def call(url: str, secret: str, id: str, body: bytes, private: bool, secon
     """
     try:
         async with asyncio.timeout(seconds):  # an endpoint may send a byte now and then
-            return await _post(url, secret, id, body, private)
+            return await _post(url, secret, id, body, private, seconds)
     except (httpx.HTTPError, TimeoutError, OSError, UnicodeError) as error:
         raise UnavailableError("webhook", f"the endpoint gave no whole answer ({type(error).__name__})") from error
 
 
-async def _post(url: str, secret: str, id: str, body: bytes, private: bool) -> WebhookAnswer:
+async def _post(url: str, secret: str, id: str, body: bytes, private: bool, seconds: float) -> WebhookAnswer:
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -54,7 +54,7 @@ async def _post(url: str, secret: str, id: str, body: bytes, private: bool) -> W
     headers = {"host": parts.netloc, **_signed(secret, id, body)}
     names: Mapping[str, Any] = {} if _is_address(host) else {"sni_hostname": host}
     async with (
-        httpx.AsyncClient(verify=_TLS, trust_env=False, follow_redirects=False, timeout=None) as client,  # noqa: S113 - bounded as a whole
+        httpx.AsyncClient(verify=_TLS, trust_env=False, follow_redirects=False, timeout=seconds) as client,
         client.stream("POST", dialled, content=body, headers=headers, extensions=names) as response,
     ):
         said = bytearray()

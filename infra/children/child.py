@@ -16,6 +16,7 @@ import contracts
 from contracts.ports import ChildResult
 from infra.children.forked import Forked, ForkServer, Process
 from infra.children.launch import launching
+from infra.children.quiet import QUIET
 
 LINE_BYTES = 16 * 2**20
 """A longer line of output is an error, and so is more output of a short-lived child."""
@@ -25,20 +26,6 @@ _ROOT = Path(contracts.__file__).parents[1]
 _NOBODYS = Path("/")
 """Where a process that forks stands: no other user of the machine can put there what it would import or read."""
 _KEPT = ("PATH", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES")
-_FIXED = {
-    "LANG": "C.UTF-8",
-    "PYTHONPATH": str(_ROOT),
-    "PYTHONUNBUFFERED": "1",
-    # nothing is downloaded, nothing is reported
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    # contended OpenMP threads that spin are twenty times slower
-    "KMP_BLOCKTIME": "0",
-    "OMP_WAIT_POLICY": "PASSIVE",
-}
 
 
 class ChildOutputError(Exception):
@@ -110,7 +97,8 @@ class ProcessChild:
 
     def _environment(self, home: Path) -> dict[str, str]:
         """Name what may be passed on; secrets are not among it."""
-        env = {name: os.environ[name] for name in _KEPT if name in os.environ} | _FIXED
+        env = {name: os.environ[name] for name in _KEPT if name in os.environ} | QUIET
+        env |= {"LANG": "C.UTF-8", "PYTHONPATH": str(_ROOT)}
         env["HOME"] = str(home)
         if self._threads:
             env["OMP_NUM_THREADS"] = str(self._threads)

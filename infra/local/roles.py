@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from contracts.function import Role
+from infra.children.quiet import QUIET
 from infra.local.child import Program
 from infra.local.errors import UserError
 from infra.local.health import http_ok
@@ -85,18 +86,6 @@ def processes(role: LocalRole, workers: str) -> tuple[LocalRole, ...]:
 
 PARTS = (*SERVERS, *ROLES, TRACKER)
 
-QUIET = {
-    "PYTHONUNBUFFERED": "1",
-    # nothing is downloaded, nothing is reported
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    # contended OpenMP threads that spin are twenty times slower
-    "KMP_BLOCKTIME": "0",
-    "OMP_WAIT_POLICY": "PASSIVE",  # the same for the GNU OpenMP that torch ships
-}
 KEPT = (
     "PATH",
     "HOME",

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -74,8 +75,8 @@ def test_a_job_succeeds_where_every_server_and_every_role_is_somewhere_else(tmp_
             with OpenAI(base_url=stack.base_url, api_key=said["OPENAI_API_KEY"], max_retries=6) as client:
                 user = User(stack, client, client)
                 made = user.wait(user.job(user.upload(support.rows(12))), "succeeded")
-                ask = [{"role": "user", "content": "What is code 1?"}]
-                answer = client.chat.completions.create(model=str(made.fine_tuned_model), messages=ask, max_tokens=4)  # type: ignore[arg-type]
+                ask: Any = [{"role": "user", "content": "What is code 1?"}]
+                answer = client.chat.completions.create(model=str(made.fine_tuned_model), messages=ask, max_tokens=4)
                 assert answer.choices
             status = subprocess.run([*command, "status"], env=env, capture_output=True, text=True, check=False)
             assert status.returncode == 0, status.stdout + status.stderr

@@ -19,7 +19,7 @@ from tests.e2e import support
 from tests.e2e.support import User
 from tests.e2e.test_documents import archive, checked, upload
 from tests.e2e.test_generator import rows
-from tests.functional.test_benchmark_model import plain
+from tests.functional.benchmarking import plain
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]

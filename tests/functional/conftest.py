@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 
 from tests.functional.edge import World
 from tests.functional.test_edge_files import upload
+from tests.receivers import Endpoint, Post, endpoint, mail_server
 
 
 @pytest.fixture
@@ -37,3 +38,15 @@ async def file(api: httpx.AsyncClient) -> str:
     """The id of an uploaded file of rows."""
     id: str = (await upload(api)).json()["id"]
     return id
+
+
+@pytest.fixture
+def post() -> Iterator[Post]:
+    with mail_server() as running:
+        yield running
+
+
+@pytest.fixture
+def receiver() -> Iterator[Endpoint]:
+    with endpoint() as running:
+        yield running
