@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from contracts.documents.benchmarks import BENCHMARKS
 from contracts.documents.corpus import ARCHIVES, DOCUMENTS
 from contracts.documents.facts import Facts, ReadModel, Stored, View, build, fold
@@ -16,13 +18,13 @@ from contracts.envelope import Event
 READ_MODELS: dict[str, ReadModel] = {
     model.name: model
     for model in (
-        FILES,
-        ARCHIVES,
         DOCUMENTS,
-        JOBS,
+        ARCHIVES,
+        FILES,
+        MODELS,
         JOB_EVENTS,
         JOB_CHECKPOINTS,
-        MODELS,
+        JOBS,
         BENCHMARKS,
         KEYS,
         WEBHOOK_ENDPOINTS,
@@ -32,9 +34,24 @@ READ_MODELS: dict[str, ReadModel] = {
 }
 
 
+"""In the order in which they are folded: what others are asked about once these say that it is over comes first.
+
+A file that is processed has its data set, and a job that succeeded its last event.
+"""
+
+
 def touched(event: Event) -> list[tuple[ReadModel, str]]:
     """Return every (read model, document id) that `event` belongs to."""
     return [(model, id) for model in READ_MODELS.values() if event.type in model.topics for id in model.touches(event)]
 
 
-__all__ = ["READ_MODELS", "Facts", "ReadModel", "Stored", "View", "build", "fold", "touched"]
+def grouped(events: Iterable[Event]) -> dict[str, dict[str, list[Event]]]:
+    """Return read model → document id → its events, read models in the order in which they are folded."""
+    found: dict[str, dict[str, list[Event]]] = {name: {} for name in READ_MODELS}
+    for event in events:
+        for model, id in touched(event):
+            found[model.name].setdefault(id, []).append(event)
+    return {name: by_id for name, by_id in found.items() if by_id}
+
+
+__all__ = ["READ_MODELS", "Facts", "ReadModel", "Stored", "View", "build", "fold", "grouped", "touched"]

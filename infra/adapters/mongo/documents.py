@@ -13,7 +13,7 @@ from pymongo import InsertOne, ReplaceOne
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
-from contracts.documents import READ_MODELS, ReadModel, Stored, View, fold, touched
+from contracts.documents import READ_MODELS, ReadModel, Stored, View, fold, grouped, touched
 from contracts.envelope import Event
 from contracts.ports import RebuildingError, UnavailableError
 from infra.adapters.mongo.connection import PLAIN, Database, connect, transient_errors
@@ -141,11 +141,7 @@ class MongoDocuments:
     async def apply_batch(self, events: Iterable[Event]) -> None:
         """Fold many events: one read and one bulk write a collection; contended documents go one by one."""
         generation = await self._now()
-        grouped: dict[str, dict[str, list[Event]]] = {}
-        for event in events:
-            for model, id in touched(event):
-                grouped.setdefault(model.name, {}).setdefault(id, []).append(event)
-        for name, by_id in grouped.items():
+        for name, by_id in grouped(events).items():
             await self._apply_many(self._in(name, generation), READ_MODELS[name], by_id)
 
     async def _apply_many(self, collection: Collection, model: ReadModel, by_id: Mapping[str, list[Event]]) -> None:

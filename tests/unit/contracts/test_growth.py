@@ -216,6 +216,8 @@ def test_a_step_made_by_a_thousand_attempts_shows_the_newest() -> None:
 def test_a_fact_that_would_make_a_document_too_large_is_refused_with_its_size() -> None:
     data = JobDelayed(code="c", message="m")
     large = replace(event(data, JOB, 1), data=data.model_construct(code="c", message="x" * 2**20))
-    with pytest.raises(PoisonError, match=f"jobs/{JOB} would have .* bytes; a document has 1048576 at most") as error:
+    with pytest.raises(
+        PoisonError, match=r"job_events/ftevent-.* would have .* bytes; a document has 1048576 at most"
+    ) as error:
         folded([large])
     assert error.value.code == "document_too_large"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.blobs import BlobRef
-from contracts.documents import READ_MODELS, Facts, Stored, fold, touched
+from contracts.documents import READ_MODELS, Facts, Stored, fold, grouped, touched
 from contracts.documents.facts import Fact, add, fact_of
 from contracts.documents.jobs import JOBS
 from contracts.envelope import Event, make
@@ -26,6 +26,7 @@ from contracts.events.benchmarks import (
 )
 from contracts.events.corpus import (
     CorpusPlanned,
+    DatasetAssembled,
     DatasetFailed,
     DocumentChunked,
     DocumentExtracted,
@@ -41,6 +42,7 @@ from contracts.events.jobs import (
     JobCheckpointed,
     JobCreated,
     JobDelayed,
+    JobFailed,
     JobPaused,
     JobPauseRequested,
     JobProgressed,
@@ -388,3 +390,18 @@ def test_a_job_shows_what_it_waits_for_until_something_newer_happens(events: lis
         view = folded([*order])[("jobs", "ftjob-1")].view
         assert view is not None
         assert (view["delay"] or {}).get("code") == code
+
+
+def test_what_is_asked_about_once_a_thing_is_over_is_folded_before_that_says_so() -> None:
+    uploaded = make(FileUploaded(blob=BLOB, filename="a", purpose="fine-tune"), subject="file-a", tenant="t", id="1")
+    assembled = DatasetAssembled(
+        blob=BLOB, rows=1, version="1" * 64, lineage=BLOB, report=BLOB, coverage=1, generator="extractive"
+    )
+    made = make(assembled, subject="file-b", tenant="t", id="2")
+    ended = make(JobFailed(code="c", message="m"), subject="ftjob-1", tenant="t", id="3")
+    found = list(grouped([uploaded, made, ended]))
+    assert found.index("archives") < found.index("files"), "a file that is processed has its data set"
+    assert found.index("job_events") < found.index("jobs"), "a job that has ended has its last event"
+    for event in (made, ended):
+        names = [model.name for model, _ in touched(event)]
+        assert names == sorted(names, key=list(READ_MODELS).index)
