@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -202,8 +203,10 @@ def train(run: Run, user: User) -> tuple[str, str, str]:
         user.job(file, integrations=wandb("pumps")),
     ]
     for other in others:
-        user.wait(other, "queued", "running")
-        user.client.fine_tuning.jobs.cancel(other)
+        # so short a job may be over before anybody looks
+        if user.wait(other, "queued", "running", "succeeded").status != "succeeded":
+            with contextlib.suppress(openai.BadRequestError):
+                user.client.fine_tuning.jobs.cancel(other)
     model = str(user.wait(job, "succeeded").fine_tuned_model)
 
     def shown() -> str | None:

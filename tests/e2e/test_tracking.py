@@ -118,7 +118,7 @@ def test_while_the_server_hangs_no_job_waits_and_then_everything_is_there(tracke
     server = psutil.Process(stack.process("mlflow").pid)
     server.send_signal(signal.SIGSTOP)
     try:
-        job = tracked.job(tracked.upload(support.rows(24, first=500)), n_epochs=4)
+        job = tracked.job(tracked.upload(support.rows(24, first=500)), n_epochs=10)
         tracked.wait(job, "running")
         child = support.until(lambda: support.child_of(stack), "the training process")
         assert child.net_connections() == [], "the training process tracks nothing, and asks nobody anything"
