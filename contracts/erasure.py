@@ -22,6 +22,11 @@ def of_benchmarks(file: str, jobs: Iterable[View]) -> Mapping[str, Any]:
     return {"$or": [*named, {"job": {"$in": validated}}]}
 
 
+def checkpoints_prefix(tenant: str, job: str) -> str:
+    """Return the prefix of the blobs of all checkpoints of a job."""
+    return f"{tenant}/{job}/ckpt/"
+
+
 def read_by(job: View) -> list[str]:
     """Return the files that a job reads."""
     return [name for name in (job["created"]["training_file"], job["created"]["validation_file"]) if name]

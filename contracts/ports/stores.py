@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,8 @@ class BlobStat:
     key: str
     bytes: int
     media_type: str
+    modified: int = field(default=0, compare=False)
+    """When it was written, in milliseconds."""
 
 
 class Blobs(Protocol):
@@ -37,7 +39,10 @@ class Blobs(Protocol):
     async def store(self, key: str, path: Path, media_type: str = "application/octet-stream") -> BlobRef: ...
     async def stat(self, key: str) -> BlobStat | None: ...
     async def list(self, prefix: str) -> list[str]: ...
+    def walk(self, prefix: str) -> AsyncIterator[BlobStat]: ...
+    async def folders(self, prefix: str) -> Sequence[str]: ...
     async def delete(self, prefix: str) -> int: ...
+    async def remove(self, keys: Sequence[str]) -> None: ...
 
 
 class Emit(Protocol):

@@ -1,4 +1,4 @@
-"""Decides what holds the content of a deleted file beside the file itself. Pure."""
+"""Decides what holds the content of a deleted file beside the file itself, and what ended jobs leave. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contracts.envelope import Event, derived_id, make
 from contracts.events.benchmarks import FILE_DELETED, BenchmarkFailed
 from contracts.topics import ENDINGS
 
-TOPICS = ("file.deleted", *sorted(ENDINGS))
+TOPICS = ("file.deleted", "model.deleted", *sorted(ENDINGS))
 
 
 def prefixes(tenant: str, file: str, jobs: Sequence[View], benchmarks: Sequence[View]) -> list[str]:

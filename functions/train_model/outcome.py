@@ -8,6 +8,7 @@ from typing import Any
 from contracts.blobs import BlobRef
 from contracts.controls import Checkpoint, Claim, Control
 from contracts.envelope import Event, derived_id, make
+from contracts.erasure import checkpoints_prefix
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import (
     JobCheckpointed,
@@ -31,7 +32,7 @@ STORES = {"kafka": "Kafka", "minio": "the object store", "mongo": "MongoDB"}
 
 def checkpoint_prefix(control: Control, attempt: int, step: int) -> str:
     """Return the blob prefix of one checkpoint."""
-    return f"{control.tenant}/{control.subject}/ckpt/{attempt}/{step}/"
+    return f"{checkpoints_prefix(control.tenant, control.subject)}{attempt}/{step}/"
 
 
 def manifest_of(plan: Plan, step: int, prefix: str, files: Iterable[Mapping[str, Any]]) -> Manifest:

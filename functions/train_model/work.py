@@ -28,6 +28,7 @@ from contracts.ports import (
     Documents,
     Emit,
     Lease,
+    LostLeaseError,
     ProofFailedError,
     Prove,
     UnavailableError,
@@ -37,6 +38,7 @@ from functions._shared.model_files import ModelFiles, read_manifest
 from functions._shared.stage import scratch_of
 from functions.train_model import outcome
 from functions.train_model.kept_checkpoints import kept
+from functions.train_model.pruning import discard, known, prove_readable, prune
 
 log = logging.getLogger("temper.train")
 
@@ -130,7 +132,7 @@ async def _delay(run: TrainingAttempt, event: Event) -> None:
 async def _resume(run: TrainingAttempt) -> tuple[Checkpoint | None, Path | None]:
     """Fetch the newest checkpoint whose every byte is right, else the one before it."""
     last = run.plan.total_steps
-    for checkpoint in sorted(run.control.checkpoints, key=lambda each: each.step, reverse=True):
+    for checkpoint in await known(run.control, run.documents):
         target = run.folder / f"resume-{checkpoint.step}"
         try:
             manifest = await read_manifest(run.blobs, checkpoint.manifest)
@@ -138,6 +140,8 @@ async def _resume(run: TrainingAttempt) -> tuple[Checkpoint | None, Path | None]
                 if checkpoint.step < last or _concludes(file, run.control):
                     await _fetch(run.blobs, file, target / file.path)
             run.metrics = _read_metrics(target / METRICS)
+            if checkpoint not in run.control.checkpoints:
+                await run.lease.checkpoint(checkpoint)
             return checkpoint, target
         except (BlobNotFoundError, BlobMismatchError):
             await run.lease.drop_checkpoint(checkpoint.step)
@@ -296,14 +300,24 @@ async def _patiently(do: Callable[[], Awaitable[Result]]) -> Result:
 
 
 async def _keep(run: TrainingAttempt, message: dict[str, Any], waiting: list[StepMetrics]) -> None:
-    """Store a checkpoint, make it visible, say so: blobs, control document, events."""
+    """Store a checkpoint, make it visible, say so, let older ones go: blobs, control document, events, blobs.
+
+    Whatever dies in between, the checkpoints that the control document names are there.
+    """
     checkpoint = await _patiently(partial(_store, run, message))
-    await _patiently(partial(run.lease.checkpoint, checkpoint))
+    await _patiently(partial(prove_readable, run.blobs, checkpoint.manifest))
+    try:
+        await _patiently(partial(run.lease.checkpoint, checkpoint))
+    except LostLeaseError:
+        await discard(run.control, checkpoint, run.blobs, run.documents)
+        raise
     await _patiently(partial(_say, run, waiting))
     metrics = next(each for each in reversed(run.metrics) if each.step <= checkpoint.step)
     said = outcome.checkpointed(run.lease.claim.control, checkpoint, metrics)
     await _patiently(partial(run.emit, said))
     shutil.rmtree(message["dir"], ignore_errors=True)
+    with suppress(UnavailableError):  # the next one sees to it, or the end of the job
+        await prune(await run.lease.refresh(), run.attempt, run.blobs)
 
 
 async def _store(run: TrainingAttempt, message: dict[str, Any]) -> Checkpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +87,21 @@ class ErasingBlobs:
         """Return the keys that begin with `prefix`, sorted."""
         return await self.blobs.list(prefix)
 
+    def walk(self, prefix: str) -> AsyncIterator[BlobStat]:
+        """Yield what is known of each blob whose key begins with `prefix`."""
+        return self.blobs.walk(prefix)
+
+    async def folders(self, prefix: str) -> Sequence[str]:
+        """Return the names that follow `prefix`, up to the next slash."""
+        return await self.blobs.folders(prefix)
+
     async def delete(self, prefix: str) -> int:
         """Delete every blob whose key begins with `prefix`; return how many."""
         return await self.blobs.delete(prefix)
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Delete the blobs of these keys."""
+        await self.blobs.remove(keys)
 
 
 def _abandoned(key: str) -> AbandonedError:

@@ -1,6 +1,7 @@
 """What every implementation of the `Blobs` port does; a subclass gives the fixture `blobs`."""
 
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
@@ -129,6 +130,22 @@ class BlobsSuite:
         assert await blobs.delete(f"{prefix}/") == 3
         assert await blobs.delete(f"{prefix}/") == 0
         assert await blobs.list(prefix) == [f"{prefix}-other/a"]
+
+    async def test_blobs_are_walked_with_size_and_age_and_single_ones_removed(self, blobs: Blobs, prefix: str) -> None:
+        began = time.time() * 1000
+        for name, content in (("a", b"1"), ("deep/er", b"22"), ("other/x", b"333")):
+            await blobs.put(f"{prefix}/{name}", content)
+        found = [stat async for stat in blobs.walk(f"{prefix}/")]
+        assert [(stat.key.removeprefix(f"{prefix}/"), stat.bytes) for stat in found] == [
+            ("a", 1),
+            ("deep/er", 2),
+            ("other/x", 3),
+        ]
+        assert all(began - 60_000 < stat.modified < began + 60_000 for stat in found)
+        assert await blobs.folders(f"{prefix}/") == ["deep", "other"]
+        assert prefix.partition("/")[2] in await blobs.folders("local/")
+        await blobs.remove([f"{prefix}/deep/er", f"{prefix}/nothing"])
+        assert await blobs.list(f"{prefix}/") == [f"{prefix}/a", f"{prefix}/other/x"]
 
     @pytest.mark.parametrize(
         "key", ["", "one", "/local/x", "local//x", "local/../x", "local/./x", "local/x/", "l/" + "x" * 1024]

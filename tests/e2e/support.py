@@ -248,6 +248,17 @@ def manifest(stack: Stack, ref: ManifestRef) -> Manifest:
     return Manifest.model_validate_json(content)
 
 
+def answering(stack: Stack, ref: ManifestRef) -> list[str]:
+    """The keys of all that a stored model needs to answer."""
+    return [ref.key, *(file.key for file in manifest(stack, ref).files if file.role != "resume")]
+
+
+def checkpoint_keys(stack: Stack, job: str) -> list[str]:
+    """The keys of all blobs of a job's checkpoints."""
+    keys: list[str] = in_world(stack, lambda here: here.blobs.list(f"local/{job}/ckpt/"))
+    return keys
+
+
 def tensors_sha256(stack: Stack, ref: ManifestRef) -> str:
     """SHA-256 of the adapter's tensors, read back from the store."""
     weights = next(file for file in manifest(stack, ref).files if file.role == "weights")

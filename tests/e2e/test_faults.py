@@ -27,6 +27,8 @@ def check_ended_once(user: User, job: str, like: Unbroken) -> None:
     assert finals == [user.retrieve(job).fine_tuned_model]
     assert len(models) == 3
     assert support.final_tensors(user.stack, job) == like.sha256
+    needed = {key for each in models.values() for key in support.answering(user.stack, each.data.manifest)}
+    support.until(lambda: set(support.checkpoint_keys(user.stack, job)) == needed, "only what the models need", 60)
 
 
 def check_resumed(user: User, job: str) -> tuple[int, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from infra.adapters.blob_keys import checked
 class _Blob:
     data: bytes
     media_type: str
+    modified: int
 
 
 class MemoryBlobs:
-    """The `Blobs` port in a dictionary."""
+    """The `Blobs` port in a dictionary; `now` is a clock in milliseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
         self._blobs: dict[str, _Blob] = {}
+        self._now = now
 
     async def put(
         self,
@@ -37,7 +40,7 @@ class MemoryBlobs:
         content = data if isinstance(data, bytes) else b"".join([chunk async for chunk in data])
         if exclusive and key in self._blobs:
             raise BlobExistsError(key)
-        self._blobs[key] = _Blob(content, media_type)
+        self._blobs[key] = _Blob(content, media_type, self._now())
         return BlobRef(key=key, sha256=sha256(content), bytes=len(content), media_type=media_type)
 
     async def get(self, key: str) -> bytes:
@@ -65,11 +68,22 @@ class MemoryBlobs:
     async def stat(self, key: str) -> BlobStat | None:
         """Return what is known of a blob, or None."""
         blob = self._blobs.get(checked(key))
-        return BlobStat(key, len(blob.data), blob.media_type) if blob else None
+        return BlobStat(key, len(blob.data), blob.media_type, blob.modified) if blob else None
 
     async def list(self, prefix: str) -> list[str]:
         """Return the keys that begin with `prefix`, sorted."""
         return sorted(key for key in self._blobs if key.startswith(prefix))
+
+    async def walk(self, prefix: str) -> AsyncIterator[BlobStat]:
+        """Yield what is known of each blob whose key begins with `prefix`, in the order of keys."""
+        for key in await self.list(prefix):
+            if (stat := await self.stat(key)) is not None:
+                yield stat
+
+    async def folders(self, prefix: str) -> Sequence[str]:
+        """Return the names that follow `prefix`, up to the next slash, sorted."""
+        below = (key.removeprefix(prefix) for key in self._blobs if key.startswith(prefix))
+        return sorted({name.partition("/")[0] for name in below if "/" in name})
 
     async def delete(self, prefix: str) -> int:
         """Delete every blob whose key begins with `prefix`, `{tenant}/{subject}` at least; return how many."""
@@ -78,6 +92,11 @@ class MemoryBlobs:
         for key in doomed:
             del self._blobs[key]
         return len(doomed)
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Delete the blobs of these keys; one that is not there is none."""
+        for key in keys:
+            self._blobs.pop(checked(key), None)
 
     def _blob(self, key: str) -> _Blob:
         try:

@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 _CHUNK_BYTES = 2**20
 _THREADS = 16
+_PAGE = 1000  # keys in one answer of a list
 _REGION = "us-east-1"  # stated, so that no request has to ask for it
 _NOT_THERE = frozenset({"NoSuchKey", "NoSuchObject"})
 _SICK = (500, 502, 503, 504)
@@ -137,10 +139,25 @@ class MinioBlobs:
         """Return the keys that begin with `prefix`, sorted."""
         return await self._run(_keys, self._client, self._bucket, prefix)
 
+    async def walk(self, prefix: str) -> AsyncIterator[BlobStat]:
+        """Yield what is known of each blob whose key begins with `prefix`, in the order of keys, a page at a time."""
+        found = self._client.list_objects(self._bucket, prefix=prefix, recursive=True)
+        while page := await self._run(_page, found):
+            for each in page:
+                yield each
+
+    async def folders(self, prefix: str) -> Sequence[str]:
+        """Return the names that follow `prefix`, up to the next slash, sorted; what lies in them is not looked at."""
+        return await self._run(_folders, self._client, self._bucket, prefix)
+
     async def delete(self, prefix: str) -> int:
         """Delete every blob whose key begins with `prefix`, `{tenant}/{subject}` at least; return how many."""
         checked(prefix.removesuffix("/"))
         return await self._run(_delete, self._client, self._bucket, prefix)
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Delete the blobs of these keys, a thousand in a request; one that is not there is none."""
+        await self._run(_remove, self._client, self._bucket, [checked(key) for key in keys])
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call in a thread; a cancelled caller waits for the thread, so that nothing happens behind its back."""
@@ -219,9 +236,25 @@ def _keys(client: Minio, bucket: str, prefix: str) -> list[str]:
 
 def _delete(client: Minio, bucket: str, prefix: str) -> int:
     keys = _keys(client, bucket, prefix)
+    _remove(client, bucket, keys)
+    return len(keys)
+
+
+def _remove(client: Minio, bucket: str, keys: Sequence[str]) -> None:
     for error in client.remove_objects(bucket, [DeleteObject(key) for key in keys]):
         raise UnavailableError("minio", f"{error.name} could not be deleted: {error.code}")
-    return len(keys)
+
+
+def _page(found: Iterator[Any]) -> list[BlobStat]:
+    return [
+        BlobStat(each.object_name, each.size or 0, "", int(each.last_modified.timestamp() * 1000))
+        for each in islice(found, _PAGE)
+    ]
+
+
+def _folders(client: Minio, bucket: str, prefix: str) -> list[str]:
+    found = client.list_objects(bucket, prefix=prefix)
+    return sorted((each.object_name or "").removeprefix(prefix).rstrip("/") for each in found if each.is_dir)
 
 
 def _put_back(response: Any) -> None:
