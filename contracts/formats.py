@@ -28,15 +28,24 @@ _LOCAL = struct.Struct("<6xH10xL4x2H")
 """A ZIP member's header: flags, packed bytes, lengths of its name and of what stands behind that."""
 _LOOK = 2**14  # letters that tables and marks are looked for in: thousands of members must not take minutes
 
+_UNPACK = "Unpack it, and upload rows as they are or documents as a ZIP"
+_ROWS = "Save its rows as JSON lines or CSV"
 _KNOWN: tuple[tuple[bytes, str, str], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document of the old kind or with a password", "Save it as DOCX"),
     (b"{\\rtf", "an RTF document", "Save it as DOCX"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "Pack its documents as ZIP"),
-    (b"Rar!\x1a\x07", "a RAR archive", "Pack its documents as ZIP"),
-    (b"\x1f\x8b", "compressed by gzip", "Pack its documents as ZIP"),
-    (b"BZh", "compressed by bzip2", "Pack its documents as ZIP"),
-    (b"\xfd7zXZ\0", "compressed by xz", "Pack its documents as ZIP"),
-    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "Pack its documents as ZIP"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+    (b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
+    (b"\x1f\x8b", "compressed by gzip", _UNPACK),
+    (b"BZh", "compressed by bzip2", _UNPACK),
+    (b"\xfd7zXZ\0", "compressed by xz", _UNPACK),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", _UNPACK),
+    (b"\x04\x22\x4d\x18", "compressed by lz4", _UNPACK),
+    (b"PAR1", "a Parquet table", _ROWS),
+    (b"ARROW1\0\0", "an Arrow table", _ROWS),
+    (b"Obj\1", "an Avro table", _ROWS),
+    (b"SQLite format 3\0", "a database of SQLite", _ROWS),
+    (b"\x93NUMPY", "an array of NumPy", _ROWS),
+    (b"\x80\4\x95", "a pickle of Python", _ROWS),
     (b"\x89PNG\r\n", "an image", "Save it as PDF with its text"),
     (b"\xff\xd8\xff", "an image", "Save it as PDF with its text"),
     (b"GIF8", "an image", "Save it as PDF with its text"),
@@ -68,9 +77,9 @@ def sniff(head: bytes, size: int) -> Format | Skip:
     whole = size <= len(head)
     if head.startswith((b"PK\3\4", b"PK\5\6")):
         return "zip"
-    for magic, what, advice in _KNOWN:
-        if head.startswith(magic):
-            return Skip("unsupported", f"It is {what}. {advice}.")
+    known = foreign(head)
+    if known is not None:
+        return known
     if head.lstrip(b"\xef\xbb\xbf \t\r\n\0").startswith(b"%PDF-"):
         return "pdf"
     text = _text(head, whole)
@@ -90,6 +99,23 @@ def sniff(head: bytes, size: int) -> Format | Skip:
     if _MARKDOWN.search(look):
         return "md"
     return "html" if _FRAGMENT.match(start) else "txt"
+
+
+def foreign(head: bytes) -> Skip | None:
+    """Return why neither rows nor a document can begin so, None for anything that may."""
+    for magic, what, advice in _KNOWN:
+        if head.startswith(magic):
+            return Skip("unsupported", f"It is {what}. {advice}.")
+    return Skip("unsupported", f"It is a tar archive. {_UNPACK}.") if head[257:262] == b"ustar" else None
+
+
+def begins_rows(head: bytes) -> bool:
+    """Tell whether JSON lines that begin so are rows for training: chats, or prompts with their completions."""
+    try:
+        row = json.loads(head.partition(b"\n")[0].decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and ("messages" in row or row.keys() >= {"prompt", "completion"})
 
 
 def container(names: Collection[str]) -> Literal["docx", "zip"] | Skip:

@@ -69,7 +69,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 FILES = ReadModel(
     name="files",
-    version=6,
+    version=7,
     topics=TOPICS,
     births=frozenset(BIRTHS),
     touches=_touches,

@@ -71,6 +71,16 @@ class DatasetRecurated(Payload):
     max_score: Bounds = Field(default_factory=dict)
 
 
+class SkippedMember(BaseModel):
+    """A member of an archive that nothing is made of."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: Key
+    code: Code
+    message: Phrase
+
+
 class ZipExtracted(Payload):
     """Every member of an archive was taken or skipped."""
 
@@ -78,6 +88,8 @@ class ZipExtracted(Payload):
     """A JSON array of members: path, bytes, sha256, and either document (an id) and format, or code and message."""
     taken: Count
     skipped: Count
+    first_skipped: tuple[SkippedMember, ...] = Field(default=(), max_length=20)
+    """The first of them, without those that belong to the system that packed the archive."""
 
 
 class DocumentExtracted(Payload):

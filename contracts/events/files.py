@@ -51,6 +51,8 @@ class FileValidated(Payload):
     Rows with the same `variant_of` are variants of one row: an epoch takes one of them."""
     has_tools: bool = False
     """Whether any row carries tools or functions."""
+    encoding: Literal["utf-8", "windows-1252"] = "utf-8"
+    """What a table was read as that is not UTF-8."""
 
 
 class FileRejected(Payload):

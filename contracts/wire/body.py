@@ -21,9 +21,7 @@ def parse(body: bytes, deepest: bool = True) -> dict[str, Any]:
     Its own nesting is bounded at MAX_DEPTH, or else by what Python can read.
     """
     try:
-        value = json.loads(
-            body.decode("utf-8-sig"), parse_constant=_refuse, parse_int=_whole, object_pairs_hook=_unique
-        )
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse, parse_int=_whole, object_pairs_hook=unique)
     except RecursionError:
         raise _unparsable(f"objects and arrays are nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:  # UnicodeDecodeError is one too
@@ -49,11 +47,16 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+class RepeatedNameError(ValueError):
+    """A name that stands twice in one object: readers would take one of its values, and not all of them the same."""
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of its names and values; raises RepeatedNameError."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise ValueError(f"the name {twice[:64]!r} stands twice in one object")
+        raise RepeatedNameError(f"the name {twice[:64]!r} stands twice in one object")
     return found
 
 

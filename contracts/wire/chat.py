@@ -28,6 +28,30 @@ def too_deep(value: object) -> bool:
     return True
 
 
+def modern(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message of OpenAI's old form, `function_call` and the role `function`, in today's; others as they are.
+
+    Arguments that are empty are an empty object, as clients send them back for a call without any.
+    """
+    made = dict(message)
+    legacy = made.pop("function_call", None)
+    if isinstance(legacy, dict) and not made.get("tool_calls"):
+        made["tool_calls"] = [{"id": f"call_{legacy.get('name')}", "type": "function", "function": legacy}]
+    if made.get("role") == "function":
+        made |= {"role": "tool", "tool_call_id": f"call_{made.pop('name', None)}"}
+    if isinstance(calls := made.get("tool_calls"), list):
+        made["tool_calls"] = [_with_arguments(call) for call in calls]
+    return made
+
+
+def _with_arguments(call: Any) -> Any:
+    match call:
+        case {"function": {"arguments": ""} as function}:
+            return {**call, "function": {**function, "arguments": "{}"}}
+        case _:
+            return call
+
+
 def plain(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return messages without weights and nulls, the arguments of calls as objects; ValueError if one is no JSON."""
     made = []

@@ -21,7 +21,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from contracts.manifest import ManifestRef
-from contracts.wire.chat import MAX_DEPTH, plain, too_deep
+from contracts.wire.chat import MAX_DEPTH, modern, plain, too_deep
 from contracts.wire.errors import refuse, shown
 from contracts.wire.request import Request
 
@@ -72,13 +72,18 @@ def _shallow(value: Any) -> Any:
 
 def _joined(content: Any) -> Any:
     """Return parts of text as one text."""
-    for part in content if isinstance(content, list) else ():
-        if not (isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)):
-            raise refuse("unsupported", "Invalid '{param}': only parts of type 'text' are served.")
-    text = "".join(part["text"] for part in content) if isinstance(content, list) else content
+    text = "".join(map(_part, content)) if isinstance(content, list) else content
     if isinstance(text, str) and _HALF.search(text):
         raise refuse("invalid_value", "Invalid '{param}': it holds half of a surrogate pair, which is no text.")
     return text
+
+
+def _part(part: Any) -> str:
+    match part:
+        case {"type": "text", "text": str(text)} | {"type": "refusal", "refusal": str(text)}:
+            return text
+        case _:
+            raise refuse("unsupported", "Invalid '{param}': only parts of type 'text' are served.")
 
 
 class _Function(TypedDict):
@@ -98,20 +103,22 @@ class Message(BaseModel):
     content: Annotated[str | None, BeforeValidator(_joined)] = None
     tool_calls: Annotated[list[_Call], FailFast(), BeforeValidator(_shallow)] = Field(default_factory=list)
     given: dict[str, Any]
-    """All of it, in the order in which it came."""
+    """All of it in today's form, in the order in which it came."""
 
     @model_validator(mode="before")
     @classmethod
     def _kept(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
+        given = modern(given)
         said = {name: value for name, value in given.items() if value is not None}
+        if "content" not in said and given.get("role") == "assistant" and "refusal" in said:
+            said["content"] = said["refusal"]
         return {"role": None, **said, "given": given}
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        calls = self.tool_calls or self.given.get("function_call")
-        if self.content is None and not (self.role == "assistant" and calls):
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
             raise refuse("invalid_type", "Invalid value for '{param}': expected a string, got null.", "content")
         return self
 
@@ -231,8 +238,9 @@ class Chat(Conversation, Sampled):
 
     @property
     def room(self) -> int | None:
-        """Tokens that an answer may have; None: what the context leaves."""
-        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+        """Tokens that an answer may have, by both caps; None: what the context leaves."""
+        caps = [cap for cap in (self.max_tokens, self.max_completion_tokens) if cap is not None]
+        return min(caps, default=None)
 
     @property
     def alternatives(self) -> int | None:

@@ -13,6 +13,7 @@ View = Mapping[str, Any]
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 REJECTED = ("code", "message", "page")
+LEFT_OUT = ("path", "code", "message", "page")
 COUNTED = ("extracted", "rejected", "chunked")
 BOUNDS = ("min_score", "max_score")
 """What a data set was re-curated by, besides its `source`."""
@@ -140,11 +141,12 @@ def seen_by(jobs: Iterable[View]) -> list[Object]:
     return [{**model, "job": job["id"], "used_as": job["used_as"]} for job in jobs for model in job["models"]]
 
 
-def progress(archive: View, counts: Mapping[str, int]) -> Object:
+def progress(archive: View, counts: Mapping[str, int], rejected: Sequence[View] = ()) -> Object:
     """Return how far an archive is; `counts` are documents extracted, rejected, chunked, cut and made, and rows kept.
 
     Of one that was re-curated, `documents` are those of its `source`. `rows_made` are questions before assembly, which
-    makes several rows of one; `rows` are those of the data set.
+    makes several rows of one; `rows` are those of the data set. `left_out` are the first members that were skipped
+    and the first documents `rejected`, each with its reason.
     """
     assembled, uploaded = archive["assembled"], archive["uploaded"]
     known = assembled or {}
@@ -154,10 +156,17 @@ def progress(archive: View, counts: Mapping[str, int]) -> Object:
         "source": archive["source"],
         **{name: uploaded.get(name, {}) for name in BOUNDS},
         "documents": {"total": archive["documents"], **{name: counts[name] for name in COUNTED}},
+        "left_out": [{name: each.get(name) for name in LEFT_OUT} for each in (*_skipped(archive), *rejected)],
         "rows_made": counts["kept"],
         **{name: known.get(name) for name in ("rows", "held_out_rows", "generator", "version")},
         "coverage": (assembled or archive["failed"] or {}).get("coverage"),
     }
+
+
+def _skipped(archive: View) -> Sequence[View]:
+    extracted = archive.get("extracted") or {}
+    first: Sequence[View] = extracted.get("first_skipped", ())
+    return first
 
 
 def stage(archive: View, counts: Mapping[str, int]) -> str:

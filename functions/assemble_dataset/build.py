@@ -23,7 +23,17 @@ from contracts.corpus import Chunks, CorpusPlan, Example, RowOrigin
 from functions._shared.child import answer
 from functions.assemble_dataset import report as reporting
 from functions.assemble_dataset.contexts import Draft, drafts
-from functions.assemble_dataset.core import Passage, RowSettings, Selection, draw, messages, passages, refusal, select
+from functions.assemble_dataset.core import (
+    Passage,
+    RowSettings,
+    Selection,
+    draw,
+    messages,
+    passages,
+    reason,
+    refusal,
+    select,
+)
 from functions.assemble_dataset.mine import Miner
 
 ROWS, HELD_OUT, LINEAGE, HELD_OUT_LINEAGE, REPORT = (
@@ -34,6 +44,7 @@ ROWS, HELD_OUT, LINEAGE, HELD_OUT_LINEAGE, REPORT = (
     "report.json",
 )
 
+LEFT_OUT = ("members", "rejected")
 _ENCODER = msgspec.json.Encoder()
 
 Row = tuple[dict[str, Any], RowOrigin]
@@ -66,7 +77,7 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     trained = _mixed(map(own, made["train"]), len(made["train"]), general)
     version, samples = _write(trained, folder / ROWS, folder / LINEAGE, reporting.sampled(count))
     _write(map(own, made["held_out"]), folder / HELD_OUT, folder / HELD_OUT_LINEAGE)
-    body = {"version": version, **page, "samples": samples}
+    body = {"version": version, **page, **_left_out(spec), "samples": samples}
     (folder / REPORT).write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
     return {
         "ok": True,
@@ -76,6 +87,12 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
         "coverage": covered / chunks,
         "generator": page["generator"],
     }
+
+
+def _left_out(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members that were skipped and the documents that were rejected, each with its reason."""
+    members, rejected = (json.loads(Path(path).read_bytes()) if (path := spec.get(name)) else [] for name in LEFT_OUT)
+    return {"skipped": [reason(each) for each in members if not each["document"]], "rejected": rejected}
 
 
 def _examples(documents: Iterable[Sequence[str | None]]) -> Iterator[Example]:

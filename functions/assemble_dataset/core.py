@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -105,6 +106,11 @@ class Refusal:
     code: str
     message: str
     coverage: float | None = None
+
+
+def reason(refused: Mapping[str, Any]) -> dict[str, Any]:
+    """Return why a member was skipped or a document rejected, for the report."""
+    return {name: refused[name] for name in ("path", "code", "message")}
 
 
 def normal(text: str) -> str:

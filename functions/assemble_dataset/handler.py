@@ -48,18 +48,20 @@ async def settle(
         waits = await controls.open(subject, tenant, STAGE, {}, ready=False)
         inputs = await _of_source(found, documents, waits.opened_at <= unknown_since)
     if inputs is not None:
-        inputs = await _listed(inputs, f"{tenant}/{archive}/dataset.documents.json", blobs)
+        inputs = await _listed(inputs, f"{tenant}/{archive}/dataset", blobs)
         await controls.open(subject, tenant, STAGE, {"event_id": event_id, "archive": archive, **inputs})
         wake(STAGE)
 
 
-async def _listed(inputs: dict[str, Any], key: str, blobs: Blobs) -> dict[str, Any]:
-    """Return inputs whose documents stand in a blob; a refusal has none."""
+async def _listed(inputs: dict[str, Any], prefix: str, blobs: Blobs) -> dict[str, Any]:
+    """Return inputs whose documents, made and rejected, stand in blobs; a refusal has none."""
     if "documents" not in inputs:
         return inputs
-    blob = await blobs.put(key, compact(inputs["documents"]), "application/json")
-    kept = {name: value for name, value in inputs.items() if name != "documents"}
-    return {**kept, "listed": blob.model_dump(mode="json")}
+    kept = dict(inputs)
+    for name, told in (("documents", "listed"), ("rejected", "rejected")):
+        blob = await blobs.put(f"{prefix}.{name}.json", compact(kept.pop(name)), "application/json")
+        kept[told] = blob.model_dump(mode="json")
+    return kept
 
 
 async def _of_source(archive: View, documents: Documents, late: bool) -> dict[str, Any] | None:
@@ -80,12 +82,15 @@ async def _planned(archive: View, documents: Documents) -> dict[str, Any] | None
     of_it = {"archive": archive["id"], "made": True}
     if not archive["planned"] or await documents.count("documents", of_it) < archive["planned"]["documents"]:
         return None
+    rejected = await documents.find("documents", {"archive": archive["id"], "rejected": {"$ne": None}}, [("id", 1)])
     made = sorted(await documents.find("documents", of_it), key=lambda each: str(each["id"]))
     return {
         "plan": archive["planned"]["plan"],
         "documents": [
             {"chunks": each["chunked"]["chunks"], "examples": (each["examples"] or {}).get("examples")} for each in made
         ],
+        "members": archive["extracted"] and archive["extracted"]["manifest"],
+        "rejected": [core.reason(each["rejected"]) for each in rejected],
     }
 
 

@@ -35,7 +35,9 @@ async def work(
     cause), `archive`, `plan` (a BlobRef) and `listed` (a BlobRef of a JSON array), in any order: {chunks (a BlobRef),
     examples (a BlobRef, or null where there are none)} for every document that the plan has chunks of. A re-curation
     has those of its source, and `min_score`, `max_score`, and `report` (a BlobRef): rows are made with the settings of
-    that report, so that the scores alone make a difference. `refused` (code, message) is there instead of all of it.
+    that report, so that the scores alone make a difference. `members` and `rejected` (BlobRefs) say which
+    members of the archive were skipped and which documents rejected, and why. `refused` (code, message) is there
+    instead of all of it.
     Files lie under `{tenant}/{archive}/dataset/{version}/`: rows.jsonl, held_out.jsonl, each with its lineage
     (lineage.jsonl, held_out.lineage.jsonl), and report.json.
     """
@@ -100,6 +102,8 @@ async def _spec(stage: ChildStage, settings: RowSettings) -> dict[str, Any]:
             (brought(entry["chunks"], f"{number}.chunks.json"), brought(entry["examples"], f"{number}.examples.jsonl"))
             for number, entry in enumerate(json.loads(await stage.blobs.get(inputs["listed"]["key"])))
         ],
+        "members": brought(inputs.get("members"), "members.json"),
+        "rejected": brought(inputs.get("rejected"), "rejected.json"),
         "general": brought(None if settings.general is None else settings.general.model_dump(), "general.jsonl"),
         "folder": stage.folder,
         "settings": settings.model_dump(mode="json"),

@@ -56,6 +56,13 @@ def sniff(head: bytes, filename: str) -> str:
     return "unknown"
 
 
+def check_content(head: bytes, purpose: str) -> None:
+    """Refuse what is to be trained on and cannot be, by its first bytes; anything else may be stored."""
+    skip = formats.foreign(head) if purpose == openai.TRAINING else None
+    if skip is not None:
+        raise ApiError(f"The file cannot be read: {skip.message}", param="file", code="unsupported_file")
+
+
 def clean_filename(raw: bytes | None) -> str:
     """Return a name that is safe to store and show; it is never used as a path."""
     name = _CONTROL.sub("", (raw or b"").decode("utf-8", errors="replace")).strip()
@@ -70,6 +77,7 @@ def uploaded(form: FileForm, filename: str, head: bytes, blob: BlobRef) -> Uploa
     for one, other in ((form.anchor, "seconds"), (form.seconds, "anchor")):
         if one is not None and getattr(form, other) is None:
             raise missing(f"expires_after.{other}")
+    check_content(head, form.purpose)
     found = sniff(head, filename)
     said: dict[str, Any] = {"blob": blob, "filename": filename, "purpose": form.purpose, "expires_after": form.seconds}
     if found == "zip":

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import unquote
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from contracts.wire.errors import ApiError
 
+_EXTENDED = re.compile(rb"""filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([^;\s"]+)""", re.IGNORECASE)
+"""A name as RFC 5987 writes it; the parser leaves it out."""
 MAX_FIELD = 64 * 1024
 MAX_PARTS = 64
 
@@ -78,7 +82,8 @@ class Form:
         self._header, self._value = bytearray(), bytearray()
 
     def _on_headers_finished(self) -> None:
-        disposition, options = parse_options_header(self._headers.get(b"content-disposition"))
+        header = self._headers.get(b"content-disposition", b"")
+        disposition, options = parse_options_header(header)
         if disposition != b"form-data" or b"name" not in options:
             raise broken("a part has no Content-Disposition with a name")
         self._name = options[b"name"].decode("utf-8", errors="replace")
@@ -88,7 +93,8 @@ class Form:
                     "There is more than one 'file'. Upload one at a time.", param="file", code="invalid_multipart"
                 )
             self.begun = True
-            self.filename = options.get(b"filename")
+            extended = _EXTENDED.search(header)  # where both stand it is the better one: RFC 6266
+            self.filename = _decoded(*extended.groups()) if extended else options.get(b"filename")
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._name == "file":
@@ -109,6 +115,10 @@ class Form:
 
     def _on_end(self) -> None:
         self.complete = True
+
+
+def _decoded(charset: bytes, name: bytes) -> bytes:
+    return unquote(name.decode("latin-1"), encoding=charset.decode(), errors="replace").encode()
 
 
 def broken(reason: str) -> ApiError:

@@ -12,6 +12,8 @@ from contracts.ports import Blobs, Documents
 from contracts.wire import dataset
 from functions.edge import lines
 
+MOST_TOLD = 20
+"""Documents that a file shows with the reason why nothing is made of them; the report has all."""
 Object = dict[str, Any]
 View = Mapping[str, Any]
 
@@ -49,8 +51,10 @@ async def progress(documents: Documents, archive: View) -> Object:
         documents.count("documents", {**of_it, "made": True}),
         documents.total("documents", "examples.kept", of_it),
     )
-    shown = {**archive, "documents": home["documents"]}
-    return dataset.progress(shown, dict(zip((*names, "cut", "made", "kept"), counts, strict=True)))
+    rejected = await documents.find("documents", {**of_it, "rejected": {"$ne": None}}, [("id", 1)], MOST_TOLD)
+    shown = {**archive, "documents": home["documents"], "extracted": home["extracted"]}
+    told = dict(zip((*names, "cut", "made", "kept"), counts, strict=True))
+    return dataset.progress(shown, told, [each["rejected"] for each in rejected])
 
 
 async def chunks_of(blobs: Blobs, document: View) -> Chunks | None:

@@ -24,6 +24,7 @@ _END_64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _ENCRYPTED, _UTF8 = 0x1, 0x800
+_ZIP64, _UNICODE_PATH = 0x1, 0x7075  # kinds of extra fields
 _SHORT, _LONG = 0xFFFF, 0xFFFFFFFF  # in their place stands a ZIP64 number
 
 
@@ -165,13 +166,14 @@ def _entry(stream: BinaryIO, directory: bytes, at: int, before: int, limit: int)
     if following > len(directory):
         raise _broken("its directory cannot be read")
     raw = directory[name_at:extra_at]
-    size, packed, offset = _long_numbers(directory[extra_at : extra_at + extra_length], size, packed, offset)
+    extra = _fields(directory[extra_at : extra_at + extra_length])
+    size, packed, offset = _long_numbers(extra.get(_ZIP64, b""), size, packed, offset)
     header = before + offset
     start, encrypted, fault = _local(stream, header, limit, raw, method)
     if fault is None and start + packed > limit:
         fault = "Its bytes reach beyond where the archive's members end."
     entry = Entry(
-        name=_decoded(raw, flags),
+        name=_decoded(raw, flags, extra.get(_UNICODE_PATH, b"")),
         kind=_kind(raw, attributes >> 16),
         method=method,
         encrypted=encrypted or bool(flags & _ENCRYPTED),
@@ -184,22 +186,25 @@ def _entry(stream: BinaryIO, directory: bytes, at: int, before: int, limit: int)
     return following, entry, header
 
 
-def _long_numbers(extra: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
+def _fields(extra: bytes) -> dict[int, bytes]:
+    """Return kind → content of a header's extra fields, of two of a kind the first."""
+    found: dict[int, bytes] = {}
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        found.setdefault(kind, extra[at + 4 : at + 4 + length])
+        at += 4 + length
+    return found
+
+
+def _long_numbers(field: bytes, size: int, packed: int, offset: int) -> tuple[int, int, int]:
     """Return the numbers with those of the ZIP64 field in place of the ones that say to look there."""
     numbers = [size, packed, offset]
     missing = [place for place, number in enumerate(numbers) if number == _LONG]
-    at = 0
-    while missing and at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<2H", extra, at)
-        if kind == 1:
-            field = extra[at + 4 : at + 4 + length]
-            for index, place in enumerate(missing[: len(field) // 8]):
-                numbers[place] = int.from_bytes(field[8 * index : 8 * index + 8], "little")
-            missing = missing[len(field) // 8 :]
-            break
-        at += 4 + length
-    if missing:
+    if len(field) < 8 * len(missing):
         raise _broken("a ZIP64 number of its directory is missing")
+    for index, place in enumerate(missing):
+        numbers[place] = int.from_bytes(field[8 * index : 8 * index + 8], "little")
     return numbers[0], numbers[1], numbers[2]
 
 
@@ -219,8 +224,10 @@ def _local(stream: BinaryIO, header: int, limit: int, name: bytes, method: int) 
     return header + _LOCAL.size + name_length + extra_length, bool(flags & _ENCRYPTED), fault
 
 
-def _decoded(raw: bytes, flags: int) -> str:
-    """Return a name's text; many packers write UTF-8 without the flag that says so."""
+def _decoded(raw: bytes, flags: int, unicode_path: bytes) -> str:
+    """Return a name's text: as Info-ZIP's field has it, if it is of this name; many write UTF-8 without saying so."""
+    if unicode_path[:1] == b"\1" and unicode_path[1:5] == zlib.crc32(raw).to_bytes(4, "little"):
+        return unicode_path[5:].decode(errors="replace")
     try:
         return raw.decode()
     except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from contracts.formats import HEAD, Format, Skip, container, sniff
+from contracts.formats import HEAD, Format, Skip, begins_rows, container, sniff
 from functions._shared.child import answer
 from functions.extract_zip.core import (
     MAX_ENTRIES,
@@ -29,6 +29,7 @@ from functions.extract_zip.core import (
 )
 from functions.extract_zip.directory import MemberError, inflate, read_directory
 
+MOST_ERRORS = 100
 TOO_LARGE = frozenset({"too_many_entries", "directory_too_large"})
 """Why an archive within is skipped for its size: codes of `read_directory`."""
 
@@ -62,6 +63,7 @@ class Unpacker:
         self._budget = Budget(packed)
         self._paths: set[str] = set()
         self._first: dict[str, str] = {}
+        self._rows: list[str] = []
         self._files = 0
 
     def unpack(self, archive: Path) -> None:
@@ -76,6 +78,17 @@ class Unpacker:
         skipped = [(found.path, found.outcome) for found in self.found if isinstance(found.outcome, Skip)]
         if len(skipped) == len(self.found):
             raise nothing_usable(skipped)
+        if len(skipped) + len(self._rows) == len(self.found):
+            text = f"The archive holds rows for training ({self._rows[0][-200:]!r}), not documents to make rows of."
+            raise ArchiveError("archive_of_rows", f"{text} Upload each file of rows by itself, not in an archive.")
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The first members that were skipped, as errors of a file show where they are."""
+        skips = ((number, each) for number, each in enumerate(self.found, 1) if isinstance(each.outcome, Skip))
+        shown = ({"line": number, **each.line()} for number, each in skips)
+        named = ("line", "path", "code", "message")
+        return [{name: each[name] for name in named} for each in shown if each["code"] != "boilerplate"][:MOST_ERRORS]
 
     def _members(self, stream: BinaryIO, entries: list[Entry], prefix: str, level: int) -> None:
         self._budget.entries += len(entries)
@@ -114,6 +127,8 @@ class Unpacker:
         if same is not None:
             return Skip("duplicate", f"It has the same bytes as {same[-200:]!r}.")
         outcome = sniff(head, size)
+        if outcome in ("json", "jsonl") and begins_rows(head):
+            self._rows.append(path)
         if outcome != "zip":
             return outcome
         with file.open("rb") as stream:
@@ -153,7 +168,7 @@ def result(archive: Path, folder: Path, members: Path) -> dict[str, Any]:
     try:
         unpacker.unpack(archive)
     except ArchiveError as error:
-        return {"ok": False, "code": error.code, "message": str(error)}
+        return {"ok": False, "code": error.code, "message": str(error), "errors": unpacker.errors}
     with members.open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(found.line()) + "\n" for found in unpacker.found)
     return {"ok": True}

@@ -13,12 +13,13 @@ from contracts.corpus import Member, document_id
 from contracts.envelope import Event
 from contracts.events import Payload
 from contracts.events.corpus import ZipExtracted, ZipUploaded
-from contracts.events.files import FileRejected
+from contracts.events.files import FileRejected, RowError
 from contracts.ports import Blobs, Child, Lease
 from functions._shared.stage import ChildStage, Limits, event_of, run_stage
 from functions._shared.uploaded import UnusableBlobError, bring, check_owner, own_key
 from functions.extract_zip.core import size_refusal
 
+MOST_TOLD = 20
 UNPACK = "functions.extract_zip.unpack"
 LIMITS = Limits(memory_bytes=2**29, seconds=900.0)
 _STORES = 8  # at a time: most documents are small, and a store takes its time for each
@@ -60,7 +61,10 @@ async def _outcome(stage: ChildStage) -> Payload:
     spec = {"input": content, "folder": members, "members": listed}
     verdict = await stage.run(UNPACK, spec, LIMITS, f"unpacking {archive}", _TOO_COMPLEX)
     if not verdict["ok"]:
-        return FileRejected(code=verdict["code"], message=verdict["message"], param="file")
+        errors = tuple(RowError(**error) for error in verdict["errors"])
+        return FileRejected(
+            code=verdict["code"], message=verdict["message"], param="file", errors=errors, n_errors=len(errors)
+        )
     found = [json.loads(line) for line in listed.read_text(encoding="utf-8").splitlines()]
     return await _stored(f"{tenant}/{archive}", archive, found, members, stage.blobs)
 
@@ -87,7 +91,8 @@ async def _stored(prefix: str, archive: str, found: list[dict[str, Any]], folder
     listed = canonical([member.model_dump(mode="json") for member in members])
     manifest = await blobs.put(f"{prefix}/members.json", listed, "application/json")
     taken = sum(member.document is not None for member in members)
-    return ZipExtracted(manifest=manifest, taken=taken, skipped=len(members) - taken)
+    told = [m.model_dump() for m in members if m.document is None and m.code != "boilerplate"][:MOST_TOLD]
+    return ZipExtracted(manifest=manifest, taken=taken, skipped=len(members) - taken, first_skipped=told)
 
 
 def exhausted(claim: Claim, why: str) -> list[Event]:

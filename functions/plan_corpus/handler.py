@@ -38,6 +38,7 @@ async def settle(
     listed = {
         "documents": [{"document": d["id"], "chunks": d["chunked"]["chunks"]} for d in ended if d["chunked"]],
         "rejected": [d["id"] for d in ended if not d["chunked"]],
+        "first_rejected": next((d["rejected"] for d in ended if d["rejected"]), None),
     }
     blob = await blobs.put(f"{found['tenant']}/{archive}/plan.documents.json", compact(listed), "application/json")
     inputs = {"event_id": event_id, "archive": archive, "listed": blob.model_dump(mode="json")}

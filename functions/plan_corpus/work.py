@@ -36,7 +36,7 @@ async def work(
     control = lease.claim.control
     listed = json.loads(await blobs.get(control.inputs["listed"]["key"]))
     if not listed["documents"]:
-        return [_failed(control, "no_documents", _nothing_readable(len(listed["rejected"])))]
+        return [_event(control, _nothing_readable(len(listed["rejected"]), listed.get("first_rejected")))]
     settings = await lease.record("planning", {"held_out": held_out, "rows_per_chunk": rows_per_chunk})
     verdict = await run_stage(lease, blobs, child, scratch, partial(_plan, listed=listed, settings=settings))
     return [_event(control, verdict)]
@@ -65,13 +65,18 @@ def exhausted(claim: Claim, why: str) -> list[Event]:
     return [_failed(claim.control, "planning_failed", message)]
 
 
-def _nothing_readable(rejected: int) -> str:
+def _nothing_readable(rejected: int, first: dict[str, Any] | None) -> DatasetFailed:
+    """Return why there is nothing to train on; `first` is what was said of the first document that was rejected."""
     if not rejected:
-        return "The archive has no documents to learn from. Put PDF, DOCX, HTML, Markdown, text or table files in it."
-    count = "The archive's one document was" if rejected == 1 else f"All {rejected} documents of the archive were"
-    return (
-        f"{count} rejected, so there is nothing to train on. Mend what their errors name and upload the archive again."
-    )
+        text = "The archive has no documents to learn from. Put PDF, DOCX, HTML, Markdown, text or table files in it."
+        return DatasetFailed(code="no_documents", message=text)
+    count = "The one document was" if rejected == 1 else f"All {rejected} documents of the archive were"
+    text = f"{count} rejected, so there is nothing to train on."
+    if first is None:
+        return DatasetFailed(code="no_documents", message=f"{text} Mend what their errors name and upload them again.")
+    code = first["code"] if rejected == 1 else "no_documents"
+    which = "" if rejected == 1 else "The first, "
+    return DatasetFailed(code=code, message=f"{text} {which}{first['path'][-200:]!r}: {first['message']}")
 
 
 def _failed(control: Control, code: str, message: str) -> Event:

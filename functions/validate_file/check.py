@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 
 from functions._shared.child import answer
 from functions.validate_file.core import SHOWN_ERRORS, check
-from functions.validate_file.row import Checked, Fault, Shape
-from functions.validate_file.rows import UnreadableFileError, open_rows
+from functions.validate_file.row import Checked, Fault, Shape, UnreadableFileError
+from functions.validate_file.rows import open_rows
 
 MAX_ERRORS = 100_000
 MAX_ROWS = 10_000_000
@@ -46,7 +46,14 @@ def verdict(source: BinaryIO, rows: BinaryIO, errors: BinaryIO) -> dict[str, Any
         return _rejected("too_many_rows", f"The file has {MAX_ROWS} rows or more. Split it.", number, 0, [])
     if shape is None:
         return _rejected("no_rows", "The file has no rows. It needs at least one.", 0, 0, [])
-    return {"ok": True, "format": opened.format, "shape": shape, "rows": number, "has_tools": has_tools}
+    return {
+        "ok": True,
+        "format": opened.format,
+        "encoding": opened.encoding,
+        "shape": shape,
+        "rows": number,
+        "has_tools": has_tools,
+    }
 
 
 def _note(row: Checked, errors: BinaryIO, shown: list[dict[str, Any]]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileUploaded
 from contracts.formats import begins_word
 from contracts.wire.chat import MAX_DEPTH, too_deep
-from functions.validate_file.row import Checked, Fault, Shape, kind_of, short, shown, strict_loads
+from functions.validate_file.row import Checked, Fault, Shape, kind_of, short, shown, strict_loads, wrapped
 
 MAX_FUNCTIONS = 128
 SHOWN_ERRORS = 100
@@ -23,8 +24,22 @@ _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _CHAT_KEYS = frozenset({"messages", "tools", "functions", "parallel_tool_calls"})
 _PAIR_KEYS = frozenset({"prompt", "completion"})
 _MESSAGE_KEYS = frozenset({"role", "content", "name"})
-_ASSISTANT_KEYS = _MESSAGE_KEYS | {"weight", "tool_calls", "function_call"}
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Names under which others write what was thought before an answer."""
+_ASSISTANT_KEYS = _MESSAGE_KEYS | {"weight", "tool_calls", "function_call", "refusal", *_REASONING}
+_DUMPED = frozenset({"annotations"})
 _TOOL_KEYS = _MESSAGE_KEYS | {"tool_call_id"}
+_ALIKE = (
+    ({"role", "content"}, 'It is one message; a row is {"messages": [...]}, a whole chat.'),
+    ({"conversations"}, 'It is of ShareGPT\'s form; write its turns as "messages", each with "role" and "content".'),
+    (
+        {"instruction", "output"},
+        'It is of Alpaca\'s form; write instruction and input as "prompt", output as "completion".',
+    ),
+    ({"custom_id", "body"}, "It is a request of a batch, not a row; a row has the answer too."),
+    ({"text"}, 'It is text without a prompt; write it as "completion" behind an empty "prompt".'),
+)
+"""Keys of rows as others have them → what to do."""
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
@@ -89,7 +104,9 @@ def _unknown_shape(row: Checked, value: Mapping[str, Any]) -> None:
         row.wrong("unsupported_format", "is a preference pair; only supervised rows can be trained on for now.")
         return
     text = "Unexpected file format, expected either prompt/completion pairs or chat messages."
-    row.wrong("unexpected_format", f"{text} Its keys are {_listed(value)}.")
+    known = next((hint for keys, hint in _ALIKE if keys <= value.keys()), f"Its keys are {_listed(value)}.")
+    listed = next((name for name, held in value.items() if isinstance(held, list) and len(value) == 1), None)
+    row.wrong("unexpected_format", f"{text} It {wrapped(listed)}" if listed else f"{text} {known}")
 
 
 def _pair(row: Checked, value: Mapping[str, Any]) -> None:
@@ -99,7 +116,7 @@ def _pair(row: Checked, value: Mapping[str, Any]) -> None:
         text = value[name]
         if not isinstance(text, str):
             row.wrong("invalid_type", f"'{name}' must be a string, not {kind_of(text)}.", name)
-        elif not text or text.isspace():
+        elif name == "completion" and (not text or text.isspace()):  # an empty prompt is open-ended generation
             row.wrong("empty_content", f"'{name}' is empty.", name)
     row.messages = [
         {"role": "user", "content": value["prompt"]},
@@ -157,7 +174,11 @@ def _message(row: Checked, index: int, message: Mapping[str, Any], calls: set[st
     _known_keys(row, message, known, path, index)
     made: dict[str, Any] = {"role": role}
     called = role == "assistant" and (message.get("tool_calls") or message.get("function_call"))
-    content = _content(message.get("content"), wrong, required=not called, blank=role in ("tool", "function"))
+    refused = message.get("refusal") if role == "assistant" else None
+    if refused is not None and message.get("content"):
+        wrong("invalid_type", "has both content and refusal; keep the one that is to be learnt.", ".refusal")
+    said = message.get("content") if refused is None else refused
+    content = _content(said, wrong, required=not called, blank=role in ("tool", "function"))
     made["content"] = content
     name = message.get("name")
     if name is not None:
@@ -200,9 +221,9 @@ def _joined(parts: list[Any], wrong: Wrong) -> str | None:
     texts: list[str] = []
     for number, part in enumerate(parts):
         kind = part.get("type") if isinstance(part, dict) else None
-        if kind == "text" and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        elif isinstance(kind, str) and kind != "text":
+        if kind in ("text", "refusal") and isinstance(part.get(kind), str):
+            texts.append(part[kind])
+        elif isinstance(kind, str) and kind not in ("text", "refusal"):
             text = f"has a part of type {shown(kind)}; only text can be trained on."
             wrong("unsupported_content", text, f".content[{number}]")
         else:
@@ -216,12 +237,14 @@ def _assistant(index: int, message: Mapping[str, Any], made: dict[str, Any], cal
         if type(weight) is not int or weight not in (0, 1):
             wrong("invalid_weight", f"has the weight {shown(weight)}; it must be 0 or 1.", ".weight")
         made["weight"] = weight
+    _reasoned(message, made, wrong)
     tool_calls, legacy = message.get("tool_calls"), message.get("function_call")
     if legacy is not None:
         if tool_calls is not None:
             wrong("invalid_tool_call", "has both tool_calls and function_call; use tool_calls.", ".function_call")
         name = legacy.get("name") if isinstance(legacy, dict) else None
         tool_calls = [{"id": f"call_{name}", "type": "function", "function": legacy}]
+    tool_calls = _with_arguments(tool_calls)
     if tool_calls is None:
         return
     if not isinstance(tool_calls, list) or not tool_calls:
@@ -237,6 +260,31 @@ def _assistant(index: int, message: Mapping[str, Any], made: dict[str, Any], cal
         else:
             calls.add(call["id"])
     made["tool_calls"] = tool_calls
+
+
+def _reasoned(message: Mapping[str, Any], made: dict[str, Any], wrong: Wrong) -> None:
+    for name in _REASONING:
+        thought = message.get(name)
+        if not isinstance(thought, str | None):
+            wrong("invalid_type", f"'{name}' must be a string, not {kind_of(thought)}.", f".{name}")
+        elif thought:
+            made.setdefault("reasoning_content", thought)
+
+
+def _with_arguments(calls: object) -> object:
+    """Return calls whose arguments are JSON in a string: objects are written so, and nothing is an empty object."""
+    if not isinstance(calls, list) or too_deep(calls):
+        return calls
+    made = []
+    for call in calls:
+        match call:
+            case {"function": {"arguments": dict(arguments)} as function}:
+                made.append({**call, "function": {**function, "arguments": json.dumps(arguments, ensure_ascii=False)}})
+            case {"function": {"arguments": ""} as function}:
+                made.append({**call, "function": {**function, "arguments": "{}"}})
+            case _:
+                made.append(call)
+    return made
 
 
 def _call_problem(call: object) -> str | None:
@@ -294,8 +342,8 @@ def _tools(row: Checked, value: Mapping[str, Any]) -> None:
 def _known_keys(
     row: Checked, value: Mapping[str, Any], known: frozenset[str], path: str, message: int | None = None
 ) -> None:
-    # A null or an empty list says nothing: dumps of API replies are full of them.
-    unknown = [key for key in value.keys() - known if value[key] is not None and value[key] != []]
+    # Dumps of API replies are full of what says nothing; annotations and indexes say nothing to a model.
+    unknown = [key for key in value.keys() - known - _DUMPED if value[key] not in (None, [], {})]
     if unknown:
         text = (
             f"has the unknown key {', '.join(map(shown, sorted(unknown)[:3]))}; known are {', '.join(sorted(known))}."

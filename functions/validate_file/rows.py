@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import codecs
-import csv
+import io
 import json
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
-from functions.validate_file.row import DECODER, ROW_BYTES, Fault, parse, short, strict_loads
+from contracts.formats import foreign
+from contracts.wire.body import RepeatedNameError
+from functions.validate_file import row
+from functions.validate_file.encoding import guess, wide
+from functions.validate_file.row import (
+    DECODER,
+    TOO_LONG,
+    Fault,
+    Rows,
+    UnreadableFileError,
+    parse,
+    repeated,
+    short,
+    why,
+    wrapped,
+)
+from functions.validate_file.table import Lines, table
 
 Format = Literal["jsonl", "json", "csv"]
-Rows = Iterator[tuple[int, object]]
-"""(line, value or Fault)"""
 
 CHUNK = 2**20
 _SPACE = " \t\r\n"
-_TOO_LONG = f"is longer than {ROW_BYTES // 2**20} MiB, the most that a row may have. Split it or remove it."
-HEADERS: dict[frozenset[str], tuple[str, str]] = {
-    frozenset({"prompt", "completion"}): ("prompt", "completion"),
-    frozenset({"question", "answer"}): ("question", "answer"),
-    frozenset({"question", "answer", "context"}): ("question", "answer"),
-}
-"""CSV header → the columns of prompt and completion."""
-
-
-class UnreadableFileError(Exception):
-    """The file as a whole cannot be read."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+_HEAD = 4096
+_AROUND = re.compile(rb'\s*\{\s*"((?!messages")[^"\\]{1,64})"\s*:\s*\[\s*[{\[]')
+"""The beginning of an object around a list of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,23 @@ class Opened:
 
     format: Format
     rows: Rows
+    lines: Lines | None = None
+    """Of a table: once all rows are read they know its encoding."""
+
+    @property
+    def encoding(self) -> str:
+        """What the rows were read as."""
+        return self.lines.encoding if self.lines else "utf-8"
 
 
 def open_rows(stream: BinaryIO) -> Opened:
-    """Return the rows of a file by what its first bytes say; UnreadableError when they say nothing known."""
-    head = stream.read(4096)
-    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in head[:4]:
-        raise UnreadableFileError("utf16", "The file is UTF-16 or UTF-32. Save it as UTF-8.")
+    """Return the rows of a file by what its first bytes say; UnreadableFileError when they say nothing known."""
+    head = stream.read(_HEAD)
+    if (skip := foreign(head)) is not None:
+        raise UnreadableFileError("unsupported_file", f"The file holds no rows. {skip.message}")
+    if (found := wide(head)) is not None:
+        text = f"The file is {found}, as PowerShell's > and Excel's Unicode text write it. Save it as UTF-8."
+        raise UnreadableFileError("utf16", text)
     start = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
     stream.seek(start)
     first = head[start:].lstrip()[:1]
@@ -55,23 +67,78 @@ def open_rows(stream: BinaryIO) -> Opened:
     stream.seek(start)
     if not first:
         raise UnreadableFileError("empty_file", "The file is empty. It needs at least one row.")
+    if b"\n" not in head and b"\r" in head[: _HEAD - 1]:  # one at its end may be half of a CRLF
+        stream = io.BufferedReader(_CarriageReturns(stream), CHUNK)
     if first == b"[":
         return Opened("json", _array(stream))
     if first == b"{":
         return Opened("jsonl", _lines(stream))
-    return Opened("csv", _table(stream))
+    lines = Lines(stream)
+    return Opened("csv", table(lines), lines)
+
+
+class _CarriageReturns(io.RawIOBase):
+    """A text whose lines end as those of old Macs did, with line feeds instead."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self._stream.read(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _lines(stream: BinaryIO) -> Rows:
-    line = 0
-    while text := stream.readline(ROW_BYTES + 2):  # a line end may be CRLF
+    line, looks = 0, ""
+    while text := stream.readline(row.ROW_BYTES + 2):  # a line end may be CRLF
         line += 1
-        if len(text) > ROW_BYTES and not text.endswith(b"\n"):
+        if len(text) > row.ROW_BYTES and not text.endswith(b"\n"):
             while text and not text.endswith(b"\n"):
                 text = stream.readline(CHUNK)
-            yield line, Fault("row_too_long", _TOO_LONG)
+            yield line, Fault("row_too_long", TOO_LONG)
         elif not text.isspace():
-            yield line, parse(text)
+            value = parse(text.removeprefix(codecs.BOM_UTF8))  # files that were joined have marks in the middle
+            if isinstance(value, Fault) and value.code == "invalid_utf8":
+                looks = looks or _looks(text + _ahead(stream))
+                value = Fault(value.code, f"is not UTF-8: line {line}, {value.message}.{looks} Save the file as UTF-8.")
+            elif isinstance(value, Fault) and value.cut:
+                value = _spanning(text, _ahead(stream)) or value
+            yield line, value
+
+
+def _ahead(stream: BinaryIO) -> bytes:
+    here = stream.tell()
+    ahead = stream.read(_HEAD)
+    stream.seek(here)
+    return ahead
+
+
+def _looks(sample: bytes) -> str:
+    found = guess(sample)
+    return f" It looks like {found}." if found else " It is of another encoding."
+
+
+def _spanning(text: bytes, ahead: bytes) -> Fault | None:
+    """Return the fault of a line whose row goes on in those `ahead`; None where the next line begins a row."""
+    if not ahead.strip() or ahead.lstrip().startswith(b"{"):
+        return None
+    if around := _AROUND.match(text + ahead):
+        return Fault("row_spans_lines", wrapped(around[1].decode(errors="replace")), fatal=True)
+    what = "is spread over several lines, but a row is one line. Write each row without line breaks (in Python by"
+    return Fault("row_spans_lines", f"{what} json.dumps, in text as \\n), or all of them as one JSON list.", fatal=True)
 
 
 class _Window:
@@ -121,22 +188,21 @@ class _Window:
                 cut = error.msg.startswith("Unterminated") or error.pos >= len(self.text) - 16
                 if self.ended or not cut:
                     line = self._lines + self.text.count("\n", 0, error.pos)
-                    column = error.pos - self.text.rfind("\n", 0, error.pos)
-                    return Fault(
-                        "invalid_json", f"is not JSON: {error.msg} at line {line} column {column}.", fatal=True
-                    )
+                    return Fault("invalid_json", why(self.text, error, f"line {line} column"), fatal=True)
             except RecursionError:
                 return Fault("invalid_json", f"is nested too deeply, near line {self.line}.", fatal=True)
+            except RepeatedNameError as error:
+                return Fault("duplicate_key", repeated(error), fatal=True)
             except ValueError as error:
                 return Fault("invalid_json", f"is not JSON: {error}, near line {self.line}.", fatal=True)
             else:
-                if end - self.pos > ROW_BYTES:
-                    return Fault("row_too_long", _TOO_LONG, fatal=True)
+                if end - self.pos > row.ROW_BYTES:
+                    return Fault("row_too_long", TOO_LONG, fatal=True)
                 if end < len(self.text) or self.ended:
                     self.pos = end
                     return value
-            if len(self.text) - self.pos > ROW_BYTES:
-                return Fault("row_too_long", _TOO_LONG, fatal=True)
+            if len(self.text) - self.pos > row.ROW_BYTES:
+                return Fault("row_too_long", TOO_LONG, fatal=True)
             self.more()
 
 
@@ -149,7 +215,10 @@ def _array(stream: BinaryIO) -> Rows:
     number = 0
     while True:
         number += 1
-        window.peek()
+        if window.peek() == "]":
+            text = f"is missing: a comma too many stands before the list's end at line {window.line}. Remove it."
+            yield number, Fault("invalid_json", text, fatal=True)
+            return
         value = window.value()
         yield number, value
         if isinstance(value, Fault):
@@ -168,90 +237,3 @@ def _array(stream: BinaryIO) -> Rows:
             text = f"is not separated by a comma from the one before: {short(found)} at line {window.line}."
             yield number + 1, Fault("invalid_json", text, fatal=True)
             return
-
-
-class _TextLines:
-    """Lines as the csv module wants them, with a limit on what one record may take."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.line = self.record_line = 0
-        self._record_bytes = 0
-
-    def begin(self) -> None:
-        """Say that the next line begins a record."""
-        self.record_line, self._record_bytes = self.line + 1, 0
-
-    def __iter__(self) -> Iterator[str]:
-        while raw := self._stream.readline(ROW_BYTES + 2):
-            self.line += 1
-            self._record_bytes += len(raw)
-            if self._record_bytes > ROW_BYTES:
-                raise UnreadableFileError("row_too_long", f"The row at line {self.record_line} {_TOO_LONG}")
-            try:
-                yield raw.decode()
-            except UnicodeDecodeError as error:
-                where = f"line {self.line}, byte {error.start + 1}"
-                raise UnreadableFileError(
-                    "invalid_utf8", f"The file is not UTF-8: {where}. Save it as UTF-8."
-                ) from error
-
-
-def _table(stream: BinaryIO) -> Rows:
-    csv.field_size_limit(ROW_BYTES)
-    lines = _TextLines(stream)
-    reader = csv.reader(lines, strict=True)
-    header: list[str] | None = None
-    while True:
-        lines.begin()
-        try:
-            record = next(reader, None)
-        except csv.Error as error:
-            if header is None:
-                raise _unknown() from error
-            text = f"The row at line {lines.record_line} is not CSV: {error}. Quote cells that hold commas or quotes."
-            raise UnreadableFileError("invalid_csv", text) from error
-        if record is None:
-            return
-        if not record or (len(record) == 1 and not record[0].strip()):
-            continue
-        if header is None:
-            header = _header(record)
-        elif len(record) != len(header):
-            text = f"has {len(record)} cells, but the header has {len(header)}. Quote cells that hold commas."
-            yield lines.record_line, Fault("wrong_cells", text)
-        else:
-            yield lines.record_line, _cells(dict(zip(header, record, strict=True)))
-
-
-def _header(record: list[str]) -> list[str]:
-    header = [cell.strip().lower() for cell in record]
-    if len(set(header)) == len(header) and (frozenset(header) in HEADERS or header == ["messages"]):
-        return header
-    known = {"messages"}.union(*HEADERS)
-    if not known & set(header):
-        raise _unknown()
-    text = "The CSV header must be prompt,completion or question,answer or question,answer,context or messages"
-    raise UnreadableFileError("bad_header", f"{text}; it is {short(','.join(record))}.")
-
-
-def _unknown() -> UnreadableFileError:
-    text = "Expected file to have JSONL format, where every line is a valid JSON dictionary"
-    more = "A JSON list of chats works too, and CSV headed prompt,completion or question,answer[,context] or messages"
-    return UnreadableFileError("unknown_format", f"{text}. {more}.")
-
-
-def _cells(cells: dict[str, str]) -> object:
-    if "messages" in cells:
-        try:
-            messages = strict_loads(cells["messages"])
-        except json.JSONDecodeError as error:
-            return Fault("invalid_json", f"the cell 'messages' is not JSON: {error.msg} at character {error.pos + 1}.")
-        except (ValueError, RecursionError) as error:
-            return Fault("invalid_json", f"the cell 'messages' is not JSON: {short(str(error))}.")
-        return {"messages": messages}
-    prompt, completion = HEADERS[frozenset(cells)]
-    asked = cells[prompt]
-    if cells.get("context", "").strip() and asked.strip():
-        asked = f"{cells['context']}\n\n{asked}"
-    return {"prompt": asked, "completion": cells[completion]}

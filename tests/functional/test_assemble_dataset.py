@@ -88,6 +88,21 @@ async def test_documents_become_a_data_set_with_lineage_and_report(tmp_path: Pat
     assert len(report["samples"]) == 10
 
 
+async def test_the_report_has_every_member_and_document_that_was_left_out_with_its_reason(tmp_path: Path) -> None:
+    blobs = MemoryBlobs()
+    why = {"path": "c.pdf", "code": "no_text", "message": "It has no text."}
+    taken = {"path": "a.txt", "bytes": 1, "sha256": "0", "document": "doc-1", "format": "txt"}
+    skipped = {"path": "logo.png", "bytes": 1, "sha256": "", "document": None, "code": "unsupported", "message": "m"}
+    members = await blobs.put(f"{PREFIX}/members.json", json.dumps([taken, skipped]).encode())
+    rejected = await blobs.put(f"{PREFIX}/dataset.rejected.json", json.dumps([why]).encode())
+    inputs = await stored(archive(), blobs) | {"members": members.model_dump(), "rejected": rejected.model_dump()}
+    (event,) = await assembly.work(lease(inputs), blobs, ProcessChild(), tmp_path, RowSettings())
+    assert isinstance(event.data, DatasetAssembled)
+    report = json.loads(await blobs.get(event.data.report.key))
+    assert report["skipped"] == [{"path": "logo.png", "code": "unsupported", "message": "m"}]
+    assert report["rejected"] == [why]
+
+
 async def test_a_retry_and_shuffled_documents_say_the_same_event(tmp_path: Path) -> None:
     made = archive(asked=2)
     blobs = MemoryBlobs()

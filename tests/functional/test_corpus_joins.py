@@ -75,6 +75,20 @@ async def test_the_last_document_to_end_opens_the_plan(order: tuple[Event, ...])
     assert listed["rejected"] == ["doc-3"]
 
 
+async def test_why_documents_were_rejected_goes_along_to_the_plan_and_to_the_report() -> None:
+    blobs, documents, controls, rung = MemoryBlobs(), MemoryDocuments(), MemoryControls(), list[str]()
+    for each in (UPLOADED, EXTRACTED, chunked("doc-1"), chunked("doc-2"), REJECTED):
+        await plan.on_document_ended(each, blobs, documents, controls, rung.append)
+    listed = json.loads(await blobs.get(controls.controls[f"{ARCHIVE}/plan"].inputs["listed"]["key"]))
+    assert (listed["first_rejected"]["path"], listed["first_rejected"]["message"]) == ("c.pdf", "m")
+    for each in (PLANNED, MADE, FAILED):
+        await assemble.on_examples_ended(each, blobs, documents, controls, rung.append)
+    inputs = controls.controls[f"{ARCHIVE}/dataset"].inputs
+    assert inputs["members"] == blob("members").model_dump()
+    told = json.loads(await blobs.get(inputs["rejected"]["key"]))
+    assert told == [{"path": "c.pdf", "code": "no_text", "message": "m"}]
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations([PLANNED, MADE, FAILED])))
 async def test_the_last_rows_to_be_made_open_the_assembly(order: tuple[Event, ...]) -> None:
     blobs, documents, controls, rung = MemoryBlobs(), MemoryDocuments(), MemoryControls(), list[str]()

@@ -10,9 +10,17 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from contracts.blobs import BlobRef
 from contracts.canonical import sha256
 from contracts.corpus import RowOrigin
-from contracts.events.corpus import DatasetAssembled, DatasetFailed
+from contracts.events.corpus import (
+    DatasetAssembled,
+    DatasetFailed,
+    DocumentRejected,
+    DocumentUploaded,
+    SkippedMember,
+    ZipExtracted,
+)
 from contracts.events.jobs import JobCancelled
 from tests.functional.dataset import (
     BROKEN,
@@ -221,6 +229,30 @@ async def test_an_archive_says_how_far_it_is(world: World, api: httpx.AsyncClien
     found, data = await shown(), assembled[0]
     assert (found["stage"], found["rows"], found["held_out_rows"]) == ("ready", data.rows, data.held_out_rows)
     assert (found["coverage"], found["generator"], found["version"]) == (1.0, "extractive", data.version)
+
+
+async def test_what_was_left_out_stands_on_the_file_with_its_reason(world: World, api: httpx.AsyncClient) -> None:
+    await uploaded(world)
+    skipped = SkippedMember(path="logo.png", code="unsupported", message="It is an image.")
+    manifest = BlobRef(key=f"acme/{ARCHIVE}/members.json", sha256="0" * 64, bytes=1)
+    await world.say(ZipExtracted(manifest=manifest, taken=2, skipped=1, first_skipped=(skipped,)), ARCHIVE, "acme")
+    rejected = DocumentRejected(archive=ARCHIVE, path="c.pdf", code="no_text", message="It has no text.", page=3)
+    await world.say(rejected, "doc-" + "9" * 32, "acme")
+    assert (await api.get(f"/v1/files/{ARCHIVE}")).json()["dataset"]["left_out"] == [
+        {"path": "logo.png", "code": "unsupported", "message": "It is an image.", "page": None},
+        {"path": "c.pdf", "code": "no_text", "message": "It has no text.", "page": 3},
+    ]
+
+
+async def test_a_document_that_came_alone_and_failed_says_why_on_the_file(world: World, api: httpx.AsyncClient) -> None:
+    blob = BlobRef(key=f"acme/{ARCHIVE}/content", sha256="0" * 64, bytes=1)
+    await world.say(DocumentUploaded(blob=blob, filename="a.pdf", purpose="fine-tune", format="pdf"), ARCHIVE, "acme")
+    rejected = DocumentRejected(archive=ARCHIVE, path="a.pdf", code="encrypted", message="It has a password.")
+    await world.say(rejected, "doc-" + "9" * 32, "acme")
+    await world.say(DatasetFailed(code="encrypted", message="'a.pdf': It has a password."), ARCHIVE, "acme")
+    shown = (await api.get(f"/v1/files/{ARCHIVE}")).json()
+    assert (shown["status"], shown["status_details"]) == ("error", "'a.pdf': It has a password.")
+    assert (shown["validation"]["code"], shown["dataset"]["left_out"][0]["code"]) == ("encrypted", "encrypted")
 
 
 async def test_a_data_set_that_failed_says_why_wherever_it_is_asked_for(world: World, api: httpx.AsyncClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import hashlib
 import json
 from collections.abc import AsyncIterator
@@ -136,6 +137,8 @@ async def test_a_body_that_comes_byte_by_byte_is_the_same_upload(world: World, a
     ("content", "name", "purpose", "code", "param"),
     [
         (b"\x89PNG\r\n\x1a\n", "a.txt", "fine-tune", "unsupported_file", "file"),
+        (gzip.compress(ROWS), "a.jsonl.gz", "fine-tune", "unsupported_file", "file"),
+        (b"PAR1" + bytes(99), "a.jsonl", "fine-tune", "unsupported_file", "file"),
         (b"", "a.jsonl", "fine-tune", "empty_file", "file"),
         (ROWS, "a.jsonl", "batch", "unsupported", "purpose"),
         (ROWS, "a.jsonl", "tuning", "invalid_value", "purpose"),
@@ -257,6 +260,28 @@ async def test_a_store_that_is_away_is_named_and_nothing_is_published(
     assert "blob store" in error(response, 503)["message"]
     assert response.headers["retry-after"] == "2"
     nothing_is_left(world)
+
+
+async def test_what_is_not_trained_on_may_be_anything(world: World, api: httpx.AsyncClient) -> None:
+    made = (await upload(api, gzip.compress(ROWS), "a.gz", "embedding")).json()
+    assert (await api.get(f"/v1/files/{made['id']}/content")).content == gzip.compress(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("named", "shown"),
+    [
+        ("filename*=UTF-8''%C3%9Cbung%20%231.jsonl", "Übung #1.jsonl"),
+        ("filename*=utf-8'de'%E2%82%AC.jsonl", "€.jsonl"),
+        ("filename*=ISO-8859-1''%DCbung.jsonl", "Übung.jsonl"),
+        ("filename=\"Uebung.jsonl\"; filename*=UTF-8''%C3%9Cbung.jsonl", "Übung.jsonl"),
+        ("filename*=UTF-8''%C3%9Cbung.jsonl; filename=\"Uebung.jsonl\"", "Übung.jsonl"),
+        ("filename*=KOI8-R''%F0.jsonl", "upload"),
+        ("filename*=UTF-8''..%2F%00%FF.jsonl", "../\ufffd.jsonl"),
+    ],
+)
+async def test_a_name_may_come_as_rfc_5987_writes_it(api: httpx.AsyncClient, named: str, shown: str) -> None:
+    body = parts(('purpose"', b"fine-tune"), (f'file"; {named}', ROWS))
+    assert (await post_raw(api, body)).json()["filename"] == shown
 
 
 async def test_names_are_kept_but_never_harmful(api: httpx.AsyncClient) -> None:

@@ -53,6 +53,10 @@ async def test_documents_are_stored_and_every_member_is_listed(tmp_path: Path) -
     extracted = await extract(blobs, blob, tmp_path / "scratch")
     assert isinstance(extracted, ZipExtracted)
     assert (extracted.taken, extracted.skipped) == (2, 2)
+    assert [(each.path, each.code) for each in extracted.first_skipped] == [
+        ("c.bin", "unsupported"),
+        ("rules/d.txt", "duplicate"),
+    ]
     assert extracted.manifest.key == f"acme/{FILE}/members.json"
     listed = await blobs.get(extracted.manifest.key)
     members = [Member.model_validate(member) for member in json.loads(listed)]

@@ -21,6 +21,8 @@ from tests.functional.test_generate_text import USER, served
 from tests.unit.generate_text.tiny import CONTEXT, build_base, store
 
 VOCABULARY = 300
+NO_END = {str(token): -100 for token in range(8)}
+"""The special tokens are never chosen, so that every answer has as many tokens as it may have."""
 LIMITS = BatchLimits(rows=8, queue=256, request_tokens=1024)
 HUGE = 10**399
 GOOD: dict[str, list[Any]] = {
@@ -116,6 +118,21 @@ def test_what_is_out_of_bounds_is_refused_by_name(server: Server, body: dict[str
     beyond = name == "max_tokens" and value == 513
     assert (error["param"], error["code"] == "context_length_exceeded") == ("messages" if beyond else name, beyond)
     assert len(error["message"]) < 400
+
+
+def test_two_caps_a_seed_and_several_choices_are_kept_whole_and_streamed(server: Server) -> None:
+    body = {"n": 3, "seed": 7, "max_tokens": 9, "max_completion_tokens": 5, "top_p": 0.9, "logit_bias": NO_END}
+    whole = server.chat(body).json()["choices"]
+    assert [(choice["index"], choice["finish_reason"]) for choice in whole] == [(n, "length") for n in range(3)]
+    told = dict.fromkeys(range(3), "")
+    ends: dict[int, str] = {}
+    for line in server.chat({**body, "stream": True}).text.splitlines():
+        if line.startswith("data: {"):
+            (choice,) = json.loads(line.removeprefix("data: "))["choices"]
+            told[choice["index"]] += choice["delta"].get("content") or ""
+            ends |= {choice["index"]: choice["finish_reason"]} if choice["finish_reason"] else {}
+    assert [told[n] for n in range(3)] == [choice["message"]["content"] for choice in whole]
+    assert ends == dict.fromkeys(range(3), "length")
 
 
 @pytest.mark.parametrize("top", [0, 20])

@@ -105,6 +105,16 @@ async def test_an_archive_without_a_readable_document_fails(rejected: list[str],
     assert sentence in found.message
 
 
+@pytest.mark.parametrize("rejected", [["doc-1"], ["doc-1", "doc-2"]])
+async def test_why_the_first_document_was_rejected_is_said(rejected: list[str], tmp_path: Path) -> None:
+    (held_by, listed) = lease([], rejected)
+    first = {"path": "a.pdf", "code": "encrypted", "message": "It has a password. Save it without one."}
+    found = (await make_plan(MemoryBlobs(), (held_by, {**listed, "first_rejected": first}), tmp_path)).data
+    assert isinstance(found, DatasetFailed)
+    assert found.code == ("encrypted" if len(rejected) == 1 else "no_documents")
+    assert found.message.endswith("'a.pdf': It has a password. Save it without one.")
+
+
 async def test_an_archive_that_is_all_held_out_fails(tmp_path: Path) -> None:
     blobs = MemoryBlobs()
     found = (await make_plan(blobs, lease([await stored(blobs, "a", 4)], []), tmp_path, share=1)).data

@@ -86,6 +86,7 @@ async def _store(request: Request, id: str) -> core.Uploaded:
     filename = core.clean_filename(form.filename)
     head = await _head(form, body)
     core.sniff(head, filename)
+    core.check_content(head, form.fields.get("purpose", ""))
     blob = await deps(request).blobs.put(_key(request, id), _content(form, head, body))
     return core.uploaded(FileForm.read(form.fields), filename, head[:HEAD], blob)
 

@@ -3,7 +3,9 @@
 import io
 import json
 import random
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,41 @@ def test_every_member_is_taken_or_says_why_not(tmp_path: Path) -> None:
     taken = found["handbook/again.txt"]
     assert (tmp_path / "members" / taken["file"]).read_bytes() == TEXT
     assert (taken["bytes"], len(taken["sha256"])) == (len(TEXT), 64)
+
+
+def unicode_path(name: str, of: bytes, version: int = 1) -> bytes:
+    """Return Info-ZIP's extra field that says how a name is spelt."""
+    content = bytes([version]) + zlib.crc32(of).to_bytes(4, "little") + name.encode()
+    return struct.pack("<2H", 0x7075, len(content)) + content
+
+
+def test_a_name_is_the_one_that_info_zip_wrote_beside_it(tmp_path: Path) -> None:
+    other = struct.pack("<2H", 0x5455, 1) + b"\0"
+    members = [
+        Raw(b"?bung.txt", b"1" + TEXT, extra=other + unicode_path("Übung.txt", b"?bung.txt")),
+        Raw(b"stale.txt", b"2" + TEXT, extra=unicode_path("alt.txt", b"other.txt")),
+        Raw(b"later.txt", b"3" + TEXT, extra=unicode_path("neu.txt", b"later.txt", version=2)),
+        Raw(b"out.txt", b"4" + TEXT, extra=unicode_path("../out.txt", b"out.txt")),
+        Raw(b"\x9abung.txt", b"5" + TEXT),
+    ]
+    assert codes(unpacked(archive(members), tmp_path)[1]) == {
+        "Übung.txt": "txt",
+        "Übung.txt (2)": "txt",
+        "later.txt": "txt",
+        "out.txt": "unsafe_path",
+        "stale.txt": "txt",
+    }
+
+
+@pytest.mark.parametrize("row", [b'{"messages": []}', b'{"prompt": "p", "completion": "c"}'])
+def test_rows_in_an_archive_are_named_as_such_unless_there_are_documents_too(row: bytes, tmp_path: Path) -> None:
+    rows = {"a.jsonl": row + b"\n" + row, "b/b.jsonl": row + b"\n\n" + row, ".DS_Store": b"x"}
+    (tmp_path / "one").mkdir()
+    result, _ = unpacked(packed(rows), tmp_path / "one")
+    assert (result["ok"], result["code"]) == (False, "archive_of_rows")
+    assert "'a.jsonl'" in result["message"]
+    (tmp_path / "two").mkdir()
+    assert unpacked(packed({**rows, "c.txt": TEXT}), tmp_path / "two")[0] == {"ok": True}
 
 
 def test_the_order_of_packing_changes_nothing(tmp_path: Path) -> None:

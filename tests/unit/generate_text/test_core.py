@@ -121,6 +121,51 @@ def test_arguments_of_calls_are_json_objects_in_strings(arguments: object) -> No
     assert refused.value.param == "messages[0].tool_calls[0].function.arguments"
 
 
+LEGACY = {"name": "f", "arguments": '{"b": 1, "a": 2}'}
+CALL = {"id": "call_f", "type": "function", "function": LEGACY}
+CALLED = {**CALL, "function": {"name": "f", "arguments": {"b": 1, "a": 2}}}
+WITHOUT = {**CALL, "function": {"name": "f", "arguments": ""}}
+PARTS = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("message", "known"),
+    [
+        ({"role": "assistant", "content": ""}, {"content": ""}),
+        ({"role": "assistant", "content": "a", "refusal": None, "annotations": [], "audio": None}, {"content": "a"}),
+        ({"role": "assistant", "content": None, "refusal": "No."}, {"content": "No."}),
+        ({"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}, {"content": "No."}),
+        ({"role": "assistant", "content": None, "tool_calls": [CALL]}, {"tool_calls": [CALLED]}),
+        (
+            {"role": "assistant", "content": None, "tool_calls": [WITHOUT]},
+            {"tool_calls": [{**CALL, "function": {"name": "f", "arguments": {}}}]},
+        ),
+        ({"role": "assistant", "content": None, "function_call": LEGACY}, {"tool_calls": [CALLED]}),
+        ({"role": "function", "name": "f", "content": "2"}, {"role": "tool", "tool_call_id": "call_f", "content": "2"}),
+        ({"role": "tool", "tool_call_id": "call_f", "content": PARTS}, {"content": "ab"}),
+        ({"role": "developer", "content": PARTS, "name": "n"}, {"role": "developer", "content": "ab", "name": "n"}),
+        ({"role": "system", "content": PARTS}, {"content": "ab"}),
+    ],
+)
+def test_messages_of_every_shape_that_openai_answers_are_known(message: Any, known: dict[str, Any]) -> None:
+    (made,) = Chat.read({"model": "m", "messages": [message]}).chat()
+    assert made.items() >= known.items()
+    assert "function_call" not in made
+    assert None not in made.values()
+
+
+def test_the_order_of_arguments_stays() -> None:
+    (made,) = Chat.read({"model": "m", "messages": [{"role": "assistant", "function_call": LEGACY}]}).chat()
+    assert list(made["tool_calls"][0]["function"]["arguments"]) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("caps", "room"), [((8, 3), 3), ((3, 8), 3), ((None, 8), 8), ((3, None), 3), ((None, None), None)]
+)
+def test_an_answer_keeps_to_every_cap(caps: tuple[int | None, int | None], room: int | None) -> None:
+    assert Chat.read({**CHAT, "max_tokens": caps[0], "max_completion_tokens": caps[1]}).room == room
+
+
 def test_a_prompt_longer_than_the_context_gets_openais_sentence() -> None:
     assert max_new_tokens(10, None, 100, "messages") == 90
     assert max_new_tokens(10, 90, 100, "messages") == 90

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from functions.validate_file import check, rows
+from functions.validate_file import check, row, rows
 
 
 def verdict(data: bytes | str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -52,7 +52,7 @@ def test_tools_and_arguments_may_be_nested_as_deeply_as_requests() -> None:
 def test_chats_become_canonical_rows_with_their_lines() -> None:
     data = chat(user(), answer(weight=0), user("again"), answer("b")) + "\n\n" + chat(user("é"), answer()) + "\n"
     found, written = verdict(data)
-    assert found == {"ok": True, "format": "jsonl", "shape": "chat", "rows": 2, "has_tools": False}
+    assert found == {"ok": True, "format": "jsonl", "encoding": "utf-8", "shape": "chat", "rows": 2, "has_tools": False}
     assert [row["line"] for row in written] == [1, 3]
     assert written[0]["messages"][1] == {"role": "assistant", "content": "a", "weight": 0}
     assert written[1]["messages"][0]["content"] == "é"
@@ -157,7 +157,8 @@ BAD_ROWS = [
     ('{"messages": {}}', "invalid_type", "messages"),
     ('{"text": "x"}', "unexpected_format", ""),
     ('{"input": {}, "preferred_output": [], "non_preferred_output": []}', "unsupported_format", ""),
-    ('{"prompt": "", "completion": "x"}', "empty_content", "prompt"),
+    ('{"prompt": "x", "completion": " "}', "empty_content", "completion"),
+    ('{"prompt": null, "completion": "x"}', "invalid_type", "prompt"),
     ('{"prompt": "x", "completion": null}', "invalid_type", "completion"),
     ('{"messages": [}', "invalid_json", ""),
     ('{"messages": NaN}', "invalid_json", ""),
@@ -194,7 +195,7 @@ def test_bytes_that_are_no_utf8_are_named_by_line_and_byte() -> None:
     found, _ = verdict(chat(user(), answer()).encode() + b'\n{"messages": "\xff"}')
     assert (found["code"], found["errors"][0]["line"]) == ("invalid_utf8", 2)
     assert "byte 15" in found["errors"][0]["message"]
-    for text, where in ((b"prompt,completion\na,\xff", "line 2, byte 3"), (b'[\n{"prompt":"\xff"}]', "byte 14")):
+    for text, where in ((b"prompt,completion\na,\x81", "line 2, byte 3"), (b'[\n{"prompt":"\xff"}]', "byte 14")):
         found, _ = verdict(text)
         assert found["code"] == "invalid_utf8"
         assert where in found["message"]
@@ -270,7 +271,7 @@ def test_memory_stays_flat_on_a_line_of_200_megabytes() -> None:
 
 @pytest.mark.parametrize("kind", ["jsonl", "json", "csv"])
 def test_a_row_beyond_the_limit_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "ROW_BYTES", 1000)
+    monkeypatch.setattr(row, "ROW_BYTES", 1000)
     monkeypatch.setattr(rows, "CHUNK", 64)
     good, bad = chat(user(), answer()), chat(user("x" * 2000), answer())
     text = {
