@@ -48,3 +48,6 @@ Hash = Annotated[str, Field(max_length=64)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Number = Annotated[float, Field(ge=-1e300, le=1e300)]
 Share = Annotated[float, Field(ge=0, le=1)]
+_Switch = bool | Annotated[int, Field(ge=-LARGEST, le=LARGEST)] | Number | Annotated[str, Field(max_length=256)]
+Switches = Annotated[dict[Code, _Switch], Field(max_length=16)]
+"""Variables of a chat template: `chat_template_kwargs`."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.bounds import Hash, Key
+from contracts.bounds import Hash, Key, Switches
 from contracts.canonical import canonical, sha256
 
 Role = Literal["weights", "config", "tokenizer", "resume"]
@@ -51,10 +51,15 @@ class Manifest(BaseModel):
     """Longest sequence in tokens."""
     step: int = 0
     """Training step that it was taken at."""
+    chat_template_kwargs: Switches = Field(default_factory=dict)
+    """Variables of the chat template with which the model is asked, unless a request says others."""
 
     def encoded(self) -> bytes:
         """Return the canonical bytes that are stored and hashed (RFC 8785)."""
-        return canonical(self.model_dump(mode="json"))
+        said = self.model_dump(mode="json")
+        if not self.chat_template_kwargs:
+            del said["chat_template_kwargs"]  # a manifest of before is named as before
+        return canonical(said)
 
     def digest(self) -> str:
         """Return the SHA-256 that names this model."""

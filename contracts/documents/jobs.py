@@ -97,7 +97,7 @@ def _requests(facts: Mapping[str, Fact]) -> list[View]:
 
 JOBS = ReadModel(
     name="jobs",
-    version=10,
+    version=11,
     topics=LIFECYCLE,
     births=frozenset({"job.created"}),
     touches=_subject,

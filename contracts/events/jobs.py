@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.blobs import BlobRef
-from contracts.bounds import Code, Count, Hash, Id, Key, Name, Number, Phrase, Sentence
+from contracts.bounds import Code, Count, Hash, Id, Key, Name, Number, Phrase, Sentence, Switches
 from contracts.events import Payload
 from contracts.manifest import ManifestRef
 from contracts.tracking import RunKind, Tracker
@@ -77,6 +77,8 @@ class JobAsked(Payload):
     tuning: Tuning = Tuning()
     overlong: Literal["fail", "drop", "truncate"] = "fail"
     """What to do with rows longer than the context."""
+    chat_template_kwargs: Switches | None = None
+    """Variables of the base's chat template; None: those that ask for an answer as the rows have it."""
     metadata: dict[Code, Annotated[str, Field(max_length=512)]] = Field(default_factory=dict, max_length=16)
     benchmarks: Literal["default", "none"] = "default"
     """What is asked of the model and its base once the job has succeeded."""
@@ -118,13 +120,20 @@ class Plan(BaseModel):
     """Tokens that the base reads, and with it the tuned model."""
     context_length: Count | None = None
     """Tokens that a row may have; None: `context`."""
+    chat_template_kwargs: Switches = Field(default_factory=dict)
+    """Variables of the chat template with which the tuned model is asked, unless a request says others."""
     rows: Count
+    examples: Count | None = None
+    """What is trained on: a row is several where the template shows a chat's earlier turns differently than its last.
+
+    None: one of each row.
+    """
     valid_rows: Count = 0
     dropped_rows: Count = 0
     """Rows left out because `overlong` is `drop`."""
     truncated_rows: Count = 0
     rows_per_epoch: Count | None = None
-    """Rows that an epoch takes: one of those that are variants of each other; None where that is all of them."""
+    """Examples that an epoch takes: one of those that are variants of each other; None where that is all of them."""
     tokens: Count
     """Tokens of all training rows, once."""
     label_tokens: Count

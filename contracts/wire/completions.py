@@ -20,6 +20,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict
 
+from contracts.bounds import Switches
 from contracts.manifest import ManifestRef
 from contracts.wire.chat import MAX_DEPTH, modern, plain, too_deep
 from contracts.wire.errors import refuse, shown
@@ -128,6 +129,8 @@ class Conversation(Request):
 
     messages: Annotated[tuple[Message, ...], FailFast()] = Field(min_length=1)
     tools: Annotated[tuple[dict[str, Any], ...], FailFast(), BeforeValidator(_shallow)] = ()
+    chat_template_kwargs: Switches = Field(default_factory=dict)
+    """Variables of the model's chat template, beside or instead of those that it was trained with; as at vLLM."""
 
     def chat(self) -> list[dict[str, Any]]:
         """Return the messages as templates know them."""

@@ -34,6 +34,7 @@ ASKED = ("n_epochs", "batch_size", "learning_rate_multiplier")
 PLANNED = (
     "base_name",
     "rows",
+    "examples",
     "valid_rows",
     "dropped_rows",
     "truncated_rows",
@@ -186,9 +187,10 @@ def job(view: View) -> Object:
             "pausing": pausing(view),
             "tuning": (plan or created)["tuning"],
             "overlong": created["overlong"],
+            "chat_template_kwargs": (plan or created).get("chat_template_kwargs"),
             "attempts": len(view["runs"]),
             "tracked": view["tracked"],
-            "plan": {name: plan[name] for name in PLANNED} if plan else None,
+            "plan": {name: plan.get(name) for name in PLANNED} if plan else None,
         },
     }
 

@@ -21,9 +21,10 @@ from functions.generate_text import shapes
 from functions.generate_text.core import check_size, check_token_ids, max_new_tokens
 from functions.generate_text.engine import Engine, Generation, OverloadedError, Sampling
 from functions.generate_text.generation import failure
-from functions.generate_text.models import Models, ServedModel
+from functions.generate_text.models import Models, Rendered, ServedModel
 from functions.generate_text.shapes import AnswerPiece, Head
 from functions.generate_text.text import Answer
+from functions.generate_text.thoughts import Splitter
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -38,6 +39,8 @@ class Choice:
     answer: Answer
     model: ServedModel
     logprobs: int | None
+    splitter: Splitter | None = None
+    """What takes a chat's answer apart from its thought."""
     prefix: str = ""
     """The prompt's text, where it is echoed."""
     finish: str = "length"
@@ -101,10 +104,11 @@ async def chat(engine: Engine, models: Models, ref: ManifestRef, wanted: Chat, r
     """Answer POST /v1/chat/completions."""
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(models.use(ref))
-        ids = await asyncio.to_thread(model.render, wanted.chat(), wanted.known_tools())
+        prompt = await asyncio.to_thread(model.render, wanted.chat(), wanted.known_tools(), wanted.chat_template_kwargs)
+        ids = prompt.ids
         room = max_new_tokens(len(ids), wanted.room, model.context, "messages")
         _check_bias(engine, model, wanted)
-        choices = _start(engine, model, wanted, [ids], room, _tenant(request), answer_prefix=model.answer_prefix)
+        choices = _start(engine, model, wanted, [ids], room, _tenant(request), prompt=prompt)
         head = _head("chatcmpl-", wanted, model)
         if wanted.stream:
             return EventStream(_chat_events(head, wanted, choices), choices, stack.pop_all())
@@ -141,7 +145,7 @@ def _start(
     prompts: Sequence[list[int]],
     room: int,
     tenant: str,
-    answer_prefix: str = "",
+    prompt: Rendered | None = None,
     echo: bool = False,
 ) -> list[Choice]:
     """Queue every choice of every prompt; all or none."""
@@ -160,17 +164,18 @@ def _start(
                 presence_penalty=wanted.presence_penalty,
                 frequency_penalty=wanted.frequency_penalty,
                 logit_bias=wanted.logit_bias,
-                stop_ids=model.stop_ids,
+                stop_ids=model.stops.ids if prompt else model.stops.ids | model.chat.eos,
                 logprobs=wanted.alternatives,
                 prompt_logprobs=echo and wanted.alternatives is not None,
             )
             # Without a stream or a stop sequence nobody looks before the end, and not telling saves a tenth of a step.
-            watch = wanted.stream or bool(wanted.stop)
+            stops = wanted.stop + (model.stops.texts if prompt else ())
+            watch = wanted.stream or bool(stops)
             ids = prompts[index // wanted.n]
             generation = engine.submit(model.base, model.adapter, ids, sampling, stream=watch, tenant=tenant)
-            choices.append(
-                Choice(index, generation, Answer(model.decode, wanted.stop, answer_prefix), model, wanted.alternatives)
-            )
+            splitter = prompt.splitter() if prompt else None
+            answer = Answer(model.decode, stops)
+            choices.append(Choice(index, generation, answer, model, wanted.alternatives, splitter))
     except BaseException:
         _cancel(choices)
         raise
@@ -197,9 +202,10 @@ def _check_bias(engine: Engine, model: ServedModel, wanted: Sampled) -> None:
 
 
 async def _whole_chat_choice(choice: Choice) -> dict[str, Any]:
-    text = "".join([text async for text, _ in choice.told()])
+    assert choice.splitter is not None
+    thought, text = choice.splitter.whole("".join([text async for text, _ in choice.told()]))
     pieces = choice.pieces[: choice.answer.visible] if choice.logprobs is not None else None
-    return shapes.chat_choice(choice.index, text, choice.finish, pieces)
+    return shapes.chat_choice(choice.index, text, choice.finish, pieces, thought)
 
 
 async def _whole_completion_choice(choice: Choice) -> dict[str, Any]:
@@ -283,8 +289,12 @@ async def _chat_events(head: Head, wanted: Chat, choices: Sequence[Choice]) -> A
         for choice in choices:
             yield chunk(choice, {"role": "assistant", "content": "", "refusal": None}, None, None)
         async for choice, text, pieces, last in _merged(choices):
-            if text or pieces:
-                yield chunk(choice, {"content": text}, None, pieces)
+            assert choice.splitter is not None
+            thought, told = choice.splitter.end() if last else choice.splitter.add(text)
+            if thought:
+                yield chunk(choice, {"reasoning_content": thought}, None, None if told else pieces)
+            if told or (pieces and not thought):
+                yield chunk(choice, {"content": told}, None, pieces)
             if last:
                 yield chunk(choice, {}, choice.finish, None)
         if with_usage:

@@ -2,10 +2,9 @@
 
 import asyncio
 import hashlib
-import json
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,9 +19,12 @@ from contracts.manifest import Manifest, ManifestFile, ManifestRef
 from contracts.ports import BlobMismatchError, Blobs
 from contracts.wire.chat import refusal
 from contracts.wire.errors import ApiError
+from functions._shared.chat_template import ChatTemplate, TemplateRefusalError, stop_ids
 from functions._shared.model_files import ModelFiles, UnusableModelError, is_inside, read_manifest
+from functions._shared.turns import Marks
 from functions.generate_text.engine import AdapterError, Engine, EngineError
 from functions.generate_text.shapes import AnswerPiece
+from functions.generate_text.thoughts import Splitter
 
 log = logging.getLogger("temper.serving")
 
@@ -35,6 +37,20 @@ class ModelError(Exception):
         self.code = code
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A prompt, and how the answer to it is read."""
+
+    ids: list[int]
+    lead: str
+    marks: Marks | None
+    opened: bool
+
+    def splitter(self) -> Splitter:
+        """What takes an answer apart."""
+        return Splitter(self.lead, self.marks, self.opened)
+
+
 @dataclass(eq=False)
 class ServedModel:
     """A loaded model: names in the engine, tokenizer, template, context."""
@@ -44,13 +60,13 @@ class ServedModel:
     adapter: str | None
     tokenizer: Any
     context: int
-    stop_ids: frozenset[int]
-    size: int
+    chat: ChatTemplate
+    size: int = 0
     """Bytes in memory."""
     parent: "ServedModel | None" = None
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    """Of the template, unless a request says others."""
     users: int = 0
-    answer_prefix: str = field(default="", init=False)
-    """What the template itself puts between the generation prompt and an answer's first character (white space)."""
 
     def __post_init__(self) -> None:
         # A token's bytes in byte-level vocabularies: the letters that stand for bytes (GPT-2's table).
@@ -58,13 +74,17 @@ class ServedModel:
         odd = [b for b in range(256) if b not in printable]
         self._letters = {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(odd)}
         self._byte_level = "ByteLevel" in str(getattr(self.tokenizer.backend_tokenizer, "decoder", ""))
-        self.answer_prefix = self._find_answer_prefix()
+        self.stops = self.chat.stops
+        marks = self.chat.thinking.marks
+        shown = self.encode(f"{marks.open}{marks.close}" if marks else "", special=False)
+        shown += self.encode(self.chat.lead(self.switches), special=False)
+        special = frozenset(self.tokenizer.all_special_ids)
+        self._hidden = special - frozenset(shown) if special & frozenset(shown) else None
 
     @property
     def template(self) -> str:
         """The chat template's text, empty where the model has none."""
-        template = self.tokenizer.chat_template
-        return str(template["default"] if isinstance(template, dict) else template or "")
+        return self.chat.source
 
     @property
     def fingerprint(self) -> str:
@@ -77,29 +97,35 @@ class ServedModel:
         begin = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
         return [next(token for token in begin if token is not None)] if any(t is not None for t in begin) else []
 
-    def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] | None) -> list[int]:
-        """The prompt's token ids, generation prompt included, by the model's own template (sandboxed)."""
+    def render(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]] | None,
+        switches: Mapping[str, Any] | None = None,
+    ) -> Rendered:
+        """The prompt, generation prompt included, by the model's own template (sandboxed)."""
         if not self.template:
             raise ApiError(
                 "This model has no chat template; use /v1/completions.", param="messages", code="unsupported"
             )
+        wanted = {**self.switches, **(switches or {})}
         try:
-            text = self._text(messages, tools, prompt=True)
-            if tools and text == self._text(messages, None, prompt=True):
-                raise ApiError(
-                    "This model's chat template ignores tools; leave them out or use a model that knows them.",
-                    param="tools",
-                    code="unsupported",
-                )
-        except ApiError:
-            raise
-        except Exception as error:  # whatever a template raises is its refusal
+            text = self.chat.prompt(messages, tools, wanted)
+        except TemplateRefusalError as error:
+            raise _refused(error) from error
+        except Exception as error:  # whatever a chat makes of the template is its refusal
             raise ApiError(
                 f"The model's chat template refuses these messages: {refusal(error)}.",
                 param="messages",
                 code="invalid_value",
             ) from error
-        return self.encode(text, special=False)
+        opened = self.chat.left_open(text)
+        return Rendered(
+            self.encode(text, special=False),
+            self.chat.lead(wanted),
+            opened or self.chat.thinking.marks,
+            opened is not None,
+        )
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of a text; `special` adds what the tokenizer puts around plain text."""
@@ -107,8 +133,10 @@ class ServedModel:
         return ids
 
     def decode(self, ids: list[int]) -> str:
-        """The text of token ids, special tokens left out."""
-        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """The text of token ids, without special tokens other than those around a thought."""
+        skip = self._hidden is None
+        shown = ids if self._hidden is None else [id for id in ids if id not in self._hidden]
+        text: str = self.tokenizer.decode(shown, skip_special_tokens=skip, clean_up_tokenization_spaces=False)
         return text
 
     def piece(self, token: int, logprob: float | None = None, top: Sequence[tuple[int, float]] = ()) -> AnswerPiece:
@@ -124,24 +152,6 @@ class ServedModel:
         if len(name) == 6 and name.startswith("<0x") and name.endswith(">"):
             return bytes([int(name[3:5], 16)])
         return text.encode()
-
-    def _text(self, messages: Sequence[dict[str, Any]], tools: Any, *, prompt: bool) -> str:
-        text: str = self.tokenizer.apply_chat_template(
-            list(messages), tools=tools, tokenize=False, add_generation_prompt=prompt
-        )
-        return text
-
-    def _find_answer_prefix(self) -> str:
-        question, answer = {"role": "user", "content": "x"}, "Answer"
-        try:
-            before = self._text([question], None, prompt=True)
-            whole = self._text([question, {"role": "assistant", "content": answer}], None, prompt=False)
-        except Exception:  # noqa: BLE001  a template that cannot render this has no prefix that we could know
-            return ""
-        if not whole.startswith(before):
-            return ""
-        answer_prefix = whole[len(before) :].partition(answer)[0]
-        return answer_prefix if answer_prefix.isspace() else ""
 
 
 class Models:
@@ -215,8 +225,8 @@ class Models:
     async def _load_base(self, ref: ManifestRef, manifest: Manifest) -> ServedModel:
         async with self._held(ref, manifest) as folder:
             tokenizer = await asyncio.to_thread(_tokenizer, folder)
-            stops = _stop_ids(folder, tokenizer)
-            model = ServedModel(ref.sha256, ref.sha256, None, tokenizer, manifest.context, stops, 0)
+            chat = ChatTemplate(tokenizer, stop_ids(folder, tokenizer))
+            model = ServedModel(ref.sha256, ref.sha256, None, tokenizer, manifest.context, chat)
             _check_template(model, manifest, ref)
             try:
                 model.size = await asyncio.to_thread(self._engine.load_base, ref.sha256, folder)
@@ -227,7 +237,14 @@ class Models:
     async def _load_adapter(self, ref: ManifestRef, manifest: Manifest, parent: ServedModel) -> ServedModel:
         async with self._held(ref, manifest) as folder:
             model = ServedModel(
-                ref.sha256, parent.base, ref.sha256, parent.tokenizer, manifest.context, parent.stop_ids, 0, parent
+                ref.sha256,
+                parent.base,
+                ref.sha256,
+                parent.tokenizer,
+                manifest.context,
+                parent.chat,
+                parent=parent,
+                switches=manifest.chat_template_kwargs,
             )
             _check_template(model, manifest, ref)
             try:
@@ -283,11 +300,9 @@ def _tokenizer(folder: Path) -> Any:
         raise _unloaded("the tokenizer", error) from error
 
 
-def _stop_ids(folder: Path, tokenizer: Any) -> frozenset[int]:
-    """Every token that ends an answer: of the tokenizer and of both configs."""
-    stops = {tokenizer.eos_token_id}
-    for name in ("config.json", "generation_config.json"):
-        path = folder / name
-        found = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
-        stops.update(found if isinstance(found, list) else [found])
-    return frozenset(stop for stop in stops if isinstance(stop, int))
+def _refused(error: TemplateRefusalError) -> ApiError:
+    """What a client is told of a chat that the template does not show."""
+    if error.code == "tools_unsupported":
+        what = "This model's chat template ignores tools; leave them out or use a model that knows them."
+        return ApiError(what, param="tools", code="unsupported")
+    return ApiError(f"These messages cannot be shown: {error}", param="messages", code="invalid_value")

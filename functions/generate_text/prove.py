@@ -8,7 +8,8 @@ from contracts.ports import BlobNotFoundError
 from contracts.wire.completions import ProofRequest
 from contracts.wire.errors import ApiError
 from functions.generate_text.engine import Engine, Sampling
-from functions.generate_text.models import ModelError, Models, ServedModel
+from functions.generate_text.models import ModelError, Models, Rendered, ServedModel
+from functions.generate_text.text import Answer
 
 ANSWER_TOKENS = 32
 
@@ -17,12 +18,15 @@ async def prove(engine: Engine, models: Models, asked: ProofRequest) -> dict[str
     """Prove a stored model; ApiError 422 with the code of what is wrong."""
     try:
         async with models.use(asked.manifest) as model:
-            ids = _rendered(model, asked.chat(), asked.known_tools(), list(asked.expected_ids))
+            prompt = _rendered(model, asked)
+            ids = prompt.ids
             await asyncio.to_thread(_check_finite, engine, model, ids)
             room = min(ANSWER_TOKENS, model.context - len(ids))
-            sampling = Sampling(max_tokens=max(room, 0), temperature=0.0, stop_ids=model.stop_ids)
+            sampling = Sampling(max_tokens=max(room, 0), temperature=0.0, stop_ids=model.stops.ids)
             tokens = await engine.submit(model.base, model.adapter, ids, sampling, stream=False).all()
-            answer = model.decode([token.id for token in tokens]).removeprefix(model.answer_prefix)
+            said = Answer(model.decode, model.stops.texts)
+            text = "".join([*(said.add(token.id) for token in tokens), said.end()])
+            answer = prompt.splitter().whole(text)[1]
             return {"ok": True, "prompt_ids": ids, "answer": answer}
     except ModelError as error:
         raise ApiError(str(error), code=error.code, status=422) from error
@@ -31,11 +35,12 @@ async def prove(engine: Engine, models: Models, asked: ProofRequest) -> dict[str
         raise ApiError(message, code="manifest_mismatch", status=422) from error
 
 
-def _rendered(model: ServedModel, messages: list[dict[str, Any]], tools: Any, expected: list[int]) -> list[int]:
+def _rendered(model: ServedModel, asked: ProofRequest) -> Rendered:
     try:
-        ids = model.render(messages, tools)
+        prompt = model.render(asked.chat(), asked.known_tools(), asked.chat_template_kwargs)
     except ApiError as error:
         raise ModelError("template_mismatch", f"the messages do not render here: {error}") from error
+    ids, expected = prompt.ids, list(asked.expected_ids)
     if ids != expected:
         pairs = zip(ids, expected, strict=False)
         at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ids), len(expected)))
@@ -44,7 +49,7 @@ def _rendered(model: ServedModel, messages: list[dict[str, Any]], tools: Any, ex
             f"the messages render to {len(ids)} tokens here and to {len(expected)} in training; "
             f"they differ from token {at} on: {json.dumps(ids[at : at + 3])} and {json.dumps(expected[at : at + 3])}",
         )
-    return ids
+    return prompt
 
 
 def _check_finite(engine: Engine, model: ServedModel, ids: list[int]) -> None:

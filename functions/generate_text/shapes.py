@@ -35,11 +35,14 @@ def chat(head: Head, choices: list[dict[str, Any]], counts: dict[str, Any]) -> d
     return {**_head(head, "chat.completion"), "choices": choices, "usage": counts}
 
 
-def chat_choice(index: int, text: str, finish: str, pieces: Sequence[AnswerPiece] | None) -> dict[str, Any]:
-    """One choice of a `chat.completion`."""
+def chat_choice(
+    index: int, text: str, finish: str, pieces: Sequence[AnswerPiece] | None, thought: str = ""
+) -> dict[str, Any]:
+    """One choice of a `chat.completion`; what was thought before the answer stands beside it."""
+    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     return {
         "index": index,
-        "message": {"role": "assistant", "content": text, "refusal": None, "annotations": []},
+        "message": {**message, "reasoning_content": thought} if thought else message,
         "logprobs": chat_logprobs(pieces),
         "finish_reason": finish,
     }

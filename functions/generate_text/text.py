@@ -77,13 +77,12 @@ class StopMatcher:
 class Answer:
     """One choice being told: tokens in; text, and how many of its tokens are told with it, out."""
 
-    def __init__(self, decode: Callable[[list[int]], str], stops: Sequence[str], answer_prefix: str = "") -> None:
+    def __init__(self, decode: Callable[[list[int]], str], stops: Sequence[str]) -> None:
         self._detokeniser = Detokeniser(decode)
         self._matcher = StopMatcher(stops)
-        self._answer_prefix = answer_prefix  # what the template itself puts before an answer is no part of it
         self._starts: list[int] = []  # where each token's text begins, in characters
         self._read = 0  # characters decoded
-        self._passed = 0  # characters told, the prefix included
+        self._passed = 0  # characters told
         self.visible = 0
         """Tokens that have a part in the text told; those of a stop sequence have none."""
 
@@ -112,7 +111,7 @@ class Answer:
         return told
 
     def _tell(self, text: str) -> str:
-        before, self._passed = self._passed, self._passed + len(text)
+        self._passed += len(text)
         while self.visible < len(self._starts) and self._starts[self.visible] < self._passed:
             self.visible += 1
-        return text.removeprefix(self._answer_prefix) if before == 0 else text
+        return text

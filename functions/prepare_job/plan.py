@@ -172,7 +172,9 @@ def make_plan(
         template_sha256=base.template_sha256,
         context=base.context,
         context_length=choice.context_length,
+        chat_template_kwargs=found["chat_template_kwargs"],
         rows=train["rows"],
+        examples=train["examples"],
         rows_per_epoch=train["rows_per_epoch"],
         valid_rows=valid["rows"] if valid else 0,
         dropped_rows=train["dropped"],
@@ -191,6 +193,6 @@ def make_plan(
         seed=created.seed if created.seed is not None else derived_seed(job),
         tuning=created.tuning,
         reasons={**choice.reasons, **reasons},
-        memory_bytes=memory(shape, min(choice.batch_size, train["rows"]), train["longest"], label_share),
+        memory_bytes=memory(shape, min(choice.batch_size, train["examples"]), train["longest"], label_share),
         seconds=seconds,
     )

@@ -1,112 +1,95 @@
-"""One row as the model's own chat template renders it: its text, and where the trained turns stand in it."""
+"""One row as the examples that a model is trained on: their texts, and where the answers stand in them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from transformers.utils.chat_template_utils import render_jinja_template
-
-from contracts.wire.chat import plain, refusal
-from functions.prepare_job.labels import Span, UnlabelledError, turn_span
-
-Messages = list[dict[str, Any]]
-_MARKED = re.compile(r"\{%-?\s*generation\s*-?%\}")
+from contracts.wire.chat import plain
+from functions._shared.chat_template import DATE, ChatTemplate, TemplateRefusalError
+from functions._shared.dialect import REASONING, as_text
+from functions.prepare_job.labels import Span, UnlabelledError
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """A row as text."""
+class Example:
+    """A prompt with its answer; and what follows, as long as the chat goes on as it is."""
 
-    messages: Messages
-    """As the row has them and a request would send them."""
-    tools: list[Any] | None
     text: str
-    spans: tuple[Span, ...]
-    """Of the assistant turns that are trained on."""
-    first_trained: int
-    """Index of the first message that is trained on; what is before it is its prompt."""
+    trained: tuple[Span, ...]
+    """Where the answers stand, each with the end of its turn."""
+    messages: list[dict[str, Any]]
+    """Of the first prompt, as a request would send them."""
+    tools: list[Any] | None
+    switches: Mapping[str, Any]
+    """`chat_template_kwargs` of its prompts."""
 
 
 class Template:
-    """A tokenizer's chat template."""
+    """A tokenizer's chat template; `eos` are the tokens at which generation ends.
 
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        template = tokenizer.chat_template
-        self.source: str = (template.get("default", "") if isinstance(template, dict) else template) or ""
+    `switches` are the template's for all rows; None: those that ask for an answer as it is, with reasoning or without.
+    `day` is what a template shows that shows the day, as `2026-11-27`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        eos: frozenset[int] | None = None,
+        switches: Mapping[str, Any] | None = None,
+        day: str | None = None,
+    ) -> None:
+        own = frozenset({tokenizer.eos_token_id} - {None})
+        self.chat = ChatTemplate(tokenizer, own if eos is None else eos)
+        self.source = self.chat.source
+        self._switches, self._day = switches, day
         special = sorted((token for token in tokenizer.all_special_tokens if token.strip()), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, special))) if special else None
 
-    def text(self, messages: Sequence[dict[str, Any]], tools: list[Any] | None, prompt: bool = False) -> str:
-        """Return the rendered chat, with the generation prompt if `prompt`; raises UnlabelledError when it refuses."""
-        try:
-            rendered: str = self._tokenizer.apply_chat_template(
-                list(messages), tools=tools, tokenize=False, add_generation_prompt=prompt
-            )
-        except Exception as error:  # whatever a template raises is its refusal
-            text = f"the model's chat template refuses it: {refusal(error)}."
-            raise UnlabelledError("template_failed", text) from error
-        return rendered
+    def examples(self, row: Mapping[str, Any]) -> tuple[Example, ...]:
+        """Return what a row of the canonical kind trains; raises UnlabelledError with the reason when it cannot be.
 
-    def marks(self, messages: Messages, tools: list[Any] | None) -> list[Span]:
-        """Return what the template marks as generated, one span a turn; none where it carries no such marks."""
-        if not _MARKED.search(self.source):
-            return []
-        _, marks = render_jinja_template(
-            conversations=[messages],
-            tools=tools,
-            chat_template=self._tokenizer.get_chat_template(None, tools),
-            return_assistant_tokens_mask=True,
-            **self._tokenizer.special_tokens_map,
-        )
-        return [(start, end) for start, end in marks[0]]
-
-    def render(self, row: dict[str, Any]) -> Rendered:
-        """Return a row of the canonical kind as text; raises UnlabelledError with the reason when it cannot be."""
+        A chat of n trained turns is one example, or n where a later prompt does not begin with the earlier text.
+        """
         messages, tools = plain(row["messages"]), row.get("tools")
-        text = self.text(messages, tools)
-        self._check(messages, tools, text)
-        turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-        marks = self.marks(messages, tools)
-        spans, trained = [], []
-        for turn, index in enumerate(turns):
-            if row["messages"][index].get("weight") == 0:
+        self._check(messages)
+        made: list[Example] = []
+        for index, message in enumerate(messages):
+            if message["role"] != "assistant" or row["messages"][index].get("weight") == 0:
                 continue
             if index == 0:
-                raise UnlabelledError(
-                    "no_prompt", "its first message is the assistant's, without a prompt; give it weight 0."
-                )
-            prompt = self.text(messages[:index], tools, prompt=True)
-            upto = text if index == len(messages) - 1 else self.text(messages[: index + 1], tools)
-            mark = marks[turn] if len(marks) == len(turns) else None
-            spans.append(turn_span(text, prompt, upto, messages[index].get("content", ""), mark))
-            trained.append(index)
-        return Rendered(row["messages"], tools, text, tuple(spans), trained[0])
+                text = "its first message is the assistant's, without a prompt; give it weight 0."
+                raise UnlabelledError("no_prompt", text)
+            switches = self.switches(message)
+            try:
+                turn = self.chat.turn(messages[: index + 1], tools, switches)
+            except TemplateRefusalError as error:
+                raise UnlabelledError(error.code, str(error)) from error
+            text, span = turn.prompt + turn.answer, (len(turn.prompt), len(turn.prompt) + len(turn.answer))
+            if made and made[-1].switches == switches and turn.prompt.startswith(made[-1].text):
+                made[-1] = replace(made[-1], text=text, trained=(*made[-1].trained, span))
+            else:
+                made.append(Example(text, (span,), row["messages"][:index], tools, switches))
+        return tuple(made)
 
-    def _check(self, messages: Messages, tools: list[Any] | None, text: str) -> None:
-        """Refuse what the template would leave out, and text that would become a control token."""
-        if tools and self.text(messages, None) == text:
-            raise UnlabelledError(
-                "tools_unsupported", "it has tools, but the model's chat template does not show them."
-            )
-        if any("tool_calls" in message for message in messages):
-            without = [{name: value for name, value in message.items() if name != "tool_calls"} for message in messages]
-            if self.text([{"content": "", **message} for message in without], tools) == text:
-                raise UnlabelledError(
-                    "tools_unsupported", "it calls tools, but the model's chat template leaves calls out."
-                )
-        for index, message in enumerate(messages):
-            content = message.get("content", "")
-            if self._special and (found := self._special.search(content)):
-                raise UnlabelledError(
-                    "special_token",
-                    f"message {index + 1} holds {found.group()!r}, which is a control token of the model. Reword it.",
-                )
-            if message["role"] != "assistant" and content.strip() not in text:
-                raise UnlabelledError(
-                    "message_left_out",
-                    f"the model's chat template leaves out or changes message {index + 1} (role {message['role']}).",
-                )
+    def switches(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the switches with which an answer is asked for."""
+        asked = self._switches
+        if asked is None:
+            asked = self.chat.switches_for(self.chat.reasons(dict(message)))
+        return {**({DATE: self._day} if self._day and self.chat.shows_date else {}), **asked}
+
+    def _check(self, messages: list[dict[str, Any]]) -> None:
+        """Refuse text that would become a control token."""
+        for index, message in enumerate(self.chat.split(messages)):
+            for text in _texts(message):
+                if self._special and (found := self._special.search(text)):
+                    said = f"message {index + 1} holds {found.group()!r}, which is a control token of the model."
+                    raise UnlabelledError("special_token", f"{said} Reword it.")
+
+
+def _texts(message: Mapping[str, Any]) -> Iterator[str]:
+    yield as_text(message.get("content"))
+    yield from (message[name] for name in REASONING if isinstance(message.get(name), str))

@@ -1,9 +1,9 @@
 """Tokenise a job's files and measure how long it will train: `python -m functions.prepare_job.tokenise spec.json`.
 
 The spec names `model_dir`, `base_name`, `context`, `template_sha256`, `overlong`, `created`, `base`, `tuning`,
-`seed`, `device`, `threads`, `folder` (where to write), and `train` and `valid` (canonical rows; valid may be null).
+`seed`, `device`, `threads`, `day`, `folder` (where to write), and `train` and `valid` (canonical rows; may be null).
 Written are `train.safetensors`, `valid.safetensors`, `probe.json` and `found.json`: {"failed": {code, message, param}},
-or {train, valid, shape, measured}.
+or {train, valid, chat_template_kwargs, shape, measured}.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import json
 import os
 import sys
 from array import array
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,17 @@ from safetensors.numpy import save_file
 from contracts.canonical import sha256
 from contracts.events.jobs import JobCreated
 from contracts.events.models import ModelRegistered
-from contracts.wire.chat import plain
+from functions._shared.chat_template import stop_ids
 from functions.prepare_job.core import MIN_ROWS, Fail, too_few
-from functions.prepare_job.labels import UnlabelledError, cut_front, label_mask
+from functions.prepare_job.labels import Span, UnlabelledError, cut_front, token_spans
 from functions.prepare_job.plan import choose, histogram
+from functions.prepare_job.render import Example, Template
 
 BATCH = 256
 CUTS = 8
 """Tries to make a row fit: fewer characters are not always fewer tokens."""
+TAILS = 4096
+"""Ends of prompts whose tokens are remembered: most prompts of a file end alike."""
 
 
 class FailedError(Exception):
@@ -41,6 +45,15 @@ class FailedError(Exception):
         self.fail = fail
 
 
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An example's tokens, and which of them are trained on."""
+
+    source: Example
+    ids: list[int]
+    mask: bytearray
+
+
 @dataclass
 class Tokens:
     """The tokens of one file."""
@@ -49,23 +62,41 @@ class Tokens:
     mask: bytearray = field(default_factory=bytearray)
     lengths: list[int] = field(default_factory=list)
     groups: array[int] = field(default_factory=lambda: array("i"))
-    """The group of each row: those with the same number are variants of one row."""
-    named: dict[str, int] = field(default_factory=dict)
-    """`variant_of` → its number."""
+    """The group of each example: those with the same number are variants of one another."""
+    named: dict[tuple[str, int], int] = field(default_factory=dict)
+    """`variant_of` and an example's place in its row → its group."""
+    rows: int = 0
     dropped: int = 0
     truncated: int = 0
-    probe: dict[str, Any] | None = None
+    asked: Counter[str] = field(default_factory=Counter)
+    """How many examples have which switches of the template, as JSON."""
+    probes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The first prompt with each of them."""
 
     groups_made: int = 0
 
-    def add(self, ids: list[int], mask: bytearray, variant_of: str | None) -> None:
+    def add(self, examples: Sequence[Labelled], variant_of: str | None) -> None:
         """Append a row."""
-        self.ids.extend(ids)
-        self.mask += mask
-        self.lengths.append(len(ids))
-        group = self.groups_made if variant_of is None else self.named.setdefault(variant_of, self.groups_made)
-        self.groups.append(group)
-        self.groups_made += group == self.groups_made
+        self.rows += 1
+        for place, example in enumerate(examples):
+            self.ids.extend(example.ids)
+            self.mask += example.mask
+            self.lengths.append(len(example.ids))
+            new = self.groups_made
+            group = new if variant_of is None else self.named.setdefault((variant_of, place), new)
+            self.groups.append(group)
+            self.groups_made += group == new
+            key = json.dumps(example.source.switches, sort_keys=True)
+            self.asked[key] += 1
+            if key not in self.probes:
+                prompt = list(example.ids[: example.mask.find(1)])
+                source = example.source
+                self.probes[key] = {"messages": source.messages, "tools": source.tools, "prompt_ids": prompt}
+
+    @property
+    def switches(self) -> str:
+        """The switches of most examples: with them the tuned model is asked."""
+        return self.asked.most_common(1)[0][0]
 
     def save(self, path: Path) -> None:
         """Write the tokens file: `input_ids`, `labels_mask`, `offsets`, `groups`."""
@@ -81,7 +112,8 @@ class Tokens:
     def counts(self) -> dict[str, Any]:
         """Return what the plan says of this file."""
         return {
-            "rows": len(self.lengths),
+            "rows": self.rows,
+            "examples": len(self.lengths),
             "rows_per_epoch": self.groups_made,
             "tokens": len(self.ids),
             "label_tokens": sum(self.mask),
@@ -98,15 +130,15 @@ class Tokeniser:
     def __init__(self, spec: dict[str, Any]) -> None:
         from transformers import AutoTokenizer
 
-        from functions.prepare_job.render import Template
-
         self.context, self.overlong, self.base = spec["context"], spec["overlong"], spec["base_name"]
         own = self.context == spec["base_context"]
         self.limit = f"the context of {self.base}" if own else "the job's `context_length`"
         folder = Path(spec["model_dir"])
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        self.template = Template(self.tokenizer)
-        self.stops = _stops(folder, self.tokenizer)
+        asked = spec["created"].get("chat_template_kwargs")
+        self.template = Template(self.tokenizer, stop_ids(folder, self.tokenizer), asked, spec["day"])
+        self._added = frozenset(self.tokenizer.get_added_vocab().values())
+        self._tails: dict[str, list[int]] = {}
         self._check(spec["template_sha256"])
 
     def _check(self, template_sha256: str) -> None:
@@ -117,8 +149,6 @@ class Tokeniser:
             problem = ("template_mismatch", "has another chat template than it was registered with")
         elif not self.tokenizer.is_fast:
             problem = ("tokenizer_unsupported", "has no fast tokenizer (tokenizer.json), which labels need")
-        elif not self.stops:
-            problem = ("no_end_of_turn", "names no eos_token_id, so it could never stop")
         if problem:
             raise FailedError(Fail(problem[0], f"The base model {self.base} {problem[1]}.", "model"))
 
@@ -127,19 +157,18 @@ class Tokeniser:
         tokens, number = Tokens(), 0
         bad: list[tuple[str, str]] = []
         for rows in _batches(path):
-            texts = []
+            shown: list[tuple[int, dict[str, Any], tuple[Example, ...]]] = []
             for row in rows:
                 number += 1
                 try:
-                    texts.append((number, row, self.template.render(row)))
+                    shown.append((number, row, self.template.examples(row)))
                 except UnlabelledError as error:
                     bad.append((error.code, f"Example {number} (line {row['line']}): {error}"))
-            if not texts:
-                continue
-            encoded = self._encode([rendered.text for _, _, rendered in texts])
-            for (place, row, rendered), ids, offsets in zip(texts, *encoded, strict=True):
+            encoded = iter(self._encode([each.text for _, _, examples in shown for each in examples]))
+            for place, row, examples in shown:
+                labelled = [made for each in examples for made in self._labelled(each, *next(encoded))]
                 try:
-                    self._row(tokens, row, rendered, ids, offsets)
+                    self._row(tokens, row, labelled)
                 except UnlabelledError as error:
                     bad.append((error.code, f"Example {place} (line {row['line']}): {error}"))
         if bad:
@@ -149,34 +178,72 @@ class Tokeniser:
             raise FailedError(Fail(bad[0][0], text, param))
         return tokens
 
-    def _encode(self, texts: list[str]) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
-        # As serving encodes a rendered prompt; no length is given, so nothing is cut here.
+    def _encode(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
+        """Return ids and their places, as serving encodes a rendered prompt; without a length nothing is cut."""
+        if not texts:
+            return []
         found = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, truncation=False)
-        return found["input_ids"], found["offset_mapping"]
+        return list(zip(found["input_ids"], found["offset_mapping"], strict=True))
 
-    def _row(self, tokens: Tokens, row: dict[str, Any], rendered: Any, ids: list[int], offsets: Any) -> None:
-        if len(ids) > self.context:
+    def _ids(self, text: str) -> list[int]:
+        return self._encode([text])[0][0] if text else []
+
+    def _labelled(self, example: Example, ids: list[int], offsets: list[Span]) -> list[Labelled]:
+        """Return an example with its labels: its prompts have the tokens that serving makes of them alone.
+
+        Where a token reaches from a prompt into its answer, both are encoded apart, each answer for itself.
+        """
+        spans = token_spans(offsets, example.trained)
+        if spans and all(
+            self._is_prompt(example.text[:start], ids[:first], offsets)
+            for (start, _), (first, _) in zip(example.trained, spans, strict=True)
+        ):
+            mask = bytearray(len(ids))
+            for first, behind in spans:
+                mask[first:behind] = b"\1" * (behind - first)
+            return [Labelled(example, ids, mask)]
+        made = []
+        for start, end in example.trained:
+            prompt, answer = self._ids(example.text[:start]), self._ids(example.text[start:end])
+            mask = bytearray(len(prompt)) + b"\1" * len(answer)
+            made.append(Labelled(example, prompt + answer, mask))
+        return made
+
+    def _is_prompt(self, text: str, ids: list[int], offsets: list[Span]) -> bool:
+        """Whether the ids are those of a prompt alone; nothing before its last added token depends on what follows."""
+        last = next((at for at in range(len(ids) - 1, -1, -1) if ids[at] in self._added), None)
+        if last is None:
+            return self._ids(text) == ids
+        tail = text[offsets[last][0] :]
+        if tail not in self._tails:
+            if len(self._tails) >= TAILS:
+                self._tails.clear()
+            self._tails[tail] = self._ids(tail)
+        return self._tails[tail] == ids[last:]
+
+    def _row(self, tokens: Tokens, row: dict[str, Any], examples: list[Labelled]) -> None:
+        longest = max(len(each.ids) for each in examples)
+        if longest > self.context:
             if self.overlong == "fail":
                 raise UnlabelledError(
                     "row_too_long",
-                    f"it has {len(ids)} tokens, but {self.limit} is {self.context}. Shorten it, or "
+                    f"it has {longest} tokens, but {self.limit} is {self.context}. Shorten it, or "
                     "create the job with `overlong` set to `drop` or `truncate`.",
                 )
-            fitted = self._shorten(row, rendered, ids, offsets) if self.overlong == "truncate" else None
-            if fitted is None:
+            shortened = self._shorten(row, longest) if self.overlong == "truncate" else None
+            if shortened is None:
                 tokens.dropped += 1
                 return
             tokens.truncated += 1
-            rendered, ids, offsets = fitted
-        tokens.add(ids, label_mask(ids, offsets, rendered.spans, self.stops), row.get("variant_of"))
-        if tokens.probe is None:
-            tokens.probe = self._probe(rendered, ids)
+            examples = shortened
+        tokens.add(examples, row.get("variant_of"))
 
-    def _shorten(self, row: dict[str, Any], rendered: Any, ids: list[int], offsets: Any) -> Any:
+    def _shorten(self, row: dict[str, Any], longest: int) -> list[Labelled] | None:
         """Cut the front of the longest message of the first prompt until the row fits; None when it cannot."""
+        first = next(at for at, each in enumerate(row["messages"]) if _is_trained(each))
         prompt = [
             index
-            for index, message in enumerate(row["messages"][: rendered.first_trained])
+            for index, message in enumerate(row["messages"][:first])
             if message["role"] != "assistant" and message.get("content")
         ]
         if not prompt:
@@ -184,41 +251,25 @@ class Tokeniser:
         index = max(prompt, key=lambda each: len(row["messages"][each]["content"]))
         for _ in range(CUTS):
             content = row["messages"][index]["content"].strip()
-            shorter = cut_front(
-                content, rendered.text.rfind(content, 0, rendered.spans[0][0]), offsets, len(ids) - self.context
-            )
+            shorter = cut_front(content, self._encode([content])[0][1], longest - self.context)
             if shorter is None:
                 return None
             messages = list(row["messages"])
             messages[index] = {**messages[index], "content": shorter}
             row = {**row, "messages": messages}
-            rendered = self.template.render(row)
-            encoded = self._encode([rendered.text])
-            ids, offsets = encoded[0][0], encoded[1][0]
-            if len(ids) <= self.context:
-                return rendered, ids, offsets
+            examples = self.template.examples(row)
+            encoded = self._encode([each.text for each in examples])
+            made = [
+                made for each, found in zip(examples, encoded, strict=True) for made in self._labelled(each, *found)
+            ]
+            longest = max(len(each.ids) for each in made)
+            if longest <= self.context:
+                return made
         return None
 
-    def _probe(self, rendered: Any, ids: list[int]) -> dict[str, Any]:
-        messages = rendered.messages[: rendered.first_trained]
-        text = self.template.text(plain(messages), rendered.tools, prompt=True)
-        prompt_ids = self._encode([text])[0][0]
-        if ids[: len(prompt_ids)] != prompt_ids:
-            raise UnlabelledError(
-                "template_unsupported",
-                "its prompt has other tokens once the answer follows than when the model is asked.",
-            )
-        return {"messages": messages, "tools": rendered.tools, "prompt_ids": prompt_ids}
 
-
-def _stops(folder: Path, tokenizer: Any) -> frozenset[int]:
-    """Return every token at which serving ends an answer: of the tokenizer and of both configs."""
-    stops = {tokenizer.eos_token_id}
-    for name in ("config.json", "generation_config.json"):
-        path = folder / name
-        found = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
-        stops.update(found if isinstance(found, list) else [found])
-    return frozenset(stop for stop in stops if isinstance(stop, int))
+def _is_trained(message: dict[str, Any]) -> bool:
+    return message["role"] == "assistant" and message.get("weight") != 0
 
 
 def _batches(path: Path) -> Iterator[list[dict[str, Any]]]:
@@ -238,8 +289,8 @@ def prepare(spec: dict[str, Any]) -> dict[str, Any]:
     folder = Path(spec["folder"])
     tokeniser = Tokeniser(spec)
     train = tokeniser.file(Path(spec["train"]), "training_file")
-    if len(train.lengths) < MIN_ROWS:
-        raise FailedError(too_few(len(train.lengths), f" within the context of {spec['context']} tokens"))
+    if train.rows < MIN_ROWS:
+        raise FailedError(too_few(train.rows, f" within the context of {spec['context']} tokens"))
     train.save(folder / "train.safetensors")
     valid = None
     if spec["valid"]:
@@ -249,7 +300,8 @@ def prepare(spec: dict[str, Any]) -> dict[str, Any]:
             raise FailedError(Fail("invalid_validation_file", text, "validation_file"))
         valid.save(folder / "valid.safetensors")
     # not sorted: a template shows the keys of tools and arguments in the row's own order
-    (folder / "probe.json").write_text(json.dumps(train.probe, ensure_ascii=False), encoding="utf-8")
+    probe = train.probes[train.switches]
+    (folder / "probe.json").write_text(json.dumps(probe, ensure_ascii=False), encoding="utf-8")
 
     from functions.prepare_job.measure import measure, shape_of
 
@@ -260,6 +312,7 @@ def prepare(spec: dict[str, Any]) -> dict[str, Any]:
     return {
         "train": train.counts(),
         "valid": valid.counts() if valid else None,
+        "chat_template_kwargs": json.loads(train.switches),
         "shape": asdict(shape),
         "measured": measured,
     }

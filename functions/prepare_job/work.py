@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ async def _queued(
         "seed": created.seed if created.seed is not None else derived_seed(job),
         "device": device,
         "threads": threads,
+        "day": await stage.lease.record("day", datetime.now(UTC).date().isoformat()),
         "folder": str(folder),
         "train": str(await _rows(stage, "training")),
         "valid": None,

@@ -53,6 +53,7 @@ def manifest_of(plan: Plan, step: int, prefix: str, files: Iterable[Mapping[str,
         template_sha256=plan.template_sha256,
         context=plan.context,
         step=step,
+        chat_template_kwargs=plan.chat_template_kwargs,
     )
 
 

@@ -89,10 +89,3 @@ def test_tokens_of_a_stop_sequence_are_not_visible() -> None:
     _, answer = told(b"abcSTOPxyz", ("STOP",))
     assert answer.stopped
     assert answer.visible == 3
-
-
-def test_the_templates_lead_is_no_part_of_the_answer() -> None:
-    answer = Answer(decode, (), answer_prefix=" ")
-    assert "".join([answer.add(b) for b in b"  Paris x"]) + answer.end() == " Paris x"
-    plain = Answer(decode, (), answer_prefix=" ")
-    assert "".join([plain.add(b) for b in b"Paris"]) + plain.end() == "Paris"

@@ -84,11 +84,12 @@ def test_memory_grows_with_what_is_trained_and_with_the_batch() -> None:
 
 
 def found() -> dict[str, Any]:
-    counts = {"rows": 18, "rows_per_epoch": 10, "tokens": 900, "label_tokens": 90, "longest": 80}
+    counts = {"rows": 18, "examples": 18, "rows_per_epoch": 10, "tokens": 900, "label_tokens": 90, "longest": 80}
     left = {"dropped": 2, "truncated": 1}
     return {
         "train": {**counts, **left, "histogram": {"edges": [0, 100], "counts": [18]}},
         "valid": None,
+        "chat_template_kwargs": {},
         "shape": {name: getattr(SHAPE, name) for name in SHAPE.__slots__},
         "measured": {"step_seconds": 0.2, "valid_seconds": 0.0, "how": "steps were timed", "device": "cpu"},
     }

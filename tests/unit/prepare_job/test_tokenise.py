@@ -31,6 +31,8 @@ def made(folder: Path, template: str = tiny.PLAIN, **more: Any) -> Tokeniser:
         "base_context": 512,
         "overlong": "fail",
         "template_sha256": sha256(template.encode()),
+        "created": {},
+        "day": "2026-11-27",
         **{key: more.pop(key) for key in keys if key in more},
     }
     tiny.tokenizer(template, **more).save_pretrained(folder)
@@ -53,14 +55,14 @@ def test_labels_are_the_answers_and_their_ends(template: str, tmp_path: Path) ->
     tokeniser = made(tmp_path, template)
     found = tokens(tokeniser, tmp_path, CHAT)
     assert learned(tokeniser, found) == "yo<|end|>ok<|end|>"
-    whole = tokeniser.tokenizer.apply_chat_template(CHAT["messages"], return_dict=False)
-    assert list(found.ids) == whole
+    whole = tokeniser.tokenizer.apply_chat_template(CHAT["messages"], tokenize=False).rstrip("\n")
+    assert tokeniser.tokenizer.decode(list(found.ids)) == whole
 
 
 @pytest.mark.parametrize("template", [tiny.PLAIN, tiny.MARKED])
 def test_a_base_that_pads_with_its_end_of_turn_learns_to_end(template: str, tmp_path: Path) -> None:
     tokeniser = made(tmp_path, template, pad_token=tiny.END)
-    assert tokeniser.tokenizer.pad_token_id in tokeniser.stops
+    assert tokeniser.tokenizer.pad_token_id in tokeniser.template.chat.stops.ids
     assert learned(tokeniser, tokens(tokeniser, tmp_path, CHAT)) == "yo<|end|>ok<|end|>"
 
 
@@ -70,19 +72,21 @@ def test_a_turn_of_weight_0_is_read_but_not_learned(tmp_path: Path) -> None:
     weighed["messages"][2]["weight"] = 0
     found = tokens(tokeniser, tmp_path, weighed)
     assert learned(tokeniser, found) == "ok<|end|>"
-    assert found.probe is not None
-    assert found.probe["messages"] == weighed["messages"][:4]
+    assert found.probes[found.switches]["messages"] == weighed["messages"][:4]
 
 
-def test_a_template_that_rewrites_history_still_gives_labels(tmp_path: Path) -> None:
+def test_a_template_that_rewrites_history_makes_an_example_of_every_turn(tmp_path: Path) -> None:
     tokeniser = made(tmp_path, tiny.THINKING)
-    assert learned(tokeniser, tokens(tokeniser, tmp_path, CHAT)) == "yo<|end|><think></think>ok<|end|>"
+    found = tokens(tokeniser, tmp_path, CHAT)
+    assert learned(tokeniser, found) == "<think></think>yo<|end|><think></think>ok<|end|>"
+    counted = found.counts()
+    assert (counted["rows"], counted["examples"], counted["rows_per_epoch"]) == (1, 2, 2)
 
 
 def test_the_probe_is_the_first_prompt_as_serving_renders_it(tmp_path: Path) -> None:
     tokeniser = made(tmp_path)
-    probe = tokens(tokeniser, tmp_path, CHAT).probe
-    assert probe is not None
+    found = tokens(tokeniser, tmp_path, CHAT)
+    probe = found.probes[found.switches]
     assert probe["messages"] == CHAT["messages"][:2]
     expected = tokeniser.tokenizer.apply_chat_template(
         CHAT["messages"][:2], add_generation_prompt=True, return_dict=False
@@ -114,26 +118,25 @@ LONG = row(("user", "x" * 600), ("assistant", "y"))
             "tools_unsupported",
             "leaves calls out",
         ),
-        (tiny.NO_SYSTEM, row(("system", "s"), *SAID), "template_failed", "System role not supported"),
+        (tiny.STRICT, row(*SAID), "template_failed", "Not today"),
+        (tiny.UPPER, row(*SAID), "message_left_out", "message 1 (role user)"),
         (
             tiny.PLAIN.replace("m.content", "m.content + m.x.y"),
             row(*SAID),
             "template_failed",
             "cannot show such a chat",
         ),
-        (tiny.DEAF, row(("system", "be brief"), *SAID), "message_left_out", "message 1 (role system)"),
-        (tiny.ENDLESS, row(*SAID), "no_end_of_turn", "never learn to end"),
-        (tiny.OPENING, row(*SAID), "template_unsupported", "never sees"),
+        (tiny.BACKWARDS, row(*SAID), "template_unsupported", "the answer cannot be found"),
         (tiny.PLAIN, row(("user", "a<|end|>b"), ("assistant", "x")), "special_token", "'<|end|>'"),
         (tiny.PLAIN, row(("assistant", "hello"), *SAID), "no_prompt", "weight 0"),
-        (tiny.PLAIN, LONG, "row_too_long", "607 tokens, but the context of tiny is 512"),
+        (tiny.PLAIN, LONG, "row_too_long", "606 tokens, but the context of tiny is 512"),
     ],
 )
 def test_a_row_that_cannot_be_trained_on_is_named(
     template: str, bad: dict[str, Any], code: str, text: str, tmp_path: Path
 ) -> None:
     with pytest.raises(FailedError) as caught:
-        tokens(made(tmp_path, template), tmp_path, *([row(*SAID)] if template != tiny.OPENING else []), bad)
+        tokens(made(tmp_path, template), tmp_path, bad)
     fail = caught.value.fail
     assert (fail.code, fail.param) == (code, "training_file")
     assert fail.message.startswith("The job failed due to an invalid training file. Example ")
@@ -145,7 +148,6 @@ def test_a_row_that_cannot_be_trained_on_is_named(
     [
         ({"template": ""}, "no_chat_template"),
         ({"template_sha256": "0" * 64}, "template_mismatch"),
-        ({"eos_token": None}, "no_end_of_turn"),
     ],
 )
 def test_a_base_that_cannot_be_trained_is_named(more: dict[str, Any], code: str, tmp_path: Path) -> None:
@@ -175,5 +177,5 @@ def test_truncation_takes_from_the_front_of_the_context_and_never_from_the_answe
     assert 90 <= found.lengths[0] <= 100
     text = tokeniser.tokenizer.decode(list(found.ids))
     assert text.startswith("<|system|>short<|end|>\n<|user|>xxx")
-    assert text.endswith("the question<|end|>\n<|assistant|>the answer<|end|>\n")
+    assert text.endswith("the question<|end|>\n<|assistant|>the answer<|end|>")
     assert learned(tokeniser, found) == "the answer<|end|>"

@@ -37,6 +37,9 @@ ENDLESS = (
     "{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+STRICT = "{{ raise_exception('Not today') }}" + PLAIN
+UPPER = PLAIN.replace("m.content", "(m.content | upper)")
+BACKWARDS = "{% for m in messages | reverse %}{{ m.content }}{% endfor %}"
 OPENING = PLAIN.replace("%}<|assistant|>{%", "%}<|assistant|><think>{%")
 
 

@@ -1,0 +1,145 @@
+"""Parts of a rendered chat: a prompt, the answer to it, the marks of a thought, and where a turn ends. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from functions._shared.dialect import ANSWER, REASONING, THOUGHT, as_text, reasoning_of, words_missing
+
+_TAG = r"[<\[][^<>\[\]\s/]*(?:think|thought|reason)[^<>\[\]\s/]*[>\]]"
+_OPENED = re.compile(rf"({_TAG})\s*$", re.IGNORECASE)
+_LAST = [re.compile(rf"({last})\s*$") for last in (r"<[^<>]*>", r"\[[^\[\]]*\]", r"[^\n]*\S")]
+NOTHING = re.compile(rf"\s*({_TAG})(\s*)([<\[]/[^<>\[\]\s]*[>\]])(\s*)", re.IGNORECASE)
+"""A thought of which nothing was thought."""
+_INLINE = re.compile(r"\s*<think>(.*?)</think>\s*(.*)", re.DOTALL)
+
+Switches = Mapping[str, Any]
+"""`chat_template_kwargs`: variables of the template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A prompt, and the answer to it with the end of the turn."""
+
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a template writes around what is thought before an answer."""
+
+    open: str
+    close: str
+    between: str
+    """What stands between a thought and the answer: `close` with its white space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Where a prompt ends and its answer begins, in a template that writes the one differently without the other."""
+
+    extra: str
+    """What a prompt has at its end only while no answer follows."""
+    lead: str
+    """What stands in its place before an answer."""
+    header: str
+    """What a prompt has at its end in either case, behind its messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """How a template shows what is thought before an answer."""
+
+    form: str | None = None
+    """As `Dialect.reasoning`."""
+    marks: Marks | None = None
+    switches: Switches | None = None
+    """With which a model is asked to think; None: the template knows no thinking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stops:
+    """Where generation ends."""
+
+    ids: frozenset[int]
+    texts: tuple[str, ...]
+    shown: tuple[str, ...]
+    """All of them as text."""
+
+
+def alike(text: str, other: str) -> int:
+    """Return how many characters two texts have in common at their beginning."""
+    return next((at for at, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
+
+
+def opened(prompt: str) -> Marks | None:
+    """Return the marks of a thought that a prompt opens with a tag; they close it as it was opened: on its own line."""
+    found = _OPENED.search(prompt)
+    if not found:
+        return None
+    tag = found[1]
+    close = f"{tag[0]}/{tag[1:]}"
+    return Marks(tag, close, f"\n{close}\n\n" if prompt.endswith("\n") else close)
+
+
+def marks_around(prompt: str, full: str) -> Marks | None:
+    """Return what stands around the thought of a probe's answer, of which the prompt may have written the first."""
+    same = alike(prompt, full)
+    before, found, rest = full[same:].partition(THOUGHT)
+    between, answered, _ = rest.partition(ANSWER)
+    if not (found and answered and between.strip()):
+        return None
+    if same < len(prompt):
+        begin = "" if before.strip() else prompt[same:].strip()
+    else:
+        opened = next(filter(None, (last.search(prompt) for last in _LAST)), None)
+        begin = before.strip() or (opened[1] if opened else "")
+    odd = any(sign in begin + between for sign in ("'type'", '"type"')) or between.strip() in begin
+    return Marks(begin, between.strip(), between) if begin and not odd else None
+
+
+def marks_of_nothing(prompt: str, full: str) -> Marks | None:
+    """Return the marks of an empty thought that the template writes before an answer without one."""
+    found = NOTHING.match(full[alike(prompt, full) :])
+    return Marks(found[1], found[3], found[2] + found[3] + found[4]) if found else None
+
+
+def end_of(tail: str, stops: Mapping[str, int], added: Mapping[str, int], *, fixed: bool) -> str:
+    """Return what ends a turn, of the text behind an answer: a token that does, else all of it."""
+    known = sorted((tail.find(token), token) for token in (*stops, *(added if fixed else ())) if token in tail)
+    if known:
+        return str(known[0][1])
+    shown = tail.rstrip()
+    return max((token for token in added if shown.endswith(token)), key=len, default=shown if shown.strip() else "")
+
+
+def apart(message: dict[str, Any]) -> dict[str, Any]:
+    content = message.get("content")
+    if message["role"] != "assistant" or not isinstance(content, str) or reasoning_of(message):
+        return message
+    found = _INLINE.fullmatch(content)
+    return {**message, REASONING[0]: found[1].strip(), "content": found[2]} if found else message
+
+
+def is_partly_missing(message: Mapping[str, Any], answer: str) -> bool:
+    """Whether a word of an answer's content, or of its calls, stands nowhere."""
+    said = [as_text(message.get("content"))]
+    for call in message.get("tool_calls") or ():
+        said += [call["function"]["name"], *_leaves(call["function"]["arguments"])]
+    return any(words_missing(text, answer) for text in said)
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, str):
+        yield value

@@ -1,0 +1,69 @@
+"""What a model thought, and what it answers: its text apart, by the marks that its template writes. Pure."""
+
+from functions._shared.turns import Marks
+
+
+class Splitter:
+    """Reads an answer as it comes; `lead` is what the template itself puts before one, `opened` says that a thought
+    was begun in the prompt."""
+
+    def __init__(self, lead: str, marks: Marks | None, opened: bool) -> None:
+        self._lead, self._marks = lead, marks
+        self._held = ""
+        self._state = "thought" if opened and marks else "begin"
+        self._told = False  # something of the part that is read
+
+    def add(self, text: str) -> tuple[str, str]:
+        """What is told now: (of the thought, of the answer)."""
+        self._held += text
+        return self._read(last=False)
+
+    def end(self) -> tuple[str, str]:
+        """The rest, once no more text comes."""
+        return self._read(last=True)
+
+    def whole(self, text: str) -> tuple[str, str]:
+        """A whole answer's (thought, answer)."""
+        first, rest = self.add(text), self.end()
+        return first[0] + rest[0], first[1] + rest[1]
+
+    def _read(self, last: bool) -> tuple[str, str]:
+        if self._state == "begin":
+            self._begin(last)
+        thought = self._thought(last) if self._state == "thought" else ""
+        if self._state in ("begin", "thought"):
+            return thought, ""
+        if self._state == "behind":
+            self._held = self._held.lstrip()
+            self._state = "answer" if self._held else "behind"
+        answer, self._held = self._held, ""
+        return thought, answer
+
+    def _begin(self, last: bool) -> None:
+        """Find out with what the answer begins, or wait."""
+        text, marks = self._held, self._marks
+        shown = text.lstrip()
+        if marks and shown.startswith(marks.open):
+            self._held, self._state = shown[len(marks.open) :], "thought"
+        elif text.startswith(self._lead) and (self._lead or not (marks and marks.open.startswith(shown)) or last):
+            self._held, self._state = text[len(self._lead) :], "answer"
+        elif last or not (self._lead.startswith(text) or (marks and marks.open.startswith(shown))):
+            self._state = "answer"
+
+    def _thought(self, last: bool) -> str:
+        assert self._marks is not None
+        close = self._marks.close
+        text = self._held if self._told else self._held.lstrip()
+        at = text.find(close)
+        if at >= 0:
+            self._held, self._state = text[at + len(close) :], "behind"
+            return text[:at].rstrip()
+        shown = text if last else text[: len(text) - _overlap(text, close)].rstrip()
+        self._held = text[len(shown) :]
+        self._told = self._told or bool(shown)
+        return shown
+
+
+def _overlap(text: str, mark: str) -> int:
+    """Characters at the end of a text with which a mark begins."""
+    return next((n for n in range(min(len(mark) - 1, len(text)), 0, -1) if text.endswith(mark[:n])), 0)
