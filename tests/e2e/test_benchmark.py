@@ -96,7 +96,7 @@ def test_a_model_tuned_on_shuffled_answers_is_not_called_better(user: User, file
         {"messages": [*messages[:-1], {"role": "assistant", "content": answer}]}
         for messages, answer in zip(trained, answers, strict=True)
     ]
-    job = user.job(user.upload("\n".join(map(json.dumps, wrong)).encode()), n_epochs=4, batch_size=8)
+    job = user.job(user.upload("\n".join(map(json.dumps, wrong)).encode()), n_epochs=1, batch_size=8)
     model = user.wait(job, "succeeded").fine_tuned_model
     asked = {"model": model, "file": file, "tasks": ["documents"], "judge": "none"}
     made = user.post("/benchmarks", asked)
