@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from contracts.ports import UnavailableError
 from infra.local.child import Program, kill_group
 from infra.local.errors import UserError
 from infra.local.files import locked, write_json
@@ -43,6 +44,8 @@ from infra.settings import Settings, read_json
 
 DISK_MIN_MB = 1024
 LEFTOVERS_WITHIN = 5.0
+BOOTSTRAP_WITHIN = 90.0
+"""Servers that have only just started may be slow to answer on a machine that is busy."""
 ELSEWHERE_WITHIN = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -259,7 +262,15 @@ class LocalStack:
         )
 
         began = time.monotonic()
-        wrong = await bootstrap(settings)
+        while True:
+            try:
+                wrong = await bootstrap(settings)
+                break
+            except UnavailableError as error:  # it has only just started, perhaps on a machine that is busy
+                if time.monotonic() - began > BOOTSTRAP_WITHIN:
+                    text = f"{error} The logs in {self.home / 'logs'} say why; `temper up` again goes on."
+                    raise UserError(text) from error
+                self.say(f"{error.dependency:<8} is slow to answer, and is asked again: {error}")
         if wrong is not None:
             self.say(wrong)
         self.say(f"{'topics':<8} ready in {time.monotonic() - began:5.1f} s   and bucket, API key, demo base")

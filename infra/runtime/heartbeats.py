@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ STALE_SECONDS = 6.0
 async def say(
     db: Database,
     role: str,
+    functions: Collection[str],
     holder: str,
     trouble: Callable[[], str | None],
     groups: Callable[[], Mapping[str, Mapping[str, Any]]],
@@ -28,7 +29,7 @@ async def say(
     name = {"_id": f"{role}/{holder}"}
     try:
         while True:
-            said = {"role": role, "trouble": trouble(), "groups": _slow(groups())}
+            said = {"role": role, "functions": [*functions], "trouble": trouble(), "groups": _slow(groups())}
             change = [{"$set": {"at": "$$NOW", **{field: {"$literal": value} for field, value in said.items()}}}]
             with suppress(UnavailableError), transient_errors():  # readiness shows MongoDB itself
                 await db.heartbeats.update_one(name, change, upsert=True)
@@ -38,12 +39,16 @@ async def say(
             await db.heartbeats.delete_one(name)
 
 
-async def look(db: Database, role: str) -> str | None:
-    """Return what is wrong with a role, None when at least one process of it is well."""
-    troubles = [each["trouble"] async for each in _recent(db, {"role": role})]
-    if not troubles:
-        return f"no {role} has said anything for {STALE_SECONDS:.0f} s"
-    return None if None in troubles else str(troubles[0])
+async def look(db: Database, role: str, functions: Collection[str]) -> str | None:
+    """Return what is wrong with a role, None when each of its functions is in at least one process that is well."""
+    there = [each async for each in _recent(db, {"role": role})]
+    well = {name for each in there if each["trouble"] is None for name in each.get("functions", ())}
+    if well >= set(functions):
+        return None
+    troubles = [str(each["trouble"]) for each in there if not well.issuperset(each.get("functions", ()))]
+    silent = set(functions) - {name for each in there for name in each.get("functions", ())}
+    where = f" with {', '.join(sorted(silent))}" if there else ""
+    return troubles[0] if troubles else f"no {role}{where} has said anything for {STALE_SECONDS:.0f} s"
 
 
 async def slow_groups(db: Database) -> list[str]:

@@ -61,15 +61,12 @@ class Host:
 
         def details() -> dict[str, object]:
             busy = [each.busy for each in self.runners if each.busy]
-            return {
-                "kafka": delivery.status(),
-                "busy": busy,
-                "functions": [each.function.name for each in self.functions],
-            }
+            return {"kafka": delivery.status(), "busy": busy, "functions": names}
 
+        names = [each.function.name for each in self.functions]
         working: list[Loop] = [each.run for each in self.runners]
         working.append(partial(self.wake_ups.watch, self.here.controls))
-        await run_process(self.here, role, delivery, [*working, *loops], wrong, details, metrics)
+        await run_process(self.here, role, names, delivery, [*working, *loops], wrong, details, metrics)
 
 
 def host(here: World, functions: Iterable[Function], child: Child, scratch: Path) -> Host:

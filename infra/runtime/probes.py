@@ -10,15 +10,19 @@ from typing import Any
 
 import httpx
 
+from contracts.function import Role
 from contracts.ports import Documents
 from functions.edge.context import Probe
 from infra.adapters.http.serving import Serving
 from infra.adapters.mongo.connection import Database, connect, transient_errors
 from infra.runtime import heartbeats
+from infra.runtime.functions import of_role
 from infra.runtime.world import blob_store, needed
 from infra.settings import Settings
 
 PROBE_SECONDS = 3.0
+PRESENT: tuple[Role, ...] = ("worker", "trainer")
+"""Roles that say that they are there."""
 
 
 class NotWellError(Exception):
@@ -40,8 +44,7 @@ async def probing(settings: Settings) -> AsyncIterator[tuple[dict[str, Probe], d
     }
     others: dict[str, Probe] = {
         "serving": partial(_answers, serving.ping),
-        "worker": partial(_present, db, "worker"),
-        "trainer": partial(_present, db, "trainer"),
+        **{role: partial(_present, db, role) for role in PRESENT},
         "groups": partial(_groups, db),
     }
     if settings.tracking == "mlflow" and settings.mlflow_url:
@@ -106,9 +109,9 @@ async def _kafka(bootstrap: str) -> str:
     return "answers"
 
 
-async def _present(db: Database, role: str) -> str:
+async def _present(db: Database, role: Role) -> str:
     async with asyncio.timeout(PROBE_SECONDS):
-        wrong = await heartbeats.look(db, role)
+        wrong = await heartbeats.look(db, role, [each.name for each in of_role(role)])
     if wrong is not None:
         raise NotWellError(wrong)
     return "at work"

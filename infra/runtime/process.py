@@ -7,7 +7,7 @@ import logging
 import resource
 import shutil
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +50,7 @@ def scratch_folder(settings: Settings, role: str) -> Path:
 async def run_process(
     here: World,
     role: str,
+    functions: Collection[str],
     delivery: Delivery,
     loops: Sequence[Callable[[], Awaitable[None]]],
     trouble: Callable[[], str | None],
@@ -80,7 +81,7 @@ async def run_process(
     delivering = delivery.start()
     app = Starlette(routes=[Route("/healthz", healthz), Route("/metrics", measured)])
     tasks = [asyncio.ensure_future(loop()) for loop in loops]
-    tasks.append(asyncio.ensure_future(heartbeats.say(here.db, role, holder(), trouble, groups)))
+    tasks.append(asyncio.ensure_future(heartbeats.say(here.db, role, functions, holder(), trouble, groups)))
     tasks.append(asyncio.ensure_future(GuestServer(server(app, lifespan="off").config).serve([listener])))
     waiting = asyncio.ensure_future(stopping.wait())
     try:

@@ -11,11 +11,13 @@ from infra.adapters.mongo.connection import connect
 from infra.local.doctor import foreign_kafka, foreign_minio, foreign_mongo
 from infra.local.ports import LOOPBACK
 from infra.runtime import heartbeats
+from infra.runtime.functions import of_role
 from infra.runtime.probes import NotWellError, probing
 from infra.runtime.world import blob_store
 from infra.settings import Settings
 
 pytestmark = pytest.mark.connected
+ALL = [each.name for each in of_role("worker")]
 NOBODY = f"{LOOPBACK}:1"
 
 
@@ -59,11 +61,11 @@ async def test_a_group_that_waits_is_named_with_what_it_waits_for(servers: Setti
     progress = {"state": "waiting", "lag": 3, "idle_s": 1.0, "waiting": {"job.created/0": "MinIO does not answer"}}
     well = {"state": "ok", "lag": 0, "idle_s": 1.0, "waiting": {}}
     saying = asyncio.create_task(
-        heartbeats.say(db, "worker", "a/1", lambda: None, lambda: {"prepare_job": progress, "track_runs": well})
+        heartbeats.say(db, "worker", ALL, "a/1", lambda: None, lambda: {"prepare_job": progress, "track_runs": well})
     )
     try:
         async with asyncio.timeout(10):
-            while await heartbeats.look(db, "worker") is not None:
+            while await heartbeats.look(db, "worker", ALL) is not None:
                 await asyncio.sleep(0.02)
         async with probing(asked(servers)) as (_, others):
             assert await others["worker"]() == "at work"
