@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from contracts.wire.chat import refusal
-from functions._shared import dialect
+from functions._shared import dialect, sandbox
 from functions._shared.dialect import (
     ANSWER,
     ASKED,
@@ -29,6 +29,7 @@ from functions._shared.dialect import (
     VALUE,
     Dialect,
     Messages,
+    as_text,
     folded,
     lost,
     merged,
@@ -61,6 +62,8 @@ _FIELDS = (*REASONING, "parts")
 _WAYS: tuple[Callable[[Messages], Messages], ...] = (list, merged, lambda chat: merged(folded(chat)))
 """A chat as it is, and as a template that is strict about roles and their order takes it."""
 
+_NOW = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+_NO_REASONING = "it has reasoning, which the model's chat template does not show before such an answer."
 _NO_TOOLS = "it has tools, but the model's chat template does not show them."
 
 Tools = Sequence[Any] | None
@@ -173,7 +176,10 @@ class ChatTemplate:
             text = f"the model's chat template leaves out or changes message {index + 1} (role {shown[index]['role']})."
             raise TemplateRefusalError("message_left_out", text)
         self._check_tools(chat, tools)
-        answer = self._ended(self._said(prompt, chat, tools, switches, way))
+        answer = self._ended(said := self._said(prompt, chat, tools, switches, way))
+        if reasoning_of(chat[-1]) and is_partly_missing(chat[-1], answer) and not is_partly_missing(chat[-1], said):
+            text = "it has reasoning, but the model's chat template ends a thought with what ends a turn."
+            raise TemplateRefusalError("reasoning_unsupported", text)
         if is_partly_missing(chat[-1], answer):
             text = (
                 f"the model's chat template leaves out or changes a part of message {len(messages)} (role assistant)."
@@ -190,7 +196,8 @@ class ChatTemplate:
         thought = reasoning_of(chat[-1])
         if thought and self.thinking.switches is None:
             raise TemplateRefusalError(
-                "reasoning_unsupported", "it has reasoning, but the model's chat template has no place for any."
+                "reasoning_unsupported",
+                "it has reasoning, which the model's chat template does not show before an answer.",
             )
         marks = self.left_open(prompt)
         answer = self._answer(prompt, chat, tools, switches, way)
@@ -202,10 +209,7 @@ class ChatTemplate:
             return thought.strip() + marks.between + answer.lstrip().removeprefix(marks.close).lstrip()
         if empty := NOTHING.match(answer):
             return answer[: empty.end(1)] + empty[2][:1] + thought.strip() + empty[2][1:] + answer[empty.start(3) :]
-        raise TemplateRefusalError(
-            "reasoning_unsupported",
-            "it has reasoning, which the model's chat template does not show with these chat_template_kwargs.",
-        )
+        raise TemplateRefusalError("reasoning_unsupported", _NO_REASONING)
 
     def _answer(self, prompt: str, chat: Messages, tools: Tools, switches: Switches, way: int) -> str:
         """Return what the template writes of the last message behind the prompt."""
@@ -220,19 +224,32 @@ class ChatTemplate:
         if self._trailer:
             full = full.removesuffix(self._trailer)
         join = self._join(switches, bool(reasoning_of(chat[-1])))
-        core = prompt.removesuffix(join.extra) if prompt.endswith(join.extra) else prompt
-        for begin in filter(None, (core, join.header)):
-            at = 0 if begin is core and full.startswith(core) else full.rfind(begin) if begin is not core else -1
+        before = as_text(shaped[-2].get("content")).strip() if len(shaped) > 1 else ""
+        for core in self._cores(prompt, join):
+            if full.startswith(core) and not is_partly_missing(chat[-1], rest := full[len(core) :]):
+                return rest.removeprefix(join.lead)
+        tail = prompt.removesuffix(join.extra).rpartition(before)[2] if before else ""
+        for begin in filter(None, (join.header, before and before + tail)):
+            at = full.rfind(begin)
             while at >= 0:
                 rest = full[at + len(begin) :]
-                if not is_partly_missing(chat[-1], rest):
+                if not is_partly_missing(chat[-1], rest) and not (before and before in rest.removesuffix(before)):
                     return rest.removeprefix(join.lead)
-                at = full.rfind(begin, 0, at) if begin is not core else -1
+                at = full.rfind(begin, 0, at)
         raise TemplateRefusalError(
             "template_unsupported",
             "the model's chat template shows a prompt in another way once its answer follows, so that the answer "
             "cannot be found.",
         )
+
+    def _cores(self, prompt: str, join: Join) -> Iterator[str]:
+        """Yield what a prompt is without the end that the template writes in another way once an answer follows."""
+        core = prompt.removesuffix(join.extra)
+        yield core
+        if (marks := self.thinking.marks) and (at := prompt.rfind(marks.open)) >= 0:
+            yield prompt[:at]
+        if join.header:
+            yield core.removesuffix(join.header)
 
     def _ended(self, answer: str) -> str:
         """Return an answer up to and with the end of its turn."""
@@ -386,25 +403,27 @@ class ChatTemplate:
     def _raw(
         self, chat: Sequence[dict[str, Any]], tools: Any, variables: Switches, *, prompt: bool, for_tools: bool = False
     ) -> str:
-        values = dict(variables)
+        source, values = self._source_for_tools if for_tools else self.source, dict(variables)
         day = values.get(DATE) or datetime.now(UTC).date().isoformat()
-        if DATE in values:
-            values[DATE] = datetime.fromisoformat(day).strftime
+        if values.pop(DATE, None):
+            source = _dated(source, day)
         if self._wants_date:
             values.setdefault("datetime", day)
+        if sandbox.is_needed(source):
+            named = {**self._tokenizer.special_tokens_map, "add_generation_prompt": prompt, **values}
+            return sandbox.render(source, chat, tools, named)
         text: str = self._tokenizer.apply_chat_template(
-            list(chat),
-            tools=tools,
-            chat_template=self._source_for_tools if for_tools else self.source,
-            tokenize=False,
-            add_generation_prompt=prompt,
-            **values,
+            list(chat), tools=tools, chat_template=source, tokenize=False, add_generation_prompt=prompt, **values
         )
         return text
 
     def _dialect(self, tools: Tools) -> Dialect:
-        found = self._dialect_of_tools if tools else self._dialect_of_chats
-        return replace(found, reasoning=self.thinking.form)
+        return self._dialects[bool(tools)]
+
+    @cached_property
+    def _dialects(self) -> tuple[Dialect, Dialect]:
+        form = self.thinking.form
+        return replace(self._dialect_of_chats, reasoning=form), replace(self._dialect_of_tools, reasoning=form)
 
     @cached_property
     def _dialect_of_chats(self) -> Dialect:
@@ -418,3 +437,10 @@ class ChatTemplate:
             self._source_for_tools,
             lambda chat, tools, more: self._raw(chat, tools, more, prompt=True, for_tools=True),
         )
+
+
+@lru_cache(maxsize=64)
+def _dated(source: str, day: str) -> str:
+    """Return a template that shows a fixed day."""
+    at = datetime.fromisoformat(day)
+    return _NOW.sub(lambda found: json.dumps(at.strftime(found[2])), source)

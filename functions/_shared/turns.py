@@ -11,7 +11,16 @@ from functions._shared.dialect import ANSWER, REASONING, THOUGHT, as_text, reaso
 
 _TAG = r"[<\[][^<>\[\]\s/]*(?:think|thought|reason)[^<>\[\]\s/]*[>\]]"
 _OPENED = re.compile(rf"({_TAG})\s*$", re.IGNORECASE)
-_LAST = [re.compile(rf"({last})\s*$") for last in (r"<[^<>]*>", r"\[[^\[\]]*\]", r"[^\n]*\S")]
+_LAST = [
+    re.compile(rf"({last})\s*$", re.IGNORECASE)
+    for last in (
+        _TAG,
+        r"<[^<>]*>[^<>\s]*(?:think|thought|reason)[^<>\s]*<[^<>]*>",
+        r"<[^<>]*>",
+        r"\[[^\[\]]*\]",
+        r"[^\n]*\S",
+    )
+]
 NOTHING = re.compile(rf"\s*({_TAG})(\s*)([<\[]/[^<>\[\]\s]*[>\]])(\s*)", re.IGNORECASE)
 """A thought of which nothing was thought."""
 _INLINE = re.compile(r"\s*<think>(.*?)</think>\s*(.*)", re.DOTALL)

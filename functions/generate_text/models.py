@@ -226,7 +226,8 @@ class Models:
         async with self._held(ref, manifest) as folder:
             tokenizer = await asyncio.to_thread(_tokenizer, folder)
             chat = ChatTemplate(tokenizer, stop_ids(folder, tokenizer))
-            model = ServedModel(ref.sha256, ref.sha256, None, tokenizer, manifest.context, chat)
+            asked = manifest.chat_template_kwargs
+            model = ServedModel(ref.sha256, ref.sha256, None, tokenizer, manifest.context, chat, switches=asked)
             _check_template(model, manifest, ref)
             try:
                 model.size = await asyncio.to_thread(self._engine.load_base, ref.sha256, folder)

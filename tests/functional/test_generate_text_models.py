@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from contracts.manifest import Manifest, ManifestRef
 from functions.generate_text.app import create_app
 from infra.adapters.memory import MemoryBlobs
 from tests.unit.generate_text.tiny import TEMPLATE, build_adapter, build_base, plain, store
+from tests.unit.prepare_job import kinds
 
 MESSAGES = [{"role": "user", "content": "what is the weight of the blue kettle?"}]
 
@@ -219,3 +221,37 @@ async def refused(reply: httpx.Response, code: str) -> None:
     assert reply.status_code == 422, reply.text
     assert reply.json()["error"]["code"] == code
     assert reply.json()["error"].keys() == {"message", "type", "param", "code"}
+
+
+async def test_what_is_thought_is_told_apart_and_the_models_own_switches_hold_unless_a_request_says_others(
+    serving: Serving,
+) -> None:
+    folder = build_base(serving.root / "thinks", template=kinds.SWITCHED)
+    sha = hashlib.sha256(kinds.SWITCHED.encode()).hexdigest()
+    more: dict[str, Any] = {"template_sha256": sha}
+    thinks = await store(serving.blobs, "local/thinks", folder, **more)
+    quiet = {**more, "chat_template_kwargs": {"enable_thinking": False}}
+    does_not = await store(serving.blobs, "local/quiet", folder, serving.base_ref, "full", **quiet)
+
+    async def said(ref: ManifestRef, **asked: Any) -> tuple[str, str, int]:
+        body = {"model": "m", "messages": MESSAGES, "max_tokens": 12, "temperature": 0, **asked}
+        headers = {"x-temper-manifest": f"{ref.key}#{ref.sha256}"}
+        reply = await serving.http.post("/v1/chat/completions", json=body, headers=headers)
+        assert reply.status_code == 200, reply.text
+        whole = reply.json()
+        message = whole["choices"][0]["message"]
+        told = (message.get("reasoning_content", ""), message["content"])
+        stream = await serving.http.post("/v1/chat/completions", json={**body, "stream": True}, headers=headers)
+        lines = [json.loads(line[6:]) for line in stream.text.splitlines() if line.startswith("data: {")]
+        deltas = [line["choices"][0]["delta"] for line in lines]
+        names = ("reasoning_content", "content")
+        assert tuple("".join(delta.get(name) or "" for delta in deltas) for name in names) == told
+        return (*told, whole["usage"]["prompt_tokens"])
+
+    thought, answer, _ = await said(thinks)
+    assert thought
+    assert not answer
+    _, answer, length = await said(does_not)
+    assert answer
+    assert await said(thinks, chat_template_kwargs={"enable_thinking": False}) == ("", answer, length)
+    assert (await said(does_not, chat_template_kwargs={"enable_thinking": True}))[0] == thought
