@@ -5,6 +5,7 @@ the columns of adapters that are not its own. Two matrix products per layer, how
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,6 @@ _PLAIN: dict[str, Any] = {
     "use_dora": False,
     "modules_to_save": None,
     "bias": "none",
-    "fan_in_fan_out": False,
-    "rank_pattern": {},
 }
 
 
@@ -55,8 +54,6 @@ def load_adapter(name: str, folder: Path, device: torch.device, dtype: torch.dty
     for key, plain in _PLAIN.items():
         if config.get(key) not in (plain, None):
             raise AdapterError(f"adapter option {key}={config[key]!r} is not served; retrain with {key}={plain!r}")
-    if config.get("alpha_pattern"):
-        raise AdapterError("adapter option alpha_pattern is not served; retrain with one lora_alpha")
     rank = int(config["r"])
     scale = config["lora_alpha"] / (rank**0.5 if config.get("use_rslora") else rank)
     downs: dict[str, Tensor] = {}
@@ -69,9 +66,17 @@ def load_adapter(name: str, folder: Path, device: torch.device, dtype: torch.dty
             downs[module] = tensor.to(device, dtype).contiguous()
         else:
             ups[module] = (tensor.float() * scale).to(device, dtype).contiguous()
+    for option in ("rank_pattern", "alpha_pattern"):
+        if odd := next((name for name in sorted(downs) if _matches(config.get(option) or {}, name)), None):
+            raise AdapterError(f"adapter option {option} is not served, and names {odd!r}; retrain with one for all")
     if downs.keys() != ups.keys() or not downs:
         raise AdapterError("adapter_model.safetensors does not hold a lora_A and a lora_B for each layer")
     return Adapter(name, rank, {module: (downs[module], ups[module]) for module in downs})
+
+
+def _matches(patterns: Sequence[str] | dict[str, Any], module: str) -> bool:
+    """Whether one of PEFT's patterns is of a module: it names the end of it."""
+    return any(re.match(rf"(.*\.)?({pattern})$", module) for pattern in patterns)
 
 
 class _Slot:
@@ -158,8 +163,10 @@ class LoraMixer:
             if slot.down is None or slot.up is None:
                 return None
             low = nn.functional.linear(args[0], slot.down)
-            if self._gate is not None:
-                low = low * self._gate
+            if (gate := self._gate) is not None:
+                if low.dim() == 2:  # some layers see all rows' tokens as one list
+                    gate = gate[:, 0].repeat_interleave(len(low) // len(gate), 0)
+                low = low * gate
             return output + nn.functional.linear(low, slot.up)
 
         return add

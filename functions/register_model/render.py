@@ -24,7 +24,7 @@ def refused(spec: dict[str, Any]) -> str | None:
         Tokenizer.from_file(spec["tokenizer"])
     except Exception as error:  # noqa: BLE001  the library raises nothing narrower
         return f"tokenizer.json cannot be read: {error}."
-    for chat in (CHAT[:1], CHAT):
+    for chat in (CHAT[:1], CHAT) if spec["template"] else ():
         try:
             shown = _render(spec, chat)
         except Exception as error:  # noqa: BLE001  whatever a template raises is its refusal

@@ -8,7 +8,9 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
@@ -17,40 +19,64 @@ from contracts.documents.models import PUBLIC
 from contracts.events.models import ModelRegistered
 from contracts.manifest import Manifest, ManifestFile, ManifestRef
 from contracts.ports import Blobs, Child
-from functions.register_model.core import TEXTS, InspectedBase, NotAModelError, check_name, inspect
+from functions.register_model.core import (
+    TEMPLATE_FOLDERS,
+    TEXTS,
+    Conversion,
+    InspectedBase,
+    NotAModelError,
+    check_name,
+    conversion,
+    inspect,
+)
 
 RENDER = "functions.register_model.render"
 RENDER_SECONDS = 60.0
 RENDER_BYTES = 8 * 2**30
+CONVERT = "functions.register_model.convert"
+TRIALS = ("functions.train_model.trial", "functions.generate_text.trial")
+"""A small sibling of the base is tuned by the one and served by the other; each by its function's own parts."""
+TRIAL_SECONDS = 900.0
 
 
 class _Tried(BaseModel):
-    """What the child prints."""
+    """What the children print."""
 
     model_config = ConfigDict(frozen=True)
 
     refused: str | None
+    notes: tuple[str, ...] = ()
 
 
 async def register(
-    blobs: Blobs, child: Child, name: str, folder: Path, say: Callable[[str], None] = lambda line: None
+    blobs: Blobs,
+    child: Child,
+    name: str,
+    source: Path,
+    say: Callable[[str], None] = lambda line: None,
+    trial: bool = False,
 ) -> tuple[ModelRegistered, Manifest]:
-    """Store a directory by content and return what `model.registered` says of it; raises NotAModelError.
+    """Store a directory or a GGUF file by content and return what `model.registered` says of it; NotAModelError.
 
-    A directory that is stored already as it is was tried then.
+    `trial`: a small sibling of it is tuned and served first, so that no job fails later for what its family lacks.
+    What is stored already as it is was tried then.
     """
     check_name(name)
     try:
-        base, parameters = await asyncio.to_thread(read, folder)
-        manifest, paths = await asyncio.to_thread(_manifest, name, folder, base)
-        key = f"{PUBLIC}/{name}/{manifest.digest()}/manifest.json"
-        if await blobs.stat(key) is None:
-            await _try(child, folder, base)
-        await _store(blobs, paths, manifest, say)
+        with tempfile.TemporaryDirectory(prefix="temper-base-") as scratch:
+            folder = await _whole(child, source, Path(scratch), say)
+            base, parameters = await asyncio.to_thread(read, folder)
+            manifest, paths = await asyncio.to_thread(_manifest, name, folder, base)
+            key = f"{PUBLIC}/{name}/{manifest.digest()}/manifest.json"
+            if await blobs.stat(key) is None:
+                await _try(child, folder, base)
+                if trial:
+                    await _tune_and_serve(child, folder, base, say)
+            await _store(blobs, paths, manifest, say)
     except NotAModelError as error:
-        raise NotAModelError(f"{folder}: {error}") from error
+        raise NotAModelError(f"{source}: {error}") from error
     except OSError as error:
-        raise NotAModelError(f"{error.filename or folder} cannot be read: {error.strerror}.") from error
+        raise NotAModelError(f"{error.filename or source} cannot be read: {error.strerror}.") from error
     await blobs.put(key, manifest.encoded(), "application/json")
     data = ModelRegistered(
         kind="base",
@@ -62,6 +88,70 @@ async def register(
         auto=dict(base.auto),
     )
     return data, manifest
+
+
+async def _whole(child: Child, source: Path, scratch: Path, say: Callable[[str], None]) -> Path:
+    """Return the directory of a base model: the given one, or one that is made of it in `scratch`; NotAModelError."""
+    wanted, folder = await asyncio.to_thread(_wanted, source)
+    if wanted is None:
+        return folder
+    say(f"converting {wanted.gguf or folder.name} (this may take minutes)")
+    return await convert(child, folder, wanted, scratch)
+
+
+async def convert(child: Child, folder: Path, wanted: Conversion, scratch: Path) -> Path:
+    """Return a new directory in `scratch`, made of another one by a process of its own; raises NotAModelError."""
+    target = scratch / "base"
+    target.mkdir()
+    spec = {"source": str(folder.resolve()), "target": str(target), "conversion": asdict(wanted)}
+    await _run(child, CONVERT, scratch, spec, "It could not be converted", seconds=0.0, memory=0)
+    return target
+
+
+def _wanted(source: Path) -> tuple[Conversion | None, Path]:
+    """Return what must become of a path, and its directory; NotAModelError, OSError."""
+    if source.is_file():
+        with source.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise NotAModelError("It is a file, but no GGUF file; give a Hugging Face model directory.")
+        return Conversion(gguf=source.name), source.parent
+    names = {path.name for path in source.iterdir() if path.is_file()}
+    texts = {name: (source / name).read_bytes() for name in TEXTS if name in names}
+    folders = {
+        path.stem: path.read_text("utf-8", "replace")
+        for folder in TEMPLATE_FOLDERS
+        for path in sorted((source / folder).glob("*.jinja"))
+    }
+    return conversion(names, texts, folders), source
+
+
+async def _tune_and_serve(child: Child, folder: Path, base: InspectedBase, say: Callable[[str], None]) -> None:
+    """Let processes of their own tune and serve a small sibling of the base; raises NotAModelError."""
+    notes = [] if base.template else ["it has no chat template: only prompt/completion rows can be trained on"]
+    with tempfile.TemporaryDirectory(prefix="temper-trial-") as scratch:
+        spec = {"base": str(folder.resolve()), "folder": scratch}
+        for module in TRIALS:
+            said = await _run(child, module, Path(scratch), spec, "It could not be tried", TRIAL_SECONDS, 0)
+            notes += said.notes
+    say("tried: models of its family can be tuned and served here")
+    for note in notes:
+        say(f"note: {note}")
+
+
+async def _run(
+    child: Child, module: str, scratch: Path, spec: Mapping[str, Any], failed: str, seconds: float, memory: int
+) -> _Tried:
+    """Run a child on a spec; raises NotAModelError where it refuses or fails."""
+    path = scratch / "spec.json"
+    path.write_text(json.dumps(spec))
+    result = await child.run(module, path, memory, seconds)
+    if result.code:
+        last = result.stderr.strip().rpartition("\n")[2] or f"status {result.code}"
+        raise NotAModelError(f"{failed}: {last}.")
+    said = _Tried.model_validate_json(result.stdout.strip().rpartition(b"\n")[2])
+    if said.refused:
+        raise NotAModelError(said.refused)
+    return said
 
 
 def read(folder: Path) -> tuple[InspectedBase, int]:
@@ -84,16 +174,11 @@ def _parameters(path: Path) -> int:
 
 async def _try(child: Child, folder: Path, base: InspectedBase) -> None:
     """Let a process of its own show a chat with the tokenizer and template; raises NotAModelError."""
+    tokenizer = str((folder / "tokenizer.json").resolve())
+    spec = {"tokenizer": tokenizer, "template": base.template, "tokens": base.tokens}
+    failed = "Its tokenizer and chat template could not be tried"
     with tempfile.TemporaryDirectory() as scratch:
-        spec = Path(scratch) / "spec.json"
-        tokenizer = str((folder / "tokenizer.json").resolve())
-        spec.write_text(json.dumps({"tokenizer": tokenizer, "template": base.template, "tokens": base.tokens}))
-        result = await child.run(RENDER, spec, RENDER_BYTES, RENDER_SECONDS)
-    if result.code:
-        last = result.stderr.strip().rpartition("\n")[2] or f"status {result.code}"
-        raise NotAModelError(f"Its tokenizer and chat template could not be tried: {last}.")
-    if refused := _Tried.model_validate_json(result.stdout).refused:
-        raise NotAModelError(refused)
+        await _run(child, RENDER, Path(scratch), spec, failed, RENDER_SECONDS, RENDER_BYTES)
 
 
 def _manifest(name: str, folder: Path, base: InspectedBase) -> tuple[Manifest, Mapping[str, Path]]:

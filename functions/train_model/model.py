@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
 from transformers import AutoModelForCausalLM, set_seed
 
 from functions.train_model import core
@@ -31,6 +32,8 @@ def load_model(plan: RecipePlan, device: torch.device, bf16: bool) -> Any:
             model = PeftModel.from_pretrained(model, plan.resume_dir, is_trainable=True)
         else:
             modules = plan.method.target_modules
+            if modules == "all-linear" and has_experts(model):
+                modules = tuple(linear_layers(model))
             config = LoraConfig(
                 r=plan.method.r,
                 lora_alpha=plan.method.alpha,
@@ -41,6 +44,17 @@ def load_model(plan: RecipePlan, device: torch.device, bf16: bool) -> Any:
             model = get_peft_model(model, config)
         merge_where_cheaper(model)
     return model.to(device)
+
+
+def has_experts(model: nn.Module) -> bool:
+    """Whether weights of experts lie in one tensor: PEFT would adapt that too, but no batch of several adapters can."""
+    return any(parameter.dim() == 3 and "expert" in name for name, parameter in model.named_parameters())
+
+
+def linear_layers(model: Any) -> list[str]:
+    """The names of all linear layers but the output."""
+    output = model.get_output_embeddings()
+    return [name for name, each in model.named_modules() if isinstance(each, nn.Linear) and each is not output]
 
 
 def ran_out_of_memory(error: RuntimeError) -> bool:

