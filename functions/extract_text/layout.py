@@ -7,70 +7,76 @@ import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
-from contracts.corpus import Element, Kind, Span
+from contracts.corpus import Element, Kind, Page, Span
+from functions.extract_text.lines import Line, Sheet, aligned
 from functions.extract_text.plain import BULLET, heading_level, numbered_level
+from functions.extract_text.running import left_out
+from functions.extract_text.words import Words
 
-MARGIN = 0.12
-"""Share of a page's height, at its top and at its bottom, in which running lines stand."""
-_REPEATS = 3
-"""Pages that a running line stands on, at least."""
-_SAME_PLACE = 3.0
-"""Points by which a running line may move."""
+Block = tuple[int, Kind, Sequence[Line]]
+"""A page's number and lines of it that belong together."""
+
 _LARGER = 1.12
 """A heading's height, in heights of the body's text."""
 _LOOSER = 1.25
 """Distance of lines from which a paragraph begins, in distances within a paragraph."""
 _HEADING_LENGTH = 160
 _LEVELS = 6
-_NUMBER = re.compile(r"\d+")
-_PAGE_NUMBER = re.compile(
-    r"(?:page|seite|p\.|s\.)?\s*[-–—|]?\s*\d{1,5}\s*(?:(?:of|von|/|\|)\s*\d{1,5})?\s*[-–—|]?", re.I
+_LABEL = re.compile(
+    r"(?:note|warning|caution|important|tip|danger|attention|hint|notice|anmerkung|hinweis|warnung|achtung|vorsicht"
+    r"|wichtig|tipp|remarque|avertissement|mise en garde|astuce|nota|aviso|advertencia|atención|precaución"
+    r"|sugerencia|importante|suggerimento|avvertimento|avvertenza|attenzione|avviso|consiglio)\s*:?",
+    re.I,
 )
-_LEADERS = re.compile(r"(?:[.·…]\s?){4}")
-"""Dots between a heading and its page, in a table of contents."""
+"""Stands above a box, whose text belongs to the section around it."""
 _ENDS = (".", "!", "?", ":", ".”", '."')
 
 
-class Line(NamedTuple):
-    """A line of a page, in points from the page's lower left corner."""
-
-    start: int
-    end: int
-    """Characters [start, end) of the page's text."""
-    text: str
-    left: float
-    right: float
-    base: float
-    """Height of its baseline."""
-    last_base: float
-    """Of its end: a line that goes on behind a hyphen ends further down."""
-    height: float
-    """Of its font."""
-    bold: bool
-    cells: tuple[float, ...]
-    """Left edges of its parts that stand apart; a plain line has one."""
-
-
-class Sheet(NamedTuple):
-    """A page's lines in reading order."""
-
-    number: int
-    height: float
-    lines: Sequence[Line]
-
-
-def elements_of(sheets: Sequence[Sheet]) -> Iterator[Element]:
-    """Yield the elements of all pages: spans of each page's text, without running lines."""
+def laid_out(sheets: Sequence[Sheet]) -> tuple[list[Page], list[Element]]:
+    """Return the text of all pages, and their elements: spans of it, without running lines and tables of contents."""
     body = _body_height(sheets)
-    running = _running(sheets, body)
+    gone = left_out(sheets, body)
+    words = Words(lambda: (line for sheet in sheets for line in sheet.lines))
     pitch = _pitches(sheets)
-    blocks = []
+    pages, blocks = [], []
     for sheet in sheets:
-        kept = [None if (sheet.number, at) in running else line for at, line in enumerate(sheet.lines)]
-        blocks += [(sheet.number, kind, lines) for kind, lines in _blocks(kept, body, pitch)]
-    bold_body = _mostly_bold(sheets)
+        kept = [None if (sheet.number, at) in gone else line for at, line in enumerate(sheet.lines)]
+        rows = _rows(kept)
+        text, placed = _composed(sheet.lines, kept, rows, words)
+        pages.append(Page(number=sheet.number, text=text))
+        shown = [None if line is None or line.turn is None else placed[at] for at, line in enumerate(kept)]
+        blocks += [(sheet.number, kind, lines) for kind, lines in _blocks(shown, rows, pitch)]
+    return pages, list(_elements(blocks, body, _mostly_bold(sheets)))
+
+
+def _composed(
+    lines: Sequence[Line], kept: Sequence[Line | None], rows: set[int], words: Words
+) -> tuple[str, list[Line]]:
+    """Return a page's text and its lines with their places there: a word that a line's end breaks is whole again."""
+    parts: list[str] = []
+    placed: list[Line] = []
+    length = 0
+    for at, line in enumerate(lines):
+        text = " | ".join(cell.text for cell in line.cells) if at in rows else line.text
+        if parts:
+            above = lines[at - 1]
+            together = kept[at - 1] is not None and kept[at] is not None and not {at - 1, at} & rows
+            end = words.end(above, line) if together and above.turn == line.turn else None
+            if end is not None:
+                parts[-1] = parts[-1][:-1] + end
+                length += len(end) - 1
+                placed[-1] = placed[-1]._replace(end=length)
+            else:
+                parts.append("\n")
+                length += 1
+        parts.append(text)
+        placed.append(line._replace(start=length, end=length + len(text)))
+        length += len(text)
+    return "".join(parts), placed
+
+
+def _elements(blocks: Sequence[Block], body: float, bold_body: bool) -> Iterator[Element]:
     titles = [_is_title(lines, body, bold_body) if kind == "text" else False for _, kind, lines in blocks]
     levels = _levels([lines for (_, _, lines), title in zip(blocks, titles, strict=True) if title])
     for (page, kind, lines), title in zip(blocks, titles, strict=True):
@@ -99,76 +105,19 @@ def _mostly_bold(sheets: Sequence[Sheet]) -> bool:
     return 2 * bold > sum(len(line.text) for sheet in sheets for line in sheet.lines)
 
 
-def _running(sheets: Sequence[Sheet], body: float) -> set[tuple[int, int]]:
-    """Return (page, index of its line) of running headers and footers and of page numbers."""
-    found = set()
-    places: dict[str, list[tuple[float, int, int]]] = defaultdict(list)
-    for sheet in sheets:
-        for at, line in enumerate(sheet.lines):
-            low, high = MARGIN * sheet.height, (1 - MARGIN) * sheet.height
-            if low < line.base < high or line.height > _LARGER * body:
-                continue
-            text = " ".join(line.text.split())
-            if _PAGE_NUMBER.fullmatch(text) and (not text.isdigit() or int(text) == sheet.number):
-                found.add((sheet.number, at))
-            for key in _keys(text, sheet.number):
-                places[key].append((line.base, sheet.number, at))
-    for seen in places.values():
-        found |= _repeated(sorted(seen))
-    return found - {place for sheet in sheets for place in _heads(sheet, found)}
-
-
-def _heads(sheet: Sheet, running: set[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Yield running lines that name the columns of a table below them: it goes on from page to page."""
-    for at, (upper, lower) in enumerate(itertools.pairwise(sheet.lines)):
-        if (sheet.number, at + 1) not in running and _aligned(upper, lower) >= 2:
-            yield sheet.number, at
-
-
-def _keys(text: str, page: int) -> Iterator[str]:
-    """Yield the line, and the line with each of its numbers relative to the page's, which a page number keeps.
-
-    A number at an end tells by itself: the chapter's name beside it may change.
-    """
-    yield text
-    if len(text) <= _HEADING_LENGTH:
-        for number in _NUMBER.finditer(text):
-            if len(number[0]) <= 5:
-                offset = f"\0{int(number[0]) - page}\0"
-                yield text[: number.start()] + offset + text[number.end() :]
-                if text[: number.start()].endswith(" ") and number.end() == len(text):
-                    yield f" {offset}"
-                elif number.start() == 0 and text[number.end() :].startswith(" "):
-                    yield f"{offset} "
-
-
-def _repeated(seen: Sequence[tuple[float, int, int]]) -> set[tuple[int, int]]:
-    """Return those of equal lines (baseline, page, index) that stand at one place on enough pages."""
-    found: set[tuple[int, int]] = set()
-    group: list[tuple[float, int, int]] = []
-    for place in [*seen, (float("inf"), 0, 0)]:
-        if group and place[0] - group[0][0] > _SAME_PLACE:
-            if len({page for _, page, _ in group}) >= _REPEATS:
-                found |= {(page, at) for _, page, at in group}
-            group = []
-        group.append(place)
-    return found
-
-
 def _pitches(sheets: Sequence[Sheet]) -> dict[int, float]:
     """Return the usual distance between lines of each height (in points), which is that within a paragraph."""
     seen: dict[int, list[float]] = defaultdict(list)
     for sheet in sheets:
         for upper, lower in itertools.pairwise(sheet.lines):
-            distance = upper.last_base - lower.base
+            distance = upper.base - lower.base
             if abs(upper.height - lower.height) < 0.5 and 0 < distance < 2.5 * upper.height:
                 seen[round(lower.height)].append(distance)
     return {height: statistics.median_low(distances) for height, distances in seen.items()}
 
 
-def _blocks(lines: Sequence[Line | None], body: float, pitch: dict[int, float]) -> Iterator[tuple[Kind, list[Line]]]:
-    """Yield lines that belong together; None is a line that was left out."""
-    rows = _rows(lines)
+def _blocks(lines: Sequence[Line | None], rows: set[int], pitch: dict[int, float]) -> Iterator[tuple[Kind, list[Line]]]:
+    """Yield lines that belong together; None is a line that was left out, and each of `rows` is a table's."""
     block: list[Line] = []
     for at, line in enumerate(lines):
         if line is None or at in rows:
@@ -199,20 +148,17 @@ def _rows(lines: Sequence[Line | None]) -> set[int]:
         if upper is None or lower is None or len(upper.cells) < 2 or len(lower.cells) < 2:
             continue
         # cells may be set to the right or in the middle
-        if _aligned(upper, lower) >= 2 or len(upper.cells) == len(lower.cells) > 2:
+        if aligned(upper, lower) >= 2 or len(upper.cells) == len(lower.cells) > 2:
             rows |= {at, at + 1}
     return rows
-
-
-def _aligned(upper: Line, lower: Line) -> int:
-    """Return how many parts of a line begin where one of the line below does."""
-    return sum(any(abs(a - b) < 3 for b in lower.cells) for a in upper.cells)
 
 
 def _begins(block: Sequence[Line], line: Line, pitch: dict[int, float]) -> bool:
     """Return whether `line` begins another block than the lines above it."""
     above = block[-1]
-    distance = above.last_base - line.base
+    if line.start == above.end:
+        return False  # a word goes on
+    distance = above.base - line.base
     usual = pitch.get(round(line.height), 1.2 * line.height)
     if distance <= 0 or distance > _LOOSER * usual:
         return True
@@ -230,7 +176,9 @@ def _begins(block: Sequence[Line], line: Line, pitch: dict[int, float]) -> bool:
 
 def _is_title(block: Sequence[Line], body: float, bold_body: bool) -> bool:
     text = " ".join(line.text.strip() for line in block)
-    if len(block) > 3 or len(text) > _HEADING_LENGTH or not any(map(str.isalpha, text)) or _LEADERS.search(text):
+    if len(block) > 3 or len(text) > _HEADING_LENGTH or not any(map(str.isalpha, text)):
+        return False
+    if _LABEL.fullmatch(text):
         return False
     if block[0].height > _LARGER * body:
         return True

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,26 +15,22 @@ import pypdfium2.raw as raw
 from contracts.corpus import Element, Page
 from contracts.events.corpus import Problem
 from functions.extract_text.core import MAX_CHARACTERS, MAX_PAGES, Extracted, UnreadableError, cleaned, too_complex
-from functions.extract_text.layout import Line, Sheet, elements_of
+from functions.extract_text.layout import laid_out
+from functions.extract_text.lines import Sheet, lines_of
 from functions.extract_text.ocr import OcrError, recognised
-from functions.extract_text.plain import BULLET
-from functions.extract_text.plain import elements_of as plain_elements_of
+from functions.extract_text.order import ordered
+from functions.extract_text.plain import elements_of
 
 Ocr = Callable[[int, int, bytes], str]
 """Width, height and grey pixels of a page to its text."""
 
 MAX_OCR_PAGES = 200
-_CELL_GAP = 1.0
-"""White space between the parts of a line that stand apart, in heights of its font."""
 _UNREADABLE = re.compile("[\ufffd\ue000-\uf8ff]")
 _MAX_UNREADABLE = 0.3
 _DRAWN = 50
 """Shapes on a page without text from which they may be letters."""
-_HYPHEN = "\ufffe"
-"""What pdfium says for one at a line's end, within a word."""
 _OCR_SCALE = 300 / 72
 _OCR_PIXELS = 12_000_000
-_BOLD = re.compile(rb"bold|black|heavy|semibold|demi", re.I)
 _INSTALL = "Install tesseract, so that it is on the worker's PATH, and upload the document again."
 
 
@@ -45,6 +40,7 @@ class _Reading:
 
     ocr: Ocr | None
     pages: list[Page] = field(default_factory=list)
+    """Those without text of their own."""
     sheets: list[Sheet] = field(default_factory=list)
     recognised: list[Element] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -64,13 +60,14 @@ def read_pdf(path: Path, ocr: Ocr | None = recognised) -> Extracted:
         reading = _Reading(ocr)
         for number in range(1, len(document) + 1):
             _read_page(document, number, reading)
-            reading.characters += len(reading.pages[-1].text)
             if reading.characters > MAX_CHARACTERS:
                 raise too_complex(f"{MAX_CHARACTERS:,} characters")
     finally:
         document.close()
-    elements = sorted([*elements_of(reading.sheets), *reading.recognised], key=lambda element: element.span.page)
-    return Extracted(tuple(reading.pages), tuple(elements), True, tuple(reading.problems))
+    pages, elements = laid_out(reading.sheets)
+    pages = sorted([*pages, *reading.pages], key=lambda page: page.number)
+    elements = sorted([*elements, *reading.recognised], key=lambda element: element.span.page)
+    return Extracted(tuple(pages), tuple(elements), True, tuple(reading.problems))
 
 
 def _opened(path: Path) -> Any:
@@ -92,94 +89,26 @@ def _read_page(document: Any, number: int, reading: _Reading) -> None:
         reading.problem(number, "unreadable_page", "is broken and was left out. Save the PDF again and upload that.")
         return
     try:
-        height = page.get_height()
-        text, lines = _text_of(page)
+        lines = ordered(lines_of(page))
+        text = "\n".join(line.text for line in lines)
         garbled = len(_UNREADABLE.findall(text)) > _MAX_UNREADABLE * len(text)
-        if text.strip() and not garbled:
-            reading.pages.append(Page(number=number, text=text))
-            reading.sheets.append(Sheet(number, height, lines))
+        if text and not garbled:
+            reading.sheets.append(Sheet(number, _height(page, lines[0].turn), lines))
         else:
             seen = _recognised(page, number, reading, garbled) if garbled or _is_drawn(page) else ""
+            text = seen
             reading.pages.append(Page(number=number, text=seen))
-            reading.recognised += plain_elements_of(seen, number)
+            reading.recognised += elements_of(seen, number)
+        reading.characters += len(text)
     finally:
         page.close()
 
 
-def _text_of(page: Any) -> tuple[str, list[Line]]:
-    """Return a page's text, a line for each of its lines, and where these stand."""
-    textpage = page.get_textpage()
-    try:
-        lines: list[Line] = []
-        parts: list[str] = []
-        length = at = 0
-        for content in textpage.get_text_range(errors="surrogatepass").split("\r\n"):
-            text = cleaned(content).rstrip().replace("\n", " ")
-            if text.strip():
-                lines.append(_line(textpage, content, at, length, text))
-                parts.append(text)
-                length += len(text) + 1
-            at += len(content) + 2 + sum(letter > "\uffff" for letter in content)  # pdfium counts in UTF-16
-        return "\n".join(parts), lines
-    finally:
-        textpage.close()
-
-
-def _line(textpage: Any, content: str, at: int, start: int, text: str) -> Line:
-    """Return the line `text`, whose place in the page's text is `start` and in pdfium's text `at`."""
-    mark = BULLET.match(content)  # a bullet's font says nothing of the line's
-    first = mark.end() if mark else len(content) - len(content.lstrip())
-    last = len(content.rstrip()) - 1
-    half = (first + last) // 2
-    half += content[half].isspace()  # a space may have been guessed, and has no font then
-    begin, middle = _index(textpage, at + first), _index(textpage, at + half)
-    box, font = _box(textpage, begin), _box(textpage, middle)
-    height = max(box.top - box.bottom, font.top - font.bottom)  # a word may be in another font, which is smaller
-    base = _baseline(textpage, begin)
-    # pdfium makes one line of two that a hyphen joins
-    last_base = _baseline(textpage, _index(textpage, at + last)) if _HYPHEN in content else base
-    lefts: list[float] = []
-    right = 0.0
-    for part_left, part_right in _parts(textpage, begin, len(content) - first):
-        if not lefts or part_left - right > _CELL_GAP * height:
-            lefts.append(part_left)
-        right = part_right
-    cells = tuple(lefts) or (box.left,)
-    bold = _is_bold(textpage, begin) and _is_bold(textpage, middle)
-    return Line(start, start + len(text), text, cells[0], right, base, last_base, height, bold, cells)
-
-
-def _index(textpage: Any, at: int) -> int:
-    """Return the index among pdfium's characters of the one at `at` in its text; 0: it has none."""
-    index: int = raw.FPDFText_GetCharIndexFromTextIndex(textpage, at)
-    return max(index, 0)
-
-
-def _box(textpage: Any, index: int) -> Any:
-    """Return the place of a character, as large as its font has it; zeros: it has none."""
-    box = raw.FS_RECTF()
-    raw.FPDFText_GetLooseCharBox(textpage, index, box)
-    return box
-
-
-def _baseline(textpage: Any, index: int) -> float:
-    x, y = ctypes.c_double(), ctypes.c_double()
-    raw.FPDFText_GetCharOrigin(textpage, index, x, y)
-    return y.value
-
-
-def _is_bold(textpage: Any, index: int) -> bool:
-    name = ctypes.create_string_buffer(96)
-    raw.FPDFText_GetFontInfo(textpage, index, name, len(name), ctypes.c_int())
-    return _BOLD.search(name.value) is not None
-
-
-def _parts(textpage: Any, index: int, count: int) -> Iterator[tuple[float, float]]:
-    """Yield left and right of each part of a line that pdfium keeps together."""
-    left, top, right, bottom = (ctypes.c_double() for _ in range(4))
-    for part in range(raw.FPDFText_CountRects(textpage, index, count)):
-        if raw.FPDFText_GetRect(textpage, part, left, top, right, bottom):
-            yield left.value, right.value
+def _height(page: Any, turn: int | None) -> float:
+    """Return how high a page is once it is turned so that text drawn by `turn` quarters can be read."""
+    left, bottom, right, top = page.get_bbox()
+    height: float = right - left if turn in (1, 3) else top - bottom
+    return height
 
 
 def _is_drawn(page: Any) -> bool:

@@ -44,7 +44,7 @@ def expected(page: int) -> list[tuple[str, int | None, str]]:
         ("title", 2, "Settings of the device"),
         ("list", None, sentences(page + 2000, 2)),
         ("list", None, sentences(page + 3000, 1)),
-        *(("table", None, " ".join(row)) for row in ROWS),
+        *(("table", None, " | ".join(row)) for row in ROWS),
         ("text", None, sentences(page + 4000, 2)),
     ]
 

@@ -88,8 +88,8 @@ def test_the_head_of_a_table_that_goes_on_at_the_top_of_pages_is_no_running_line
     page.save()
     found = shown(read(tmp_path, out.getvalue()))
     assert [text for page, _, _, text in found if page == 2] == [
-        "Part Weight Store",
-        *(f"P2{row} {2 + row} kg hall {row}" for row in range(3)),
+        "Part | Weight | Store",
+        *(f"P2{row} | {2 + row} kg | hall {row}" for row in range(3)),
     ]
     assert {kind for _, kind, _, _ in found} == {"table"}
 
