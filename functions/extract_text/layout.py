@@ -7,12 +7,17 @@ import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from contracts.corpus import Element, Kind, Page, Span
-from functions.extract_text.lines import Line, Sheet, aligned
+from functions.extract_text.lines import Line, Sheet
 from functions.extract_text.plain import BULLET, heading_level, numbered_level
 from functions.extract_text.running import left_out
+from functions.extract_text.tables import tabled
 from functions.extract_text.words import Words
+
+Role = Literal["line", "row", "gone"]
+"""A line of the text, a table's row, or what is no part of what is learnt."""
 
 Block = tuple[int, Kind, Sequence[Line]]
 """A page's number and lines of it that belong together."""
@@ -21,6 +26,8 @@ _LARGER = 1.12
 """A heading's height, in heights of the body's text."""
 _LOOSER = 1.25
 """Distance of lines from which a paragraph begins, in distances within a paragraph."""
+_BAR = " | "
+"""Between the cells of a row."""
 _HEADING_LENGTH = 160
 _LEVELS = 6
 _LABEL = re.compile(
@@ -41,39 +48,44 @@ def laid_out(sheets: Sequence[Sheet]) -> tuple[list[Page], list[Element]]:
     pitch = _pitches(sheets)
     pages, blocks = [], []
     for sheet in sheets:
-        kept = [None if (sheet.number, at) in gone else line for at, line in enumerate(sheet.lines)]
-        rows = _rows(kept)
-        text, placed = _composed(sheet.lines, kept, rows, words)
+        text, placed = _composed(list(_parts(sheet, gone, words)), words)
         pages.append(Page(number=sheet.number, text=text))
-        shown = [None if line is None or line.turn is None else placed[at] for at, line in enumerate(kept)]
-        blocks += [(sheet.number, kind, lines) for kind, lines in _blocks(shown, rows, pitch)]
+        blocks += [(sheet.number, kind, lines) for kind, lines in _blocks(placed, pitch)]
     return pages, list(_elements(blocks, body, _mostly_bold(sheets)))
 
 
-def _composed(
-    lines: Sequence[Line], kept: Sequence[Line | None], rows: set[int], words: Words
-) -> tuple[str, list[Line]]:
+def _parts(sheet: Sheet, gone: set[tuple[int, int]], words: Words) -> Iterator[tuple[Line, Role]]:
+    """Yield the lines of a page, those of a table's row as one."""
+    kept = [None if (sheet.number, at) in gone or line.turn is None else line for at, line in enumerate(sheet.lines)]
+    rows, taken = tabled(kept, words.joined)
+    for at, line in enumerate(sheet.lines):
+        if at in rows:
+            yield rows[at], "row"
+        elif at not in taken:
+            yield line, "gone" if kept[at] is None else "line"
+
+
+def _composed(parts: Sequence[tuple[Line, Role]], words: Words) -> tuple[str, list[tuple[Line, Role]]]:
     """Return a page's text and its lines with their places there: a word that a line's end breaks is whole again."""
-    parts: list[str] = []
-    placed: list[Line] = []
+    said: list[str] = []
+    placed: list[tuple[Line, Role]] = []
     length = 0
-    for at, line in enumerate(lines):
-        text = " | ".join(cell.text for cell in line.cells) if at in rows else line.text
-        if parts:
-            above = lines[at - 1]
-            together = kept[at - 1] is not None and kept[at] is not None and not {at - 1, at} & rows
-            end = words.end(above, line) if together and above.turn == line.turn else None
-            if end is not None:
-                parts[-1] = parts[-1][:-1] + end
-                length += len(end) - 1
-                placed[-1] = placed[-1]._replace(end=length)
-            else:
-                parts.append("\n")
+    for line, role in parts:
+        text = _BAR.join(cell.text for cell in line.cells) if role == "row" else line.text
+        if placed:
+            above, above_role = placed[-1]
+            end = words.end(above.text, line.text) if above_role == role == "line" and above.turn == line.turn else None
+            if end is None:
+                said.append("\n")
                 length += 1
-        parts.append(text)
-        placed.append(line._replace(start=length, end=length + len(text)))
+            else:
+                said[-1] = said[-1][:-1] + end
+                length += len(end) - 1
+                placed[-1] = above._replace(end=length), role
+        said.append(text)
+        placed.append((line._replace(start=length, end=length + len(text)), role))
         length += len(text)
-    return "".join(parts), placed
+    return "".join(said), placed
 
 
 def _elements(blocks: Sequence[Block], body: float, bold_body: bool) -> Iterator[Element]:
@@ -116,15 +128,15 @@ def _pitches(sheets: Sequence[Sheet]) -> dict[int, float]:
     return {height: statistics.median_low(distances) for height, distances in seen.items()}
 
 
-def _blocks(lines: Sequence[Line | None], rows: set[int], pitch: dict[int, float]) -> Iterator[tuple[Kind, list[Line]]]:
-    """Yield lines that belong together; None is a line that was left out, and each of `rows` is a table's."""
+def _blocks(parts: Sequence[tuple[Line, Role]], pitch: dict[int, float]) -> Iterator[tuple[Kind, list[Line]]]:
+    """Yield lines that belong together."""
     block: list[Line] = []
-    for at, line in enumerate(lines):
-        if line is None or at in rows:
+    for line, role in parts:
+        if role != "line":
             if block:
                 yield _kind(block), block
             block = []
-            if line is not None:
+            if role == "row":
                 yield "table", [line]
         elif block and _begins(block, line, pitch):
             yield _kind(block), block
@@ -139,18 +151,6 @@ def _kind(block: Sequence[Line]) -> Kind:
     first = block[0].text
     numbered_heading = len(block) == 1 and heading_level(first) is not None
     return "list" if BULLET.match(first) and not numbered_heading else "text"
-
-
-def _rows(lines: Sequence[Line | None]) -> set[int]:
-    """Return the indexes of lines that are a table's rows: two or more in turn whose parts begin at the same places."""
-    rows: set[int] = set()
-    for at, (upper, lower) in enumerate(itertools.pairwise(lines)):
-        if upper is None or lower is None or len(upper.cells) < 2 or len(lower.cells) < 2:
-            continue
-        # cells may be set to the right or in the middle
-        if aligned(upper, lower) >= 2 or len(upper.cells) == len(lower.cells) > 2:
-            rows |= {at, at + 1}
-    return rows
 
 
 def _begins(block: Sequence[Line], line: Line, pitch: dict[int, float]) -> bool:

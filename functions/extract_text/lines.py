@@ -98,7 +98,8 @@ def lines_of(page: Any) -> list[Line]:
             parts = content.split(_HYPHEN)
             for number, part in enumerate(parts):
                 if part.strip():
-                    lines += reader.lines(part, at, broken=number + 1 < len(parts))
+                    found = reader.lines(part, at, broken=number + 1 < len(parts))
+                    lines += [line for line in found if reader.shows(line)]
                 at += len(part) + 1
             at += 1
             if not content.isascii():
@@ -161,6 +162,13 @@ class _Reader:
                 made = (*made[:-1], made[-1]._replace(text=made[-1].text + "-"))
             if made:
                 yield Line(_said(made), made, base, height, bold, None if slant > 0.1 else turn)
+
+    def shows(self, line: Line) -> bool:
+        """Return whether a line stands on the page, and not beside it where nobody sees it."""
+        width, height = self._width, self._height
+        if line.turn in (1, 3):
+            width, height = height, width
+        return line.left < width and line.right > 0 and -1 < line.base < height
 
     def _stretches(
         self, content: str, first: int, at: int, turn: int, height: float

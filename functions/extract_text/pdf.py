@@ -95,10 +95,9 @@ def _read_page(document: Any, number: int, reading: _Reading) -> None:
         if text and not garbled:
             reading.sheets.append(Sheet(number, _height(page, lines[0].turn), lines))
         else:
-            seen = _recognised(page, number, reading, garbled) if garbled or _is_drawn(page) else ""
-            text = seen
-            reading.pages.append(Page(number=number, text=seen))
-            reading.recognised += elements_of(seen, number)
+            text = _recognised(page, number, reading, garbled) if garbled or _is_drawn(page) else ""
+            reading.pages.append(Page(number=number, text=text))
+            reading.recognised += elements_of(text, number)
         reading.characters += len(text)
     finally:
         page.close()

@@ -46,10 +46,16 @@ class Words:
                 self._counts.update(_WORD.findall(line.text.lower().replace("\u2010", "-")))
         return self._counts
 
-    def end(self, upper: Line, lower: Line) -> str | None:
+    def joined(self, upper: str, lower: str) -> str:
+        """Return two lines as one."""
+        end = self.end(upper, lower)
+        return f"{upper} {lower}" if end is None else upper[:-1] + end + lower
+
+    def end(self, upper: str, lower: str) -> str | None:
         """Return what stands in place of a hyphen at the end of `upper`; None: it is no word's that goes on below."""
-        first = _BROKEN.fullmatch(upper.cells[-1].text[-80:])
-        second = _NEXT.match(lower.cells[0].text)
+        if upper[-1:] not in "-\u2010":
+            return None
+        first, second = _BROKEN.fullmatch(upper[-80:]), _NEXT.match(lower)
         if first is None or second is None or second[0].lower() in _LINKS:
             return None
         return "-" if self._is_kept(first[1], second[0]) else ""

@@ -299,3 +299,28 @@ def test_the_name_of_a_box_is_no_heading(tmp_path: Path) -> None:
         ("text", "NOTE"),
         ("text", "A tape will do as well."),
     ]
+
+
+def test_a_cell_of_several_lines_is_whole(tmp_path: Path) -> None:
+    """The others of its row stand at its first line, or in its middle."""
+    cells = [
+        (72.0, 700.0, "Option"), (200.0, 700.0, "What it does"),
+        (72.0, 686.0, "-a"), (200.0, 686.0, "takes all of it"),
+        (72.0, 672.0, "-b"), (200.0, 672.0, "takes what is left when the inter-"), (200.0, 658.0, "val is over"),
+        (72.0, 630.0, "-c"), (200.0, 637.0, "takes what stands"), (200.0, 623.0, "in the middle"),
+        (72.0, 609.0, "--long-option"), (72.0, 595.0, "--or-this"), (200.0, 602.0, "takes two names"),
+        (72.0, 560.0, "The text goes on below the table and is a paragraph."),
+    ]  # fmt: skip
+    assert [(kind, text) for _, kind, _, text in shown(read(tmp_path, pages_pdf([cells])))] == [
+        ("table", "Option | What it does"),
+        ("table", "-a | takes all of it"),
+        ("table", "-b | takes what is left when the interval is over"),
+        ("table", "-c | takes what stands in the middle"),
+        ("table", "--long-option --or-this | takes two names"),
+        ("text", "The text goes on below the table and is a paragraph."),
+    ]
+
+
+def test_what_stands_outside_the_page_is_not_read(tmp_path: Path) -> None:
+    data = pages_pdf([[(72, 700, "This is on the page."), (72, -40, "This is below it."), (700, 700, "Beside.")]])
+    assert texts(tmp_path, data) == ["This is on the page."]
