@@ -33,7 +33,7 @@ class Member(CorpusPart):
     sha256: str
     document: str | None = None
     format: str | None = None
-    """pdf, docx, html, md, txt, csv, json or jsonl, by content."""
+    """One of `contracts.formats.Format`, by content."""
     code: str | None = None
     """empty, unsupported, duplicate, boilerplate, encrypted, too_large, broken, unsafe_path."""
     message: str | None = None

@@ -10,7 +10,7 @@ from contracts.corpus import Chunk, Chunks, Span, Text, plain_text
 from contracts.envelope import derived_id
 from functions.chunk_text.pieces import Count, Source, TextPiece, parts, sentences, whole
 
-NAMED_CELLS = frozenset({"csv", "json", "jsonl"})
+NAMED_CELLS = frozenset({"csv", "json", "jsonl", "xlsx", "ods"})
 """Formats whose rows name their cells, so that no row stands for the columns."""
 HEADING_CHARACTERS = 200
 """Of one heading in a chunk's path; a longer one is a paragraph that was taken for a heading."""

@@ -22,6 +22,12 @@ Filter = dict[str, Any]
 
 MAX_FILE = 512 * 2**20
 ROWS = ("jsonl", "json", "csv", "unknown")
+DOCUMENTS = frozenset({
+    "txt", "text", "md", "markdown", "rst", "adoc", "asciidoc", "html", "htm", "xhtml", "mht", "mhtml", "pdf",
+    "doc", "docx", "dot", "docm", "xls", "xlsx", "xlsm", "ppt", "pptx", "odt", "ods", "odp", "epub", "rtf",
+    "eml", "msg", "pages", "numbers", "key", "svg", "xml",
+})  # fmt: skip
+"""Ends of names whose text is no rows."""
 MAX_FILENAME = 1024
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -36,17 +42,17 @@ def sniff(head: bytes, filename: str) -> str:
     """
     if not head:
         raise ApiError("The file is empty. Upload a file with at least 10 rows.", param="file", code="empty_file")
-    if head.startswith(b"PK"):  # the first names in it tell
-        return "docx" if formats.begins_word(head) else "zip"
-    if head.startswith(b"%PDF"):
-        return "pdf"
+    known = formats.magic(head)
+    known = formats.begins(head) if known == "zip" else known  # the first names in it tell
+    if known is not None:
+        return known if not isinstance(known, formats.Skip) else "zip" if head.startswith(b"PK") else "unknown"
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"{"):
         return "jsonl"
     if text.startswith(b"["):
         return "json"
     suffix = filename.lower().rpartition(".")[2]
-    if suffix not in ROWS and suffix in ("txt", "md", "markdown", "html", "htm", "docx", "pdf"):
+    if suffix in DOCUMENTS:
         found = formats.sniff(head, len(head) + (len(head) == HEAD))
         if isinstance(found, formats.Skip):
             raise ApiError(f"The file cannot be read: {found.message}", param="file", code="unsupported_file")

@@ -43,8 +43,11 @@ class Extracted:
 
 
 def cleaned(text: str) -> str:
-    """Return `text` with line feeds as its line ends, U+FFFD for what is no character, nothing for what is not seen."""
-    return _CONTROL.sub("\ufffd", _LINE_ENDS.sub("\n", _UNSEEN.sub("", text)))
+    """Return `text` with line feeds as its line ends, U+FFFD for what is no character, nothing for what is not seen.
+
+    A hyphen that does not break is a hyphen: nobody asks for it by another letter.
+    """
+    return _CONTROL.sub("\ufffd", _LINE_ENDS.sub("\n", _UNSEEN.sub("", text))).replace("\u2011", "-")
 
 
 def too_complex(limit: str) -> UnreadableError:

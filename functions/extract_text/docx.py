@@ -1,76 +1,74 @@
-"""Word documents: checked as archives and as XML before a library opens them."""
+"""Word documents: checked, made plain, then read by unstructured."""
 
 from __future__ import annotations
 
+import io
 import zipfile
-from contextlib import suppress
-from pathlib import Path
-from typing import IO
-from xml.parsers import expat
+from collections import Counter
 
-from functions.extract_text.core import Extracted, UnreadableError, too_complex
+from lxml import etree
+
+from contracts.events.corpus import Problem
+from functions.extract_text.core import Extracted
 from functions.extract_text.draft import composed
+from functions.extract_text.package import Package
 from functions.extract_text.partition import partition_docx
+from functions.extract_text.word import WordText
+from functions.extract_text.word_styles import W
 
-MAX_BYTES = 256 * 2**20
-"""Of a document, unpacked."""
-MAX_PARTS = 10_000
-_READ_BYTES = 4096
-_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
-_BROKEN = "The document is not a Word document that can be read. Open it in Word, save it as .docx and upload that."
-
-
-def read_docx(path: Path) -> Extracted:
-    """Return the paragraphs, headings, list items and tables of a Word document."""
-    with path.open("rb") as file:
-        if file.read(len(_OLE)) == _OLE:
-            message = (
-                "The document is protected by a password, or is of an old kind. Save it as .docx without a password."
-            )
-            raise UnreadableError("encrypted", message)
-    try:
-        _check(path)
-        return composed(partition_docx(path))
-    except (MemoryError, RecursionError, UnreadableError):
-        raise
-    except Exception as error:  # a library may say anything of a broken document
-        raise UnreadableError("broken_document", f"{_BROKEN} ({type(error).__name__})") from error
+_TYPE = "application/vnd.openxmlformats-officedocument.wordprocessingml"
+_RELATION = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_PACKAGES = "http://schemas.openxmlformats.org/package/2006"
+_UNREAD = {
+    "picture": "{n} pictures of the document were not read. Write down what they say, if it matters.",
+    "chart": "{n} charts or drawings of the document were not read. Put their numbers into tables.",
+    "embedded_object": "{n} objects of other programs in the document were not read. Put them in as text or tables.",
+    "embedded_document": "{n} other documents within the document were not read. Upload them by themselves.",
+    "symbol": "{n} symbols are of a font whose letters are not known; each was read as \ufffd. Type them as letters.",
+}
 
 
-def _check(path: Path) -> None:
-    """Refuse archives that grow beyond limits, and parts that declare a document type, as only attacks do."""
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        if len(members) > MAX_PARTS:
-            raise too_complex(f"{MAX_PARTS:,} parts")
-        if sum(member.file_size for member in members) > MAX_BYTES:
-            raise too_complex(f"{MAX_BYTES // 2**20} MiB, unpacked")
-        if any(member.flag_bits & 1 for member in members):
-            raise UnreadableError("encrypted", "The document is protected by a password. Save it without one.")
-        for member in members:
-            with archive.open(member) as part:
-                _check_prolog(part)
+def read_docx(package: Package) -> Extracted:
+    """Return the paragraphs, headings, list items, tables and notes of a Word document as Word shows them."""
+    main = next(part for kind, part in package.related().values() if kind == "officeDocument")
+    shown = WordText(package, main)
+    return composed(partition_docx(_plain(shown)), _problems(shown.unread))
 
 
-class _ContentBeginsError(Exception):
-    """The first element of an XML part was reached."""
+def _problems(unread: Counter[str]) -> tuple[Problem, ...]:
+    return tuple(
+        Problem(code=f"unread_{kind}", message=sentence.format(n=unread[kind]))
+        for kind, sentence in _UNREAD.items()
+        if unread[kind]
+    )
 
 
-def _check_prolog(part: IO[bytes]) -> None:
-    """Refuse a document type; whatever its name, a part may be read as XML, and what is no XML has none."""
-
-    def refuse(*_: object) -> None:
-        message = (
-            "The document's XML declares a document type, which could read files. Save it in Word and upload that."
+def _plain(shown: WordText) -> io.BytesIO:
+    """Return a Word document of the text that is shown, with its styles and its numbering and nothing else."""
+    root = etree.Element(W + "document")
+    etree.SubElement(root, W + "body").extend(shown.body)
+    parts = {"document": root, "styles": shown.styles.part}
+    if shown.styles.numbering is not None:
+        parts["numbering"] = shown.styles.numbering
+    types = "".join(
+        f'<Override PartName="/word/{name}.xml" ContentType="{_TYPE}.{"document.main" if name == "document" else name}'
+        '+xml"/>'
+        for name in parts
+    )
+    related = "".join(
+        f'<Relationship Id="{name}" Type="{_RELATION}/{name}" Target="{name}.xml"/>' for name in list(parts)[1:]
+    )
+    top = f'<Relationship Id="main" Type="{_RELATION}/officeDocument" Target="word/document.xml"/>'
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        default = '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        archive.writestr("[Content_Types].xml", f'<Types xmlns="{_PACKAGES}/content-types">{default}{types}</Types>')
+        archive.writestr("_rels/.rels", f'<Relationships xmlns="{_PACKAGES}/relationships">{top}</Relationships>')
+        archive.writestr(
+            "word/_rels/document.xml.rels",
+            f'<Relationships xmlns="{_PACKAGES}/relationships">{related}</Relationships>',
         )
-        raise UnreadableError("xml_doctype", message)
-
-    def stop(*_: object) -> None:
-        raise _ContentBeginsError
-
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = refuse
-    parser.StartElementHandler = stop
-    with suppress(_ContentBeginsError, expat.ExpatError):
-        while data := part.read(_READ_BYTES):
-            parser.Parse(data)
+        for name, part in parts.items():
+            archive.writestr(f"word/{name}.xml", etree.tostring(part))
+    out.seek(0)
+    return out

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
 
 from functions.extract_text.draft import DraftPiece
+from functions.extract_text.page import html_of, seen
 
 _QUIET = {"DO_NOT_TRACK": "1", "SCARF_NO_ANALYTICS": "true", "UNSTRUCTURED_DISABLE_NOTICE": "1"}
 _HEAVY = ("torch", "tensorflow", "mxnet", "cupy")
@@ -24,25 +24,24 @@ def partition_text(format: str, text: str) -> Iterator[DraftPiece]:
     """Yield the pieces of a page in HTML (`html`) or Markdown (`md`)."""
     _work_offline()
     from unstructured.partition.html import partition_html
-    from unstructured.partition.md import partition_md
 
-    partition: Callable[..., list[Any]] = partition_md if format == "md" else partition_html
-    return _pieces(partition(text=text, languages=_ANY_LANGUAGE))
+    page = seen(html_of(text) if format == "md" else text)
+    return _pieces(partition_html(text=page, languages=_ANY_LANGUAGE))
 
 
-def partition_docx(path: Path) -> Iterator[DraftPiece]:
+def partition_docx(file: IO[bytes]) -> Iterator[DraftPiece]:
     """Yield the pieces of a Word document, without its headers and footers."""
     _work_offline()
     from unstructured.partition.docx import partition_docx as partition
 
-    return _pieces(partition(str(path), languages=_ANY_LANGUAGE))
+    return _pieces(partition(file=file, languages=_ANY_LANGUAGE))
 
 
 def import_all() -> None:
     """Import whatever the formats of this file need; each does so by itself when it is read."""
     _work_offline()
     from unstructured.nlp import tokenize
-    from unstructured.partition import docx, html, md  # noqa: F401
+    from unstructured.partition import docx, html  # noqa: F401
 
     tokenize._get_nlp()  # noqa: SLF001
 

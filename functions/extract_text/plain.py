@@ -15,7 +15,9 @@ BULLET = re.compile(
 )
 """A list item's mark at the start of a line."""
 _BLOCK = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
-_UNDERLINE = re.compile(r"[ \t]*([=\-~*_#])\1{2,}[ \t]*")
+_UNDERLINE = re.compile(r"[ \t]*([=\-~*_#^\"'`+:.])\1{2,}[ \t]*")
+_MARKED = re.compile(r"(={1,6})[ \t]+(?=[^\s=])")
+"""Before a heading of AsciiDoc."""
 _NUMBERED = re.compile(r"(\d{1,2}(?:\.\d{1,2}){0,5})\.?[ \t]+[^\W\d_]")
 _NAMED = re.compile(
     r"(?:chapter|part|section|article|appendix|annex|kapitel|teil|abschnitt|artikel|anhang|§)\s*[\divxlcA-Z]", re.I
@@ -38,12 +40,18 @@ def elements_of(text: str, page: int = 1) -> Iterator[Element]:
 
 def _elements(text: str, page: int, start: int, end: int) -> Iterator[Element]:
     lines = _lines(text, start, end)
+    if len(lines) == 3 and all(_UNDERLINE.fullmatch(text, *lines[at]) for at in (0, 2)):  # a line above it, too
+        del lines[0]
     first = text[slice(*lines[0])]
+    marked = _MARKED.match(text, *lines[0])
+    if marked and len(lines) == 1:
+        yield _element("title", page, text, marked.end(), end, level=len(marked[1]))
+        return
     if len(lines) == 1 or (len(lines) == 2 and _UNDERLINE.fullmatch(text, *lines[1])):
         underlined = text[lines[1][0]] if len(lines) == 2 else ""
         level = heading_level(first)
         if underlined or level is not None or _stands_alone(first):
-            known = level or {"=": 1, "-": 2}.get(underlined)
+            known = level or {"=": 1, "-": 2, "~": 3, "^": 4}.get(underlined)
             yield _element("title", page, text, *lines[0], level=known)
             return
     begin = start

@@ -16,31 +16,31 @@ from contracts.corpus import Text
 from functions._shared.child import answer
 from functions.extract_text.core import MAX_CHARACTERS, Extracted, UnreadableError, settled, too_complex
 from functions.extract_text.no_network import give_up_network
+from functions.extract_text.office import FORMATS, read_office
 
 SECONDS = 120
 OCR_SECONDS = 1800
 """Where pages are scanned."""
-_TEXT_FORMATS = ("html", "md", "txt", "csv", "json", "jsonl")
+_TEXT_FORMATS = ("rtf", "html", "md", "txt", "csv", "json", "jsonl")
 _MAX_TEXT_BYTES = 4 * MAX_CHARACTERS
 
 
-def read(path: Path, format: str, ocr: bool = True) -> Extracted:
-    """Return what is in the document at `path`; RefusedError when that is nothing.
+def read(path: Path, format: str, ocr: bool = True, depth: int = 0) -> Extracted:
+    """Return what is in the document at `path`; UnreadableError when that is nothing.
 
-    Libraries are imported by format: unstructured takes seconds.
+    Libraries are imported by format: unstructured takes seconds. `depth`: in how many mails the document lies.
     """
     if format == "pdf":
         from functions.extract_text.pdf import read_pdf
 
         return read_pdf(path, _patiently if ocr else None)
-    if format == "docx":
-        from functions.extract_text.docx import read_docx
-
-        return read_docx(path)
+    if format in FORMATS:
+        return read_office(path, format)
+    if format in ("eml", "msg"):
+        return _read_mail(path, format, ocr, depth)
     if format not in _TEXT_FORMATS:  # an outside publisher may say anything
-        raise UnreadableError(
-            "unsupported_format", f"Documents are of pdf, docx, {', '.join(_TEXT_FORMATS)}. Convert it."
-        )
+        known = ", ".join(("pdf", *FORMATS, "eml", "msg", *_TEXT_FORMATS))
+        raise UnreadableError("unsupported_format", f"Documents are of {known}. Convert it.")
     if path.stat().st_size > _MAX_TEXT_BYTES:
         raise too_complex(f"{_MAX_TEXT_BYTES // 10**6} MB of {format}")
     data = path.read_bytes()
@@ -50,9 +50,28 @@ def read(path: Path, format: str, ocr: bool = True) -> Extracted:
         from functions.extract_text.plain import read_plain
 
         return read_plain(data)
+    if format == "rtf":
+        from functions.extract_text.rtf import read_rtf
+
+        return read_rtf(data)
     from functions.extract_text import rows
 
     return {"csv": rows.read_csv, "json": rows.read_json, "jsonl": rows.read_jsonl}[format](data)
+
+
+def _read_mail(path: Path, format: str, ocr: bool, depth: int) -> Extracted:
+    from functions.extract_text.mail import read_eml, read_msg
+
+    def attached(inner: Path, kind: str, deeper: int) -> Extracted:
+        return read(inner, kind, ocr, deeper)
+
+    try:
+        return (read_eml if format == "eml" else read_msg)(path, attached, depth)
+    except (MemoryError, RecursionError, UnreadableError):
+        raise
+    except Exception as error:  # a library may say anything of a broken mail
+        message = f"The mail cannot be read. Save it again as EML and upload that. ({type(error).__name__})"
+        raise UnreadableError("broken_document", message) from error
 
 
 def _patiently(width: int, height: int, grey: bytes) -> str:

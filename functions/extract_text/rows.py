@@ -77,19 +77,21 @@ def _table(text: str) -> Iterator[DraftPiece]:
             if not any(cells):
                 continue
             if header is None:
-                header = cells if _is_header(cells) else []
+                header = cells if is_header(cells) else []
                 if header:
                     continue
-            yield DraftPiece("table", _row(header, cells))
+            yield DraftPiece("table", row_text(header, cells))
     except csv.Error as error:
         raise UnreadableError("broken_document", f"The document is not CSV: {error}. Save it as CSV again.") from error
 
 
-def _is_header(cells: list[str]) -> bool:
+def is_header(cells: list[str]) -> bool:
+    """Return whether a table's first row names its columns."""
     return all(cells) and len(set(cells)) == len(cells) and not any(cell[0].isdigit() for cell in cells)
 
 
-def _row(header: list[str], cells: list[str]) -> str:
+def row_text(header: list[str], cells: list[str]) -> str:
+    """Return a row as a line that can be read by itself."""
     if len(cells) > len(header):
         return " | ".join(cells)
     return "; ".join(f"{name}: {cell}" for name, cell in zip(header, cells, strict=False) if cell)

@@ -70,9 +70,10 @@ class Unpacker:
         """Find out what becomes of each member; ArchiveError refuses the whole."""
         with archive.open("rb") as stream:
             entries = read_directory(stream, MAX_ENTRIES)
-            kind = container({entry.name for entry in entries})
+            stream.seek(0)
+            kind = container({entry.name for entry in entries}, stream.read(HEAD))
             if kind != "zip":
-                advice = kind.message if isinstance(kind, Skip) else "It is a DOCX: upload it as a document."
+                advice = kind.message if isinstance(kind, Skip) else f"It is {kind.upper()}: upload it as a document."
                 raise ArchiveError("not_an_archive", f"The file is no archive of documents. {advice}")
             self._members(stream, entries, "", 1)
         skipped = [(found.path, found.outcome) for found in self.found if isinstance(found.outcome, Skip)]
@@ -136,7 +137,7 @@ class Unpacker:
                 entries = read_directory(stream, MAX_ENTRIES)
             except ArchiveError as error:
                 return Skip("too_large" if error.code in TOO_LARGE else "broken", str(error))
-            outcome = container({entry.name for entry in entries})
+            outcome = container({entry.name for entry in entries}, head)
             if outcome != "zip":
                 return outcome
             if level == MAX_LEVEL:

@@ -12,7 +12,7 @@ import msgspec
 from contracts.blobs import BlobRef
 from contracts.events.corpus import DocumentUploaded, ZipUploaded
 from contracts.events.files import FileUploaded
-from contracts.formats import begins_word
+from contracts.formats import Skip, begins, magic
 from contracts.wire.chat import MAX_DEPTH, too_deep
 from functions.validate_file.row import Checked, Fault, Shape, kind_of, short, shown, strict_loads, wrapped
 
@@ -46,11 +46,11 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 def handed_on(head: bytes, uploaded: FileUploaded, blob: BlobRef) -> ZipUploaded | DocumentUploaded | None:
     """Return what to say instead of a verdict on bytes that are no rows but documents; `blob` is the file's own."""
     said: dict[str, Any] = {**uploaded.model_dump(exclude={"blob", "format"}), "blob": blob}
-    if head.startswith(b"%PDF"):
-        return DocumentUploaded(**said, format="pdf")
-    if not head.startswith(b"PK\x03\x04"):
-        return None
-    return DocumentUploaded(**said, format="docx") if begins_word(head) else ZipUploaded(**said)
+    found = magic(head)
+    found = begins(head) if found == "zip" else found
+    if isinstance(found, Skip) or found == "zip":  # of an archive its reader says what it is, of the others this one
+        return ZipUploaded(**said) if head.startswith(b"PK") else None
+    return None if found is None else DocumentUploaded(**said, format=found)
 
 
 def check(value: object, number: int, line: int, expected: Shape | None = None) -> Checked:

@@ -3,12 +3,13 @@
 import io
 import json
 import time
+import zipfile
 
 import pytest
 from docx import Document
 from reportlab.pdfgen.canvas import Canvas
 
-from contracts.formats import HEAD, Skip, container, sniff
+from contracts.formats import HEAD, Skip, begins, container, sniff
 from functions.extract_zip.directory import read_directory
 from tests.unit.extract_zip.archives import packed
 
@@ -78,7 +79,14 @@ def pdf() -> bytes:
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "unsupported"),
         (b"\x89PNG\r\n\x1a\n", "unsupported"),
         (b"\x1f\x8b\x08\0", "unsupported"),
-        ("{\\rtf1 text}", "unsupported"),
+        ("{\\rtf1 text}", "rtf"),
+        ("From: a@example.org\nTo: b@example.org\nSubject: Keys\nDate: Fri, 06 Mar 2026\n\nThe key.\n", "eml"),
+        ("Return-Path: <a@b.org>\r\nReceived: by x\r\n\tfor y\r\nMIME-Version: 1.0\r\n\r\n# Key\r\n", "eml"),
+        ("Name: a\nPrice: b\nColour: c\n\nNo mail.\n", "txt"),
+        ("From a@b Fri Mar 06\nFrom: a\nSubject: b\nDate: c\n\nA mailbox.\n", "unsupported"),
+        ('.\\" made by hand\n.TH LS 1\n.SH NAME\n', "unsupported"),
+        ("<p>It is **never** lent.</p>\n<p># not a heading</p>\n", "html"),
+        ("<h1>Setup</h1>\n<pre>\n\n# install\n\nrun **it**\n</pre>\n\n<p>[x](y.html)</p>\n", "html"),
         ('<?xml version="1.0"?><invoice/>', "unsupported"),
         (bytes(range(1, 256)) * 4, "unsupported"),
         (packed({"a.txt": b"a"}), "zip"),
@@ -88,15 +96,69 @@ def test_a_document_is_known_by_its_content(data: bytes | str, format: str) -> N
     assert found(data) == format
 
 
-def test_a_zip_is_a_document_or_an_archive_by_the_names_in_it() -> None:
+@pytest.mark.parametrize(
+    ("names", "format"),
+    [
+        ({"[Content_Types].xml", "xl/workbook.xml"}, "xlsx"),
+        ({"[Content_Types].xml", "ppt/presentation.xml"}, "pptx"),
+        ({"[Content_Types].xml", "word/document2.xml"}, "docx"),
+        ({"[Content_Types].xml", "xl/workbook.bin"}, "unsupported"),
+        ({"[Content_Types].xml", "visio/document.xml"}, "unsupported"),
+        ({"mimetype", "content.xml"}, "odt"),
+        ({"mimetype", "META-INF/container.xml"}, "epub"),
+        ({"mimetype", "mine.txt"}, "zip"),
+        ({"Index/Document.iwa"}, "unsupported"),
+        ({"META-INF/MANIFEST.MF"}, "unsupported"),
+        ({"report.docx", "docs/word/document.xml"}, "zip"),
+    ],
+    ids=str,
+)
+def test_a_zip_is_a_document_or_an_archive_by_the_names_in_it(names: set[str], format: str) -> None:
+    outcome = container(names)
+    assert (outcome.code if isinstance(outcome, Skip) else outcome) == format
+
+
+def test_a_zip_is_known_by_its_first_members_however_they_were_written() -> None:
     out = io.BytesIO()
     Document().save(out)
     assert container({entry.name for entry in read_directory(out, 10_000)}) == "docx"
-    for names in ({"[Content_Types].xml", "xl/workbook.xml"}, {"mimetype"}, {"META-INF/MANIFEST.MF"}):
-        skip = container(names)
-        assert isinstance(skip, Skip)
-        assert skip.code == "unsupported"
-    assert container({"report.docx", "docs/word/document.xml"}) == "zip"
+    assert begins(out.getvalue()) == "docx"
+
+    class Pipe(io.BytesIO):  # what cannot be gone back in gets the lengths behind the members
+        def seekable(self) -> bool:
+            return False
+
+        def tell(self) -> int:
+            raise io.UnsupportedOperation
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("[Content_Types].xml", "_rels/.rels", "xl/workbook.xml"):
+            archive.writestr(name, "<x/>" * 50)
+    assert begins(pipe.getvalue()) == "xlsx"
+    for kind, format in (("vnd.oasis.opendocument.spreadsheet", "ods"), ("epub+zip", "epub")):
+        stored = io.BytesIO()
+        with zipfile.ZipFile(stored, "w") as archive:
+            archive.writestr("mimetype", f"application/{kind}")
+        assert begins(stored.getvalue()) == format
+    assert begins(packed({"notes.txt": b"a", "rows.xlsx": b"b"})) == "zip"
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        ("WordDocument", "Word document of the old kind"),
+        ("Workbook", "Excel workbook of the old kind"),
+        ("PowerPoint Document", "PowerPoint"),
+        ("EncryptedPackage", "with a password"),
+        ("Nothing", "of the old kind"),
+    ],
+)
+def test_an_old_office_document_is_named_with_what_to_save_it_as(stream: str, said: str) -> None:
+    outcome = sniff(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600) + f"{stream}\0".encode("utf-16-le"), 10**6)
+    assert isinstance(outcome, Skip)
+    assert said in outcome.message
+    assert "Save it" in outcome.message
 
 
 @pytest.mark.parametrize(
@@ -120,6 +182,10 @@ def test_a_zip_is_a_document_or_an_archive_by_the_names_in_it() -> None:
         "=\n===",
         "|---",
         "- \n",
+        "<p>\n\n",
+        "<pre",
+        "a: b\n",
+        ".\n",
     ],
 )
 def test_no_text_takes_long_to_know(unit: str) -> None:

@@ -61,7 +61,7 @@ def test_an_archive_of_word_documents_is_an_archive_and_a_word_document_is_none(
     assert core.sniff(archive([streamed]), "a.docx") == "docx"
 
 
-@pytest.mark.parametrize("head", [b"PK", b"PK\5\6" + bytes(18), b"PK\3\4", b"PK\3\4" + b"\xff" * 26, b"PK\3\4" * 50])
+@pytest.mark.parametrize("head", [b"PK\5\6" + bytes(18), b"PK\3\4", b"PK\3\4" + b"\xff" * 26, b"PK\3\4" * 50])
 def test_the_beginning_of_anything_may_claim_to_be_an_archive(head: bytes) -> None:
     assert core.sniff(head, "a.zip") == "zip"
 

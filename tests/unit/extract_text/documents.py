@@ -196,4 +196,4 @@ def word_bomb() -> bytes:
 
 def ole() -> bytes:
     """Return the beginning of what Word writes when a document has a password."""
-    return bytes.fromhex("d0cf11e0a1b11ae1") + struct.pack("<I", 0) * 200
+    return bytes.fromhex("d0cf11e0a1b11ae1") + struct.pack("<I", 0) * 200 + "EncryptedPackage\0".encode("utf-16-le")

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from functions.extract_text.docx import read_docx
 from functions.extract_text.draft import DraftPiece
+from functions.extract_text.office import read_office
 from functions.extract_text.partition import partition_text
 from tests.unit.extract_text.documents import word
 
@@ -99,7 +99,7 @@ def test_a_page_has_its_content_without_scripts_and_navigation() -> None:
 def test_a_word_document_has_its_styles_and_no_headers(tmp_path: Path) -> None:
     path = tmp_path / "document"
     path.write_bytes(word())
-    found = read_docx(path)
+    found = read_office(path, "docx")
     text = found.pages[0].text
     assert [(each.kind, each.level, text[each.span.start : each.span.end]) for each in found.elements] == [
         ("title", 1, "Handbook"),
@@ -112,3 +112,30 @@ def test_a_word_document_has_its_styles_and_no_headers(tmp_path: Path) -> None:
     ]
     assert "confidential" not in text
     assert "paper" not in text
+
+
+def test_a_page_has_neither_the_signs_behind_headings_nor_what_is_hidden() -> None:
+    html = (
+        '<?xml version="1.0" encoding="iso-8859-1"?><html><body><div role="navigation"><p>Home and more.</p></div>'
+        '<h1>Keys<a class="headerlink" href="#keys" title="Link to this heading">¶</a></h1>'
+        '<h2><a href="https://example.org/rules#top">#</a> Locks <a href="page.html#locks">§</a></h2>'
+        '<p hidden>GONE</p><p style="color:red; display: none">GONE</p><p style="color:red">Paragraph § 5 holds'
+        ' <a href="#five">here</a> — überall.</p></body></html>'
+    )
+    assert list(partition_text("html", html)) == [
+        DraftPiece("title", "Keys", 1),
+        DraftPiece("title", "Locks", 2),
+        DraftPiece("text", "Paragraph § 5 holds here — überall."),
+    ]
+
+
+@pytest.mark.parametrize("front", ["---\ntitle: 'The keys'\ndate: 2026-03-01\n---\n", '+++\ntitle = "The keys"\n+++\n'])
+def test_of_front_matter_the_title_stays_and_a_headings_name_does_not(front: str) -> None:
+    body = "\nThey are brass.\n\n## Locks [¶](#locks) {#locks}\n\nThey are iron.\n"
+    assert list(partition_text("md", front + body)) == [
+        DraftPiece("title", "The keys", 1),
+        DraftPiece("text", "They are brass."),
+        DraftPiece("title", "Locks", 2),
+        DraftPiece("text", "They are iron."),
+    ]
+    assert next(partition_text("md", f"{front}# Locks\n\nText.\n")) == DraftPiece("title", "Locks", 1)

@@ -62,6 +62,17 @@ for the rest of it.
     ]
 
 
+def test_headings_of_restructured_text_and_asciidoc_are_headings() -> None:
+    text = "=====\nRules\n=====\n\nKeys\n^^^^\n\nThey are brass.\n\n== Locks\n\nThey are iron.\n"
+    assert shown(read_plain(text.encode())) == [
+        ("title", 1, "Rules"),
+        ("title", 4, "Keys"),
+        ("text", None, "They are brass."),
+        ("title", 2, "Locks"),
+        ("text", None, "They are iron."),
+    ]
+
+
 @pytest.mark.parametrize(
     "line",
     [
