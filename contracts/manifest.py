@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from contracts.bounds import Hash, Key, Switches
 from contracts.canonical import canonical, sha256
 
+RowShape = Literal["chat", "prompt_completion"]
 Role = Literal["weights", "config", "tokenizer", "resume"]
 
 
@@ -54,11 +55,16 @@ class Manifest(BaseModel):
     chat_template_kwargs: Switches = Field(default_factory=dict)
     """Variables of the chat template with which the model is asked, unless a request says others."""
 
+    row_shape: RowShape = "chat"
+    """What it was trained on; of prompts with completions, /v1/completions shows a prompt as training did."""
+
     def encoded(self) -> bytes:
         """Return the canonical bytes that are stored and hashed (RFC 8785)."""
         said = self.model_dump(mode="json")
         if not self.chat_template_kwargs:
             del said["chat_template_kwargs"]  # a manifest of before is named as before
+        if self.row_shape == "chat":
+            del said["row_shape"]
         return canonical(said)
 
     def digest(self) -> str:

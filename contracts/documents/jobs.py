@@ -97,7 +97,7 @@ def _requests(facts: Mapping[str, Fact]) -> list[View]:
 
 JOBS = ReadModel(
     name="jobs",
-    version=11,
+    version=12,
     topics=LIFECYCLE,
     births=frozenset({"job.created"}),
     touches=_subject,

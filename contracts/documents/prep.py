@@ -47,7 +47,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 PREP_JOBS = ReadModel(
     name="prep_jobs",
-    version=6,
+    version=7,
     topics=frozenset({BIRTH, *PREPARED}),
     births=frozenset({BIRTH}),
     touches=_touches,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from contracts.blobs import BlobRef
 from contracts.bounds import Code, Count, Hash, Id, Key, Name, Number, Phrase, Sentence, Switches
 from contracts.events import Payload
-from contracts.manifest import ManifestRef
+from contracts.manifest import ManifestRef, RowShape
 from contracts.tracking import RunKind, Tracker
 
 Auto = Literal["auto"]
@@ -122,6 +122,8 @@ class Plan(BaseModel):
     """Tokens that a row may have; None: `context`."""
     chat_template_kwargs: Switches = Field(default_factory=dict)
     """Variables of the chat template with which the tuned model is asked, unless a request says others."""
+    row_shape: RowShape = "chat"
+    """Of the training rows: how /v1/completions asks the tuned model."""
     rows: Count
     examples: Count | None = None
     """What is trained on: a row is several where the template shows a chat's earlier turns differently than its last.

@@ -40,7 +40,7 @@ class Choice:
     model: ServedModel
     logprobs: int | None
     splitter: Splitter | None = None
-    """What takes a chat's answer apart from its thought."""
+    """What takes the answer to a turn apart from its thought."""
     prefix: str = ""
     """The prompt's text, where it is echoed."""
     finish: str = "length"
@@ -122,11 +122,13 @@ async def completions(
     """Answer POST /v1/completions."""
     async with AsyncExitStack() as stack:
         model = await stack.enter_async_context(models.use(ref))
-        prompts = await asyncio.to_thread(_prompt_ids, engine, model, wanted)
+        rendered = await asyncio.to_thread(_prompts, engine, model, wanted)
+        prompts = [each.ids for each in rendered]
         for ids in prompts:
             max_new_tokens(len(ids), wanted.max_tokens, model.context, "prompt")
         _check_bias(engine, model, wanted)
-        choices = _start(engine, model, wanted, prompts, wanted.max_tokens, _tenant(request), echo=wanted.echo)
+        turn = rendered[0] if model.completes_turns and not wanted.echo else None
+        choices = _start(engine, model, wanted, prompts, wanted.max_tokens, _tenant(request), turn, wanted.echo)
         if wanted.echo:
             for choice in choices:
                 prompt = wanted.prompt[choice.index // wanted.n]
@@ -187,14 +189,14 @@ def _tenant(request: Request) -> str:
     return request.headers.get("x-temper-tenant", "")
 
 
-def _prompt_ids(engine: Engine, model: ServedModel, wanted: Completion) -> list[list[int]]:
-    prompts = [model.encode(p) if isinstance(p, str) else list(p) for p in wanted.prompt]
-    prompts = [ids or model.begin() for ids in prompts]
-    for ids in prompts:
-        check_token_ids(ids, engine.vocabulary(model.base), "prompt")
-        if not ids:
+def _prompts(engine: Engine, model: ServedModel, wanted: Completion) -> list[Rendered]:
+    """The prompts; one that is echoed is a text to be rated, not to be answered, and stays as it is."""
+    whole = [model.prompt(p) if isinstance(p, str) and not wanted.echo else model.untouched(p) for p in wanted.prompt]
+    for each in whole:
+        check_token_ids(each.ids, engine.vocabulary(model.base), "prompt")
+        if not each.ids:
             raise ApiError("This model cannot begin from an empty prompt.", param="prompt", code="invalid_value")
-    return prompts
+    return whole
 
 
 def _check_bias(engine: Engine, model: ServedModel, wanted: Sampled) -> None:
@@ -209,7 +211,8 @@ async def _whole_chat_choice(choice: Choice) -> dict[str, Any]:
 
 
 async def _whole_completion_choice(choice: Choice) -> dict[str, Any]:
-    text = choice.prefix + "".join([text async for text, _ in choice.told()])
+    text = "".join([text async for text, _ in choice.told()])
+    text = choice.prefix + (choice.splitter.whole(text)[1] if choice.splitter else text)
     return shapes.completion_choice(choice.index, text, choice.finish, _completion_logprobs(choice))
 
 
@@ -325,6 +328,8 @@ async def _completion_events(
             if choice.prefix and choice.index not in ends:
                 before = choice.prompt_pieces() if choice.generation.sampling.prompt_logprobs else []
                 yield chunk(choice, choice.prefix, None, before)
+            if choice.splitter:
+                text = (choice.splitter.end() if last else choice.splitter.add(text))[1]
             if text or pieces:
                 yield chunk(choice, text, None, pieces)
             if last:

@@ -15,12 +15,13 @@ import transformers
 from pydantic import ValidationError
 from transformers import AutoTokenizer
 
-from contracts.manifest import Manifest, ManifestFile, ManifestRef
+from contracts.manifest import Manifest, ManifestFile, ManifestRef, RowShape
 from contracts.ports import BlobMismatchError, Blobs
 from contracts.wire.chat import refusal
 from contracts.wire.errors import ApiError
 from functions._shared.chat_template import ChatTemplate, TemplateRefusalError, stop_ids
 from functions._shared.model_files import ModelFiles, UnusableModelError, is_inside, read_manifest
+from functions._shared.plain_prompt import prompt_ids
 from functions._shared.turns import Marks
 from functions.generate_text.engine import AdapterError, Engine, EngineError
 from functions.generate_text.shapes import AnswerPiece
@@ -66,6 +67,8 @@ class ServedModel:
     parent: "ServedModel | None" = None
     switches: Mapping[str, Any] = field(default_factory=dict)
     """Of the template, unless a request says others."""
+    row_shape: RowShape = "chat"
+    """What it was trained on."""
     users: int = 0
 
     def __post_init__(self) -> None:
@@ -92,10 +95,21 @@ class ServedModel:
         made_with = f"{self.sha256} torch {torch.__version__} transformers {transformers.__version__}"
         return "fp_" + hashlib.sha256(made_with.encode()).hexdigest()[:10]
 
-    def begin(self) -> list[int]:
-        """The tokens of an empty prompt: the one that begins a text, else the one that ends it."""
-        begin = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
-        return [next(token for token in begin if token is not None)] if any(t is not None for t in begin) else []
+    @property
+    def completes_turns(self) -> bool:
+        """Whether a text to be completed is a user's turn, as in training."""
+        return self.row_shape == "prompt_completion" and bool(self.template)
+
+    def prompt(self, text: str) -> Rendered:
+        """A text to be completed, as the model was trained to: a user's turn of its template, or the text alone."""
+        if self.completes_turns:
+            return self.render([{"role": "user", "content": text}], None)
+        return self.untouched(text)
+
+    def untouched(self, prompt: str | Sequence[int]) -> Rendered:
+        """A text or token ids as they are; of nothing, the token that begins a text, else the one that ends it."""
+        ids = prompt_ids(self.tokenizer, prompt) if isinstance(prompt, str) else list(prompt)
+        return Rendered(ids, "", None, False)
 
     def render(
         self,
@@ -226,8 +240,16 @@ class Models:
         async with self._held(ref, manifest) as folder:
             tokenizer = await asyncio.to_thread(_tokenizer, folder)
             chat = ChatTemplate(tokenizer, stop_ids(folder, tokenizer))
-            asked = manifest.chat_template_kwargs
-            model = ServedModel(ref.sha256, ref.sha256, None, tokenizer, manifest.context, chat, switches=asked)
+            model = ServedModel(
+                ref.sha256,
+                ref.sha256,
+                None,
+                tokenizer,
+                manifest.context,
+                chat,
+                switches=manifest.chat_template_kwargs,
+                row_shape=manifest.row_shape,
+            )
             _check_template(model, manifest, ref)
             try:
                 model.size = await asyncio.to_thread(self._engine.load_base, ref.sha256, folder)
@@ -246,6 +268,7 @@ class Models:
                 parent.chat,
                 parent=parent,
                 switches=manifest.chat_template_kwargs,
+                row_shape=manifest.row_shape,
             )
             _check_template(model, manifest, ref)
             try:

@@ -36,11 +36,22 @@ async def prove(engine: Engine, models: Models, asked: ProofRequest) -> dict[str
 
 
 def _rendered(model: ServedModel, asked: ProofRequest) -> Rendered:
+    """Return the prompt as each endpoint renders it that the model may be asked at; raises ModelError."""
+    chat, expected = asked.chat(), list(asked.expected_ids)
     try:
-        prompt = model.render(asked.chat(), asked.known_tools(), asked.chat_template_kwargs)
+        prompts = [model.render(chat, asked.known_tools(), asked.chat_template_kwargs)] if model.template else []
+        if model.row_shape == "prompt_completion" and len(chat) == 1:
+            prompts.append(model.prompt(chat[0]["content"]))
     except ApiError as error:
         raise ModelError("template_mismatch", f"the messages do not render here: {error}") from error
-    ids, expected = prompt.ids, list(asked.expected_ids)
+    if not prompts:
+        raise ModelError("template_mismatch", "the model has no chat template to render the messages with")
+    for prompt in prompts:
+        _check_ids(prompt.ids, expected)
+    return prompts[0]
+
+
+def _check_ids(ids: list[int], expected: list[int]) -> None:
     if ids != expected:
         pairs = zip(ids, expected, strict=False)
         at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(ids), len(expected)))
@@ -49,7 +60,6 @@ def _rendered(model: ServedModel, asked: ProofRequest) -> Rendered:
             f"the messages render to {len(ids)} tokens here and to {len(expected)} in training; "
             f"they differ from token {at} on: {json.dumps(ids[at : at + 3])} and {json.dumps(expected[at : at + 3])}",
         )
-    return prompt
 
 
 def _check_finite(engine: Engine, model: ServedModel, ids: list[int]) -> None:

@@ -36,7 +36,7 @@ class Ready:
     """Everything is there."""
 
     inputs: dict[str, Any]
-    """created; training and validation (id, blob, rows, has_tools); base (its registration)."""
+    """created; training and validation (id, blob, rows, has_tools, shape); base (its registration)."""
 
 
 Decision = Wait | Fail | Ready
@@ -93,7 +93,9 @@ def _file(role: str, name: str, file: View | None, tenant: str, late: bool, wait
     if role == "training_file" and validated["rows"] < MIN_ROWS:
         return too_few(validated["rows"])
     has_tools = validated.get("has_tools", False)  # an assembled data set has none
-    return Ready({"id": name, "blob": validated["blob"], "rows": validated["rows"], "has_tools": has_tools})
+    shape = validated.get("shape", "chat")
+    ready = {"id": name, "blob": validated["blob"], "rows": validated["rows"]}
+    return Ready({**ready, "has_tools": has_tools, "shape": shape})
 
 
 def too_few(rows: int, within: str = "") -> Fail:

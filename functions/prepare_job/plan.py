@@ -173,6 +173,7 @@ def make_plan(
         context=base.context,
         context_length=choice.context_length,
         chat_template_kwargs=found["chat_template_kwargs"],
+        row_shape=found["row_shape"],
         rows=train["rows"],
         examples=train["examples"],
         rows_per_epoch=train["rows_per_epoch"],

@@ -44,6 +44,7 @@ class Template:
         own = frozenset({tokenizer.eos_token_id} - {None})
         self.chat = ChatTemplate(tokenizer, own if eos is None else eos)
         self.source = self.chat.source
+        self._tokenizer = tokenizer
         self._switches, self._day = switches, day
         special = sorted((token for token in tokenizer.all_special_tokens if token.strip()), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, special))) if special else None
@@ -55,6 +56,8 @@ class Template:
         """
         messages, tools = plain(row["messages"]), row.get("tools")
         self._check(messages)
+        if not self.source:
+            return (self._untemplated(row),)
         made: list[Example] = []
         for index, message in enumerate(messages):
             if message["role"] != "assistant" or row["messages"][index].get("weight") == 0:
@@ -73,6 +76,19 @@ class Template:
             else:
                 made.append(Example(text, (span,), row["messages"][:index], tools, switches))
         return tuple(made)
+
+    def _untemplated(self, row: Mapping[str, Any]) -> Example:
+        """Return a prompt with its completion as they are, for a base without a chat template."""
+        messages = row["messages"]
+        if [each["role"] for each in messages] != ["user", "assistant"] or row.get("tools"):
+            text = "the model has no chat template, so it can be trained on prompts with completions only."
+            raise UnlabelledError("no_chat_template", text)
+        eos = self._tokenizer.eos_token
+        if not eos:
+            text = "the model's tokenizer has no token that ends a text, so it would never learn to end an answer."
+            raise UnlabelledError("no_end_of_turn", text)
+        prompt, answer = messages[0]["content"], f"{messages[1]['content']}{eos}"
+        return Example(prompt + answer, ((len(prompt), len(prompt + answer)),), messages[:1], None, {})
 
     def switches(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Return the switches with which an answer is asked for."""

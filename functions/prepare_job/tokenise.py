@@ -25,6 +25,7 @@ from contracts.canonical import sha256
 from contracts.events.jobs import JobCreated
 from contracts.events.models import ModelRegistered
 from functions._shared.chat_template import stop_ids
+from functions._shared.plain_prompt import prompt_ids
 from functions.prepare_job.core import MIN_ROWS, Fail, too_few
 from functions.prepare_job.labels import Span, UnlabelledError, cut_front, token_spans
 from functions.prepare_job.plan import choose, histogram
@@ -139,13 +140,12 @@ class Tokeniser:
         self.template = Template(self.tokenizer, stop_ids(folder, self.tokenizer), asked, spec["day"])
         self._added = frozenset(self.tokenizer.get_added_vocab().values())
         self._tails: dict[str, list[int]] = {}
+        self._shapes: dict[str, str] = spec["row_shapes"]
         self._check(spec["template_sha256"])
 
     def _check(self, template_sha256: str) -> None:
         problem = None
-        if not self.template.source:
-            problem = ("no_chat_template", "has no chat template, so chats cannot be trained on")
-        elif sha256(self.template.source.encode()) != template_sha256:
+        if sha256(self.template.source.encode()) != template_sha256:
             problem = ("template_mismatch", "has another chat template than it was registered with")
         elif not self.tokenizer.is_fast:
             problem = ("tokenizer_unsupported", "has no fast tokenizer (tokenizer.json), which labels need")
@@ -154,6 +154,10 @@ class Tokeniser:
 
     def file(self, path: Path, param: str) -> Tokens:
         """Return the tokens of all rows of a file; raises FailedError naming the first bad row."""
+        if not self.template.source and self._shapes[param] == "chat":
+            text = f"The base model {self.base} has no chat template, so chats cannot be trained on. Use rows of "
+            text += '"prompt" and "completion", or another base.'
+            raise FailedError(Fail("no_chat_template", text, param))
         tokens, number = Tokens(), 0
         bad: list[tuple[str, str]] = []
         for rows in _batches(path):
@@ -193,6 +197,10 @@ class Tokeniser:
 
         Where a token reaches from a prompt into its answer, both are encoded apart, each answer for itself.
         """
+        if not self.template.source:
+            ((start, end),) = example.trained
+            prompt, answer = prompt_ids(self.tokenizer, example.text[:start]), self._ids(example.text[start:end])
+            return [Labelled(example, prompt + answer, bytearray(len(prompt)) + b"\1" * len(answer))]
         spans = token_spans(offsets, example.trained)
         if spans and all(
             self._is_prompt(example.text[:start], ids[:first], offsets)
@@ -313,6 +321,7 @@ def prepare(spec: dict[str, Any]) -> dict[str, Any]:
         "train": train.counts(),
         "valid": valid.counts() if valid else None,
         "chat_template_kwargs": json.loads(train.switches),
+        "row_shape": spec["row_shapes"]["training_file"],
         "shape": asdict(shape),
         "measured": measured,
     }

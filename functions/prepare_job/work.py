@@ -79,9 +79,11 @@ async def _queued(
         "folder": str(folder),
         "train": str(await _rows(stage, "training")),
         "valid": None,
+        "row_shapes": {"training_file": inputs["training"].get("shape", "chat")},
     }
     if inputs["validation"]:
         spec["valid"] = str(await _rows(stage, "validation"))
+        spec["row_shapes"]["validation_file"] = inputs["validation"].get("shape", "chat")
     found = await _tokenise(stage, spec)
     if "failed" in found:
         raise _unusable(**found["failed"])

@@ -54,6 +54,7 @@ def manifest_of(plan: Plan, step: int, prefix: str, files: Iterable[Mapping[str,
         context=plan.context,
         step=step,
         chat_template_kwargs=plan.chat_template_kwargs,
+        row_shape=plan.row_shape,
     )
 
 

@@ -21,7 +21,7 @@ def file(rows: int = 20, **more: Any) -> dict[str, Any]:
         "tenant": "acme",
         "purpose": "fine-tune",
         "archive": False,
-        "validated": {"rows": rows, "blob": {"key": "b"}, "has_tools": False},
+        "validated": {"rows": rows, "blob": {"key": "b"}, "has_tools": False, "shape": "chat"},
         "rejected": None,
         "deleted": False,
         **more,
@@ -34,7 +34,13 @@ REJECTED = {"code": "missing_role", "message": "Invalid file format. Example 3, 
 def test_a_job_with_all_it_needs_is_ready() -> None:
     found = decide(job("file-v"), {"file-t": file(), "file-v": file(3)}, BASE, 1000, WAIT)
     assert isinstance(found, Ready)
-    assert found.inputs["training"] == {"id": "file-t", "blob": {"key": "b"}, "rows": 20, "has_tools": False}
+    assert found.inputs["training"] == {
+        "id": "file-t",
+        "blob": {"key": "b"},
+        "rows": 20,
+        "has_tools": False,
+        "shape": "chat",
+    }
     assert found.inputs["validation"]["rows"] == 3
     assert found.inputs["base"] == BASE
 

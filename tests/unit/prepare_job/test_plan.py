@@ -90,6 +90,7 @@ def found() -> dict[str, Any]:
         "train": {**counts, **left, "histogram": {"edges": [0, 100], "counts": [18]}},
         "valid": None,
         "chat_template_kwargs": {},
+        "row_shape": "chat",
         "shape": {name: getattr(SHAPE, name) for name in SHAPE.__slots__},
         "measured": {"step_seconds": 0.2, "valid_seconds": 0.0, "how": "steps were timed", "device": "cpu"},
     }
