@@ -10,7 +10,7 @@ MAX_DEPTH = 64
 """Levels of objects and arrays in a chat's tools and arguments: what renders a row must render it everywhere."""
 
 
-def refusal(error: Exception) -> str:
+def refusal(error: BaseException) -> str:
     """Return why a template refused a chat, in the words of its author; those of the template engine help nobody."""
     if type(error).__name__ == "TemplateError":  # what a template's own raise_exception raises, not a subclass of it
         return str(error)[:300].rstrip(".")

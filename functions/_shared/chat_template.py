@@ -72,9 +72,11 @@ Tools = Sequence[Any] | None
 class TemplateRefusalError(Exception):
     """A template cannot show a chat; the text says why, for the one who wrote the chat or chose the model."""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str, text: str, param: str = "messages") -> None:
         super().__init__(text)
         self.code = code
+        self.param = param
+        """Which part of the request it is: `messages` or `tools`."""
 
 
 def stop_ids(folder: Path, tokenizer: Any) -> frozenset[int]:
@@ -145,7 +147,7 @@ class ChatTemplate:
         """Return a prompt in which thinking is closed where it is switched off; raises where tools are not shown."""
         names = [tool.get("function", tool).get("name", "") for tool in tools or ()]
         if not all(name in text for name in names):
-            raise TemplateRefusalError("tools_unsupported", _NO_TOOLS)
+            raise TemplateRefusalError("tools_unsupported", _NO_TOOLS, "tools")
         if switches.get("enable_thinking") is False and (marks := self.left_open(text)):
             return text + marks.between
         return text
@@ -153,7 +155,7 @@ class ChatTemplate:
     def _check_tools(self, messages: Messages, tools: Tools) -> None:
         known = self._dialect(tools)
         if tools and not known.shows_tools:
-            raise TemplateRefusalError("tools_unsupported", _NO_TOOLS)
+            raise TemplateRefusalError("tools_unsupported", _NO_TOOLS, "tools")
         if not known.calls and any(message.get("tool_calls") for message in messages):
             raise TemplateRefusalError(
                 "tools_unsupported", "it calls tools, but the model's chat template leaves calls out."

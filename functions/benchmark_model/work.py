@@ -25,8 +25,19 @@ from contracts.events.benchmarks import (
     BenchmarkRequested,
     BenchmarkStarted,
 )
-from contracts.ports import BlobExistsError, Blobs, Child, Emit, FaultyError, Generate, Lease, RefusedError
+from contracts.ports import (
+    BlobExistsError,
+    BlobNotFoundError,
+    Blobs,
+    Child,
+    Emit,
+    FaultyError,
+    Generate,
+    Lease,
+    RefusedError,
+)
 from contracts.replies import Replies, spent, wait_out
+from functions._shared.model_files import read_manifest
 from functions._shared.stage import ChildStage, Limits, NoResultError, event_of, run_stage
 from functions.benchmark_model import core
 from functions.benchmark_model.core import Question
@@ -196,13 +207,13 @@ def _sources(inputs: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 async def _asked(bench: Bench, questions: Sequence[Question], ask: Ask, total: int) -> dict[Side, list[Path]]:
     """Return the files of answers of each side; parts that are recorded are not asked again."""
     parts = [questions[start : start + PART] for start in range(0, len(questions), PART)]
-    done = 0
+    done, switches = 0, await _switches(bench)
     files: dict[Side, list[Path]] = {side: [] for side in ask}
     for number, part in enumerate(parts):
         for side in (each for each in SIDES if each in ask):  # side by side, so that both meet the same outages
             key = f"{bench.prefix}/answers/{side}-{number:05d}.jsonl"
             if await bench.blobs.stat(key) is None:
-                lines = await _answers(bench, side, number, ask[side], part)
+                lines = await _answers(bench, side, number, ask[side], part, switches)
                 data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
                 with suppress(BlobExistsError):  # an attempt that lost its lease was faster; what is recorded is used
                     await bench.blobs.put(key, data, _MEDIA["jsonl"], exclusive=True)
@@ -215,11 +226,18 @@ async def _asked(bench: Bench, questions: Sequence[Question], ask: Ask, total: i
     return files
 
 
+async def _switches(bench: Bench) -> Mapping[str, Any]:
+    """Return the template's switches that the tuned model was trained with: both sides are asked alike."""
+    with suppress(BlobNotFoundError):  # serving says so
+        return (await read_manifest(bench.blobs, bench.requested.models["tuned"].ref)).chat_template_kwargs
+    return {}
+
+
 async def _answers(
-    bench: Bench, side: Side, number: int, model: Generate, part: Sequence[Question]
+    bench: Bench, side: Side, number: int, model: Generate, part: Sequence[Question], switches: Mapping[str, Any]
 ) -> list[dict[str, str]]:
     """Return a part's answers; a model that answers wrongly in one attempt after the other ends the benchmark."""
-    found = await asyncio.gather(*(_answer(model, question) for question in part), return_exceptions=True)
+    found = await asyncio.gather(*(_answer(model, question, switches) for question in part), return_exceptions=True)
     errors = sorted((each for each in found if isinstance(each, BaseException)), key=_is_faulty)
     if not errors:
         return [each for each in found if isinstance(each, dict)]
@@ -233,7 +251,7 @@ def _is_faulty(error: BaseException) -> bool:
     return isinstance(error, FaultyError)
 
 
-async def _answer(model: Generate, question: Question) -> dict[str, str]:
+async def _answer(model: Generate, question: Question, switches: Mapping[str, Any]) -> dict[str, str]:
     """Return what a model says, or why it cannot be asked that: then nothing is scored, which is not 0."""
     body: dict[str, Any] = {
         "model": model.model,
@@ -243,6 +261,8 @@ async def _answer(model: Generate, question: Question) -> dict[str, str]:
     }
     if question.tools:
         body["tools"] = [dict(tool) for tool in question.tools]
+    if switches:
+        body["chat_template_kwargs"] = dict(switches)
     try:
         return {"id": question.id, "said": await model(body)}
     except RefusedError as error:

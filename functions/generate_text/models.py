@@ -326,7 +326,10 @@ def _tokenizer(folder: Path) -> Any:
 
 def _refused(error: TemplateRefusalError) -> ApiError:
     """What a client is told of a chat that the template does not show."""
-    if error.code == "tools_unsupported":
+    if error.param == "tools":
         what = "This model's chat template ignores tools; leave them out or use a model that knows them."
         return ApiError(what, param="tools", code="unsupported")
-    return ApiError(f"These messages cannot be shown: {error}", param="messages", code="invalid_value")
+    if error.__cause__ is not None:
+        what = f"The model's chat template refuses these messages: {refusal(error.__cause__)}."
+        return ApiError(what, param="messages", code="invalid_value")
+    return ApiError(f"This chat cannot be shown: {error}", param="messages", code="invalid_value")

@@ -14,6 +14,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from functions._shared.chat_template import ChatTemplate, TemplateRefusalError
+
 QUESTION, ANSWER = "What opens gate 7?", "The red key."
 CHAT = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]
 
@@ -24,7 +26,34 @@ def refused(spec: dict[str, Any]) -> str | None:
         Tokenizer.from_file(spec["tokenizer"])
     except Exception as error:  # noqa: BLE001  the library raises nothing narrower
         return f"tokenizer.json cannot be read: {error}."
-    for chat in (CHAT[:1], CHAT) if spec["template"] else ():
+    why = _as_it_is(spec) if spec["template"] else None
+    if why is None:
+        return None
+    try:  # many templates want a chat in a way of their own
+        ChatTemplate(_Tokens(spec), frozenset()).turn(CHAT, None, {})
+    except TemplateRefusalError:
+        return why
+    return None
+
+
+class _Tokens:
+    """What a template is rendered with, of a tokenizer."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.chat_template: str = spec["template"]
+        self.special_tokens_map: dict[str, str] = spec["tokens"]
+        self.eos_token = spec["tokens"].get("eos_token") or "</s>"
+
+    def apply_chat_template(self, chat: Any, *, tokenize: bool, **said: Any) -> str:
+        texts, _ = render_jinja_template(conversations=[chat], **{**self.special_tokens_map, **said})
+        return str(texts[0])
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
+
+
+def _as_it_is(spec: dict[str, Any]) -> str | None:
+    for chat in (CHAT[:1], CHAT):
         try:
             shown = _render(spec, chat)
         except Exception as error:  # noqa: BLE001  whatever a template raises is its refusal

@@ -245,10 +245,17 @@ def test_what_is_no_json_is_refused(server: Server, body: bytes) -> None:
 
 
 def test_a_template_that_fails_does_not_speak_in_its_engines_words(server: Server) -> None:
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    reply = server.chat({"messages": [{"role": "assistant", "tool_calls": [call]}]})  # it shows no calls
+    said = [{"role": "user", "content": "x"}]
+    reply = server.chat({"messages": said, "chat_template_kwargs": {"messages": 1}})  # it looks for roles in a number
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, "messages")
     assert reply.json()["error"]["message"] == (
         "The model's chat template refuses these messages: it cannot show such a chat; look at its roles, their order, "
         "and at tool calls."
     )
+
+
+def test_calls_that_a_template_leaves_out_are_refused(server: Server) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    reply = server.chat({"messages": [{"role": "assistant", "tool_calls": [call]}]})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "messages")
+    assert "leaves calls out" in reply.json()["error"]["message"]
