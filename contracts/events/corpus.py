@@ -7,7 +7,7 @@ made of an archive lie under its own prefix, `{tenant}/{archive}/…`, and go wi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,7 @@ Generator = Literal["extractive", "endpoint"]
 Score = Literal["support", "closed_book"]
 """What a question is rated by: the share of its answer's words that the quote says, and that the base model says
 without the context."""
+Language = Annotated[str, Field(max_length=16)]
 Bounds = Mapping[Score, Share]
 """Score → the least or the most that a question may have; one that was not rated is kept."""
 
@@ -152,6 +153,8 @@ class ExamplesSynthesized(Payload):
     rejected: Count
     covered: Count
     """Chunks with at least one kept row."""
+    language: Language = ""
+    """Of the document, where rules wrote: ISO 639-1; empty where nobody measured it."""
 
 
 class ExamplesFailed(Payload):
@@ -160,6 +163,8 @@ class ExamplesFailed(Payload):
     archive: Id
     code: Code
     message: Sentence
+    language: Language = ""
+    """Of the document, where rules were to write."""
 
 
 class DatasetAssembled(Payload):
@@ -180,6 +185,8 @@ class DatasetAssembled(Payload):
     coverage: Share
     """Share of the training chunks with at least one row."""
     generator: Generator
+    warnings: tuple[Sentence, ...] = Field(default=(), max_length=20)
+    """What a person should know before a job is paid for: little coverage, languages that nobody wrote questions in."""
 
 
 class DatasetFailed(Payload):

@@ -160,6 +160,7 @@ def progress(archive: View, counts: Mapping[str, int], rejected: Sequence[View] 
         "rows_made": counts["kept"],
         **{name: known.get(name) for name in ("rows", "held_out_rows", "generator", "version")},
         "coverage": (assembled or archive["failed"] or {}).get("coverage"),
+        "warnings": list(known.get("warnings", ())),
     }
 
 

@@ -17,7 +17,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = 253402300799999  # the end of the year 9999, beyond which ISO 8601 and datetime do not go
 TRAINING = "fine-tune"
 """The purpose of files whose rows are checked."""
-FOUND = ("rows", "format", "encoding", "shape", "has_tools", "version", "generator", "coverage", "held_out_rows")
+FOUND = (
+    "rows",
+    "format",
+    "encoding",
+    "shape",
+    "has_tools",
+    "version",
+    "generator",
+    "coverage",
+    "held_out_rows",
+    "warnings",
+)
 """What `validation` shows of rows that were checked, or made of documents."""
 REFUSED = ("code", "message", "rows", "n_errors", "coverage")
 METRICS = (

@@ -1,6 +1,7 @@
 """Make the data set's files: `python -m functions.assemble_dataset.build spec.json`.
 
-The spec names `plan`, `documents` (pairs of a chunks file and an examples file or null), `general` (a file of canonical
+The spec names `plan`, `documents` (pairs of a chunks file and an examples file or null), `written` (of each the
+language that rules saw and the code of why there are no examples, or null), `general` (a file of canonical
 chat rows or null), `folder` (where the files are written) and `settings`. The verdict is printed as one JSON object.
 """
 
@@ -57,7 +58,8 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     plan = CorpusPlan.model_validate_json(Path(spec["plan"]).read_bytes())
     # Chunks of other documents than the plan's are not read: the plan alone says what may be shown.
     planned = {chunk.document for chunk in plan.chunks}
-    every = (Chunks.model_validate_json(Path(chunks).read_bytes()) for chunks, _ in spec["documents"])
+    written: dict[str, reporting.Written] = {}
+    every = _chunks(spec, written)
     shown_passages = passages(plan, (each for each in every if each.document in planned), settings.headings)
     by_chunk = {passage.chunk.id: passage for passage in shown_passages}
     selection = select(_examples(spec["documents"]), by_chunk, settings)
@@ -68,10 +70,11 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     examples = sum(1 for example in selection.kept if example.split == "train")
     refused = refusal(len(made["train"]), covered, chunks, examples, selection.dropped["train"], settings)
     if refused is not None:
-        return {"ok": False, "code": refused.code, "message": refused.message, "coverage": refused.coverage}
+        message = " ".join((refused.message, *reporting.without_rules(shown_passages, written)))
+        return {"ok": False, "code": refused.code, "message": message, "coverage": refused.coverage}
 
     general = _general(spec["general"], settings, len(made["train"]), plan.seed)
-    page = reporting.report(plan, shown_passages, selection, made, settings, len(general))
+    page = reporting.report(plan, shown_passages, selection, made, settings, len(general), written)
     own = _Rows(selection, shown_passages)
     count = len(made["train"]) + len(general)
     trained = _mixed(map(own, made["train"]), len(made["train"]), general)
@@ -86,6 +89,7 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
         "held_out_rows": len(made["held_out"]),
         "coverage": covered / chunks,
         "generator": page["generator"],
+        "warnings": page["warnings"],
     }
 
 
@@ -93,6 +97,15 @@ def _left_out(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the members that were skipped and the documents that were rejected, each with its reason."""
     members, rejected = (json.loads(Path(path).read_bytes()) if (path := spec.get(name)) else [] for name in LEFT_OUT)
     return {"skipped": [reason(each) for each in members if not each["document"]], "rejected": rejected}
+
+
+def _chunks(spec: Mapping[str, Any], written: dict[str, reporting.Written]) -> Iterator[Chunks]:
+    """Yield the documents' chunks; what is said of who wrote about each is filed in `written` under its id."""
+    said = spec.get("written") or [("", None)] * len(spec["documents"])
+    for (path, _), (language, lacks) in zip(spec["documents"], said, strict=True):
+        each = Chunks.model_validate_json(Path(path).read_bytes())
+        written[each.document] = (language, lacks)
+        yield each
 
 
 def _examples(documents: Iterable[Sequence[str | None]]) -> Iterator[Example]:

@@ -52,7 +52,9 @@ class RowSettings(BaseModel):
     absent_share: float = Field(default=0.1, ge=0, le=0.5)
     """Share of the rows about documents whose passages do not hold the answer."""
     min_coverage: float = Field(default=0.5, ge=0, le=1)
-    """Share of the training chunks that need a row, or else there is no data set."""
+    """Share of the training chunks that should have a row."""
+    coverage_required: bool = False
+    """Whether there is no data set below `min_coverage`, as somebody asked for it; else it comes with a warning."""
     min_rows: int = Field(default=10, ge=1)
     general: BlobRef | None = None
     """Canonical chat rows of any subject, mixed into training against forgetting."""
@@ -63,7 +65,14 @@ class RowSettings(BaseModel):
     """Examples below or above these are dropped; one without the score stays, as unknown is not 0."""
 
 
-SETTLED = frozenset(RowSettings.model_fields) - {"min_coverage", "min_rows", "general", "min_score", "max_score"}
+SETTLED = frozenset(RowSettings.model_fields) - {
+    "min_coverage",
+    "coverage_required",
+    "min_rows",
+    "general",
+    "min_score",
+    "max_score",
+}
 """What a re-curation takes over from its source, so that nothing but the scores makes a difference."""
 
 
@@ -280,15 +289,19 @@ def refusal(
         what = f"No example for training is left: of those made, {lost}."
         advice = _LESS if bounded else "Upload documents with more running text, or name a generator."
         return Refusal("no_examples", f"{what} {advice}", share)
-    if share < settings.min_coverage:
-        what = (
-            f"Only {covered} of {chunks} training chunks have a row ({share:.0%}; {settings.min_coverage:.0%} needed)"
-        )
+    if share < settings.min_coverage and settings.coverage_required:
+        what = f"{little(covered, chunks, settings)} needed)"
         return Refusal("coverage_too_low", f"{what}; examples lost: {lost}. {_LESS if bounded else _ADVICE}", share)
     if rows < settings.min_rows:
         what = f"The documents give {rows} training rows; {settings.min_rows} are needed; examples lost: {lost}."
         return Refusal("too_few_rows", f"{what} {_LESS if bounded else 'Upload more text.'}", share)
     return None
+
+
+def little(covered: int, chunks: int, settings: RowSettings) -> str:
+    """Return the beginning of the sentence that says that coverage is low."""
+    share = covered / chunks if chunks else 0.0
+    return f"Only {covered} of {chunks} training chunks have a row ({share:.0%}; {settings.min_coverage:.0%}"
 
 
 _ADVICE = "Name a better generator, upload documents with more running text, or lower the setting min_coverage."

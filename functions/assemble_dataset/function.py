@@ -43,6 +43,7 @@ def row_settings(settings: DatasetSettings, general: BlobRef | None = None) -> R
         absent_share=settings.absent_share,
         general_share=settings.general_share,
         min_coverage=settings.min_coverage,
+        coverage_required="min_coverage" in settings.model_fields_set,
         general=general,
     )
 

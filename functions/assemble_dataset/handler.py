@@ -87,7 +87,13 @@ async def _planned(archive: View, documents: Documents) -> dict[str, Any] | None
     return {
         "plan": archive["planned"]["plan"],
         "documents": [
-            {"chunks": each["chunked"]["chunks"], "examples": (each["examples"] or {}).get("examples")} for each in made
+            {
+                "chunks": each["chunked"]["chunks"],
+                "examples": (each["examples"] or {}).get("examples"),
+                "language": (each["examples"] or each["failed"] or {}).get("language", ""),
+                "lacks": (each["failed"] or {}).get("code"),
+            }
+            for each in made
         ],
         "members": archive["extracted"] and archive["extracted"]["manifest"],
         "rejected": [core.reason(each["rejected"]) for each in rejected],

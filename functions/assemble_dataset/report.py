@@ -11,13 +11,16 @@ from typing import Any
 from contracts.corpus import CorpusPlan, RowOrigin, Split
 from contracts.events.corpus import Generator
 from functions.assemble_dataset.contexts import Draft
-from functions.assemble_dataset.core import SPLITS, Passage, RowSettings, Selection
+from functions.assemble_dataset.core import SPLITS, Passage, RowSettings, Selection, little
 
 EDGES = (0, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 2**53)
 """Bins of the histogram of tokens; the last one is open."""
 SAMPLES = 10
 
 Report = dict[str, Any]
+Written = tuple[str, str | None]
+"""Of a document: the language that the rules saw ("": none wrote), and why it has no questions at all."""
+_NO_RULES = "no_rules_for_language"
 
 
 def generator_of(generators: Iterable[Generator]) -> Generator:
@@ -43,6 +46,7 @@ def report(
     drafts: Mapping[Split, Sequence[Draft]],
     settings: RowSettings,
     general: int,
+    written: Mapping[str, Written],
 ) -> Report:
     """Return the report without the version and the samples, which are known when the rows are written."""
     rows = covered_by(selection, (draft for split in SPLITS for draft in drafts[split]))
@@ -50,7 +54,9 @@ def report(
     used = Counter(selection.kept[draft.example].generator for draft in everything)
     return {
         "generator": generator_of(used),
+        "warnings": _warnings(passages, rows, settings, written),
         "generators": dict(sorted(used.items())),
+        "languages": _languages(passages, rows, written),
         "settings": settings.model_dump(mode="json"),
         "splits": {split: _counts(drafts[split], general if split == "train" else 0) for split in SPLITS},
         "examples": {
@@ -65,6 +71,45 @@ def report(
         "rejected_documents": sorted(plan.rejected_documents),
         "documents": _documents(passages, rows),
         "context_tokens": _tokens([draft.tokens for draft in everything]),
+    }
+
+
+def _warnings(
+    passages: Sequence[Passage], rows: Mapping[str, int], settings: RowSettings, written: Mapping[str, Written]
+) -> list[str]:
+    """Return what a person should know before a job is paid for, at most 20 sentences."""
+    found = []
+    covered, chunks = coverage(passages, rows, "train")
+    if chunks and covered / chunks < settings.min_coverage:
+        said = f"{little(covered, chunks, settings)} wanted): the model learns nothing of the others."
+        found.append(f"{said} Name a generator that writes more questions, or upload documents with more running text.")
+    return [*found, *without_rules(passages, written)]
+
+
+def without_rules(passages: Sequence[Passage], written: Mapping[str, Written]) -> list[str]:
+    """Return a sentence for each language in which nobody wrote questions, at most 19."""
+    unruled = Counter(
+        language
+        for passage in passages
+        for language, lacks in [written.get(passage.chunk.document, ("", None))]
+        if lacks == _NO_RULES
+    )
+    return [
+        f"{count} chunks are in '{language}': there are no rules for this language, so they have no questions. Name an"
+        " endpoint that writes them."
+        for language, count in unruled.most_common(19)
+    ]
+
+
+def _languages(passages: Sequence[Passage], rows: Mapping[str, int], written: Mapping[str, Written]) -> Report:
+    """Return language → chunks that rules were to ask about, and how many of them have a row."""
+    by_language: dict[str, list[Passage]] = defaultdict(list)
+    for passage in passages:
+        by_language[written.get(passage.chunk.document, ("", None))[0]].append(passage)
+    return {
+        language: {"chunks": len(members), "covered": sum(1 for each in members if rows.get(each.chunk.id))}
+        for language, members in sorted(by_language.items())
+        if language
     }
 
 

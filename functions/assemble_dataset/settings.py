@@ -25,4 +25,4 @@ class DatasetSettings(GeneralSettings, WaitSettings):
     general_share: float = Field(default=0.1, ge=0, le=0.9)
     """Share of a data set's training rows that are general ones."""
     min_coverage: float = Field(default=0.5, ge=0, le=1)
-    """Share of the training chunks that need a row, or else there is no data set."""
+    """Share of the training chunks that should have a row: below it the data set has a warning; set, there is none."""

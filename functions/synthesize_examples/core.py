@@ -33,7 +33,11 @@ _UNNAMED = re.compile(
     r"|the (?:above|below|following|former|latter|aforementioned)\b"
     r"|(?:do|does|did|is|are|was|were|can|could|may|must|should|will|would|has|have|had) "
     r"(?:it|they|he|she|this|these|those|them|such)\b"
-    r"|^(?:it|they|he|she) )",
+    r"|^(?:it|they|he|she) "
+    r"|\b(?:in|aus|laut|von) (?:dem|diesem|der|dieser|obigem|obiger) (?:text|abschnitt|dokument|kapitel|absatz|"
+    r"tabelle|abbildung|"
+    r"seite|passage)\b(?! (?:zu|über|„))|\b(?:oben|unten|zuvor) (?:genannt|beschrieben|erwähnt|aufgeführt)\w*"
+    r"|\b(?:diese[rsnm]?|jene[rsnm]?) (?-i:[A-ZÄÖÜ])(?!izenz|ertrag|rdnung|ichtlinie))",
     re.IGNORECASE,
 )
 

@@ -13,16 +13,19 @@ from contracts.corpus import Element, Page, Span, plain_text
 _BREAK = re.compile(
     r"\n[ \t]*\n"  # a blank line
     r"|\n(?=[ \t]*(?:[-*•‣–]|\(?[a-z][.)]|\(?\d{1,3}[.)])[ \t])"  # the next item of a list
-    r"|(?<=[.!?])[\"”’)\]]*\s+(?=[\"“(\[]?[A-Z0-9])"
+    r"|(?<=[.!?])[\"”’)\]]*\s+"
+    r"(?!(?:Januar|Februar|März|April|Mai|Juni|Juli|August|September|Oktober|November|Dezember) (?!\d\d?,))"
+    r"(?=[\"“„(\[]?[A-ZÄÖÜ0-9])"
 )
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|St|e\.g|i\.e|etc|vs|cf|No|Nos|Fig|Sec|Art|Inc|Ltd|Co|Corp|Jr|Sr|approx|[A-Z]))\.$"
+    r"(?:\b(?:Dr|Mr|Mrs|Ms|Prof|St|e\.g|i\.e|etc|vs|cf|No|Nos|Fig|Sec|Art|Inc|Ltd|Co|Corp|Jr|Sr|approx|[A-Z]|"
+    r"z\. ?B|d\. ?h|u\. ?a|o\. ?ä|bzw|ca|Nr|usw|evtl|ggf|inkl|vgl|Abs|Bsp|Kap|sog|max|min))\.$"
 )
 _BULLET = re.compile(r"\s*(?:[-*•‣–]|\(?[a-z][.)]|\(?\d{1,3}(?:\.\d{1,3})*[.)]|\d+(?:\.\d+)+)\s+|\s+")
-_WHOLE = re.compile(r"[\"“]?[A-Z0-9].*[.!][\"”)]?")
+_WHOLE = re.compile(r"[\"“„]?[A-ZÄÖÜ0-9].*[.!][\"”“)]?")
 _CODE = re.compile(
     r"https?://|www\.|[{}<>=\\|^~]|\*\*|##|\]\(|::|\(\)|__|--|\.\.|\$\w|\w- \w|\u00ad|[^\w\s]{4}|\?"
-    r"|#\d|@\w|[a-z]{3}[.!] [a-z]|©|\(c\)|Copyright \W*\d"
+    r"|#\d|@\w|[a-z]{3}[.!] [a-z]|[©¶•·]|(?<!m)[⁰¹²³⁴-⁹]|\(c\)|Copyright \W*\d"
 )
 _WORDS = range(5, 56)
 _CHARACTERS = 360
@@ -42,29 +45,42 @@ _COMMON = (
     *("ful", "less", "ent", "ant", "ness", "ost"),
 )
 """Endings of words that are seldom names."""
-_OFTEN = 6
+_DEFINITE = re.compile(r"\b(?:[Tt]he|[Dd](?:er|ie|as|en|em|es)) ([^\W\d_][\w-]+)")
+_WORDS_FOR_EACH = 4000
+"""A theme is named once in so many words; in a short document everything is one."""
 
 
 class Vocabulary:
     """How a document writes its words: which begin small, which are names."""
 
     def __init__(self, pages: Sequence[Page]) -> None:
-        self._small: set[str] = set()
+        self._small: Counter[str] = Counter()
         self._names: Counter[str] = Counter()
+        self._definite: Counter[str] = Counter()
+        self._words = 0
         for page in pages:
-            self._small.update(re.findall(r"\b[a-z][\w-]+", page.text))
-            self._names.update(re.findall(r"(?<=[a-z,] )[A-Z][\w-]+", page.text))
+            self._words += page.text.count(" ")
+            self._definite.update(_DEFINITE.findall(page.text))
+            self._small.update(re.findall(r"\b[a-zäöü][\w-]+", page.text))
+            self._names.update(re.findall(r"(?<=[a-zäöüß,] )[A-ZÄÖÜ][\w-]+", page.text))
 
     def is_name(self, word: str) -> bool:
         """Return whether `word`, which begins a sentence, keeps its capital inside one; a guess if seen once."""
         small = word[:1].lower() + word[1:]
-        if any(map(str.isupper, word[1:])) or any(map(str.isdigit, word)) or word in self._names:
+        if any(map(str.isupper, word[1:])) or any(map(str.isdigit, word)):
             return True
+        if word in self._names:
+            return self._names[word] > self._small[small]
         return small not in self._small and not word.endswith(_COMMON)
 
-    def is_topic(self, name: str) -> bool:
-        """Return whether a document names something so often that a reader guesses it."""
-        return self._names[name] >= _OFTEN
+    def is_small(self, word: str) -> bool:
+        """Return whether `word`, which begins a sentence, is written small inside one more often than not."""
+        small = word[:1].lower() + word[1:]
+        return self._small[small] > self._names[word]
+
+    def is_theme(self, noun: str) -> bool:
+        """Return whether a document speaks of `the noun` so often that its reader knows which one is meant."""
+        return self._definite[noun] * _WORDS_FOR_EACH >= self._words
 
 
 class Parts:
@@ -117,6 +133,11 @@ def _stands_alone(text: str) -> bool:
         return False
     letters = [letter for letter in text if letter.isalpha()]
     if sum(map(str.isupper, letters)) > _CAPITALS * len(letters) or any(letter >= "\u0370" for letter in letters):
-        return False  # the rules know English alone
+        return False  # no rules know its letters
     even = text.count('"') % 2 == 0 and text.count("`") % 2 == 0
-    return even and text.count("(") == text.count(")") and text.count("“") == text.count("”")
+    return even and text.count("(") == text.count(")") and _balanced(text)
+
+
+def _balanced(text: str) -> bool:
+    low = text.count("„")  # German quotes end where English ones begin
+    return text.count("“") == (low if low else text.count("”"))

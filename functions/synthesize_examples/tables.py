@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from contracts.corpus import Element, Page, Span, plain_text
@@ -15,7 +15,6 @@ Cell = tuple[str, str]
 
 _PAIR = re.compile(r"(?:^|;\s+)([A-Za-z][\w /()%.&-]{0,40}?):\s+(?=\S)")
 _NO_NOUN = re.compile(r"(?i)(?:is|has|can|where|what|when|who|why|how|says|does|means)\b")
-_PLURAL = re.compile(r"(?<![aeious])s$|(?:[^s]|ss)es$")
 _BAR = " | "
 _MAX_VALUE = 200
 
@@ -59,16 +58,16 @@ class Tables:
         found = self._rows.get(span.page, [])[bisect_left(starts, span.start) : bisect_left(starts, span.end)]
         return [row for row in found if row.span.end <= span.end]
 
-    def pairs(self, row: TableRow) -> list[tuple[str, str]]:
+    def pairs(self, row: TableRow, asked: Callable[[str, str, str], str]) -> list[tuple[str, str]]:
         """Return question and answer for each cell beside the one that names the row; none where nothing names it."""
         keys = [row.cells[0], *filter(_identifies, row.cells[1:])]
         key = next((cell for cell in keys if _names_row(cell) and self._values[cell] == 1), None)
         if key is None:
             return []
         column, value = key
-        of = value if re.search(r"name|title", column, re.IGNORECASE) else f"{_words(column)} {value}"
+        of = "" if re.search(r"name|title|bezeichnung|titel", column, re.IGNORECASE) else _words(column)
         return [
-            (f"What {'are' if _PLURAL.search(name) else 'is'} the {_words(name)} of {of}?", answer)
+            (asked(_words(name), of, value), answer)
             for name, answer in row.cells
             if (name, answer) != key and _tells(name, answer)
         ]
@@ -113,6 +112,5 @@ def _tells(column: str, value: str) -> bool:
 
 
 def _words(column: str) -> str:
-    """Return a column's name as words: `unitPrice`, `unit_price` and `Unit Price` are `unit price`."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\s]+", " ", column).strip()
-    return " ".join(word if word.isupper() or word[1:] != word[1:].lower() else word.lower() for word in spaced.split())
+    """Return a column's name as words: `unitPrice` and `unit_price` are `unit Price` and `unit price`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|[_\s]+", " ", column).strip()

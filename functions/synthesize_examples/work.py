@@ -20,6 +20,8 @@ from contracts.replies import Patience, Pause, Replies, UnansweredError, wait_ou
 from functions.synthesize_examples import extractive, prompts
 from functions.synthesize_examples.core import Candidate, ExampleSelection, Origin, Place, closed_book, places
 from functions.synthesize_examples.extractive import Extractor
+from functions.synthesize_examples.language import Language
+from functions.synthesize_examples.languages import LANGUAGES, language_of
 from functions.synthesize_examples.salvage import read_reply
 
 Item = TypeVar("Item")
@@ -27,6 +29,7 @@ Result = TypeVar("Result")
 
 BASE_IN_FLIGHT = 16
 """Questions without context at the same time: they are short, and the platform's own serving batches them."""
+NO_RULES = "no_rules_for_language"
 _FATAL = (401, 402, 403, 404, 405)
 """Refusals that concern the endpoint and not what it was asked."""
 
@@ -62,8 +65,12 @@ async def work(
     text, planned = await _load(blobs, f"{prefix}/documents/{document}", control)
     chosen = {"generator": "endpoint" if generate else "extractive", "model": generate.model if generate else ""}
     chosen = await lease.record("generator", chosen)
+    language, lacks = "", Counter[str]()
     if chosen["generator"] == "extractive":
-        examples, lacks = await asyncio.to_thread(_by_rule, text, planned), Counter[str]()
+        language = await asyncio.to_thread(language_of, [place.chunk for place in planned])
+        if language not in LANGUAGES:
+            return [_failed(control, NO_RULES, _no_rules(language, len(planned)), language)]
+        examples = await asyncio.to_thread(_by_rule, text, planned, LANGUAGES[language])
     elif generate is None:
         message = f"The endpoint with the model {chosen['model'][:100]} is no longer configured. Configure it again."
         return [_failed(control, "generator_unavailable", message)]
@@ -86,7 +93,7 @@ async def work(
         ))  # fmt: skip
     lines = b"".join(example.model_dump_json().encode() + b"\n" for example in examples)
     blob = await blobs.put(f"{prefix}/documents/{document}/examples.jsonl", lines, "application/jsonl")
-    return [_verdict(control, examples, blob, chosen["generator"], len(planned), lacks)]
+    return [_verdict(control, examples, blob, chosen["generator"], len(planned), lacks, language)]
 
 
 def _event(control: Control, data: ExamplesSynthesized | ExamplesFailed) -> Event:
@@ -100,12 +107,27 @@ def _event(control: Control, data: ExamplesSynthesized | ExamplesFailed) -> Even
     )
 
 
-def _failed(control: Control, code: str, message: str) -> Event:
-    return _event(control, ExamplesFailed(archive=control.inputs["archive"], code=code, message=message))
+def _failed(control: Control, code: str, message: str, language: str = "") -> Event:
+    archive = control.inputs["archive"]
+    return _event(control, ExamplesFailed(archive=archive, code=code, message=message, language=language))
+
+
+def _no_rules(language: str, chunks: int) -> str:
+    return (
+        f"The document is in the language '{language}', for which there are no rules that write questions, so "
+        f"that its "
+        f"{chunks} chunks have none. Name an endpoint that writes them: TEMPER_GENERATOR_URL."
+    )
 
 
 def _verdict(
-    control: Control, examples: Sequence[Example], blob: BlobRef, generator: Generator, chunks: int, lacks: Counter[str]
+    control: Control,
+    examples: Sequence[Example],
+    blob: BlobRef,
+    generator: Generator,
+    chunks: int,
+    lacks: Counter[str],
+    language: str,
 ) -> Event:
     kept = [example for example in examples if example.code is None]
     if kept:
@@ -116,6 +138,7 @@ def _verdict(
             kept=len(kept),
             rejected=len(examples) - len(kept),
             covered=len({example.chunk for example in kept}),
+            language=language,
         )
         return _event(control, data)
     if lacks["unanswered"]:
@@ -124,7 +147,7 @@ def _verdict(
     reasons = Counter(str(example.code) for example in examples) + lacks
     listed = ", ".join(f"{code} {count}" for code, count in sorted(reasons.items())) or "no sentence fits a rule"
     message = f"No question about the document's {chunks} chunks was good enough ({listed})."
-    return _failed(control, "no_examples", message)
+    return _failed(control, "no_examples", message, language)
 
 
 async def _load(blobs: Blobs, folder: str, control: Control) -> tuple[Text, list[Place]]:
@@ -143,8 +166,8 @@ def _parse(plan: bytes, text: bytes, chunks: bytes) -> tuple[Text, list[Place]]:
     return read, places(mine, cut, read.pages)
 
 
-def _by_rule(text: Text, planned: Sequence[Place]) -> list[Example]:
-    selection, extractor = ExampleSelection(planned), Extractor(text)
+def _by_rule(text: Text, planned: Sequence[Place], language: Language) -> list[Example]:
+    selection, extractor = ExampleSelection(planned), Extractor(text, language)
     origin = Origin("extractive", extractive.VERSION)
     return [example for place in planned for example in selection.choose(place, extractor.candidates(place), origin)]
 

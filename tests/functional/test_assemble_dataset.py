@@ -150,11 +150,24 @@ async def test_too_little_is_no_data_set(lost: int, code: str, coverage: float, 
     gone = {document.document for document in made.documents[:lost]}
     left = tuple(example for example in made.examples if example.document not in gone)
     blobs = MemoryBlobs()
-    event = await assemble(replace(made, examples=left), blobs, tmp_path)
+    event = await assemble(replace(made, examples=left), blobs, tmp_path, coverage_required=True)
     assert event.type == "dataset.failed"
     assert isinstance(event.data, DatasetFailed)
     assert (event.data.code, event.data.coverage) == (code, coverage)
     assert not await blobs.list(f"{PREFIX}/dataset/")
+
+
+async def test_little_coverage_is_a_data_set_with_a_warning_where_nobody_asked_for_more(tmp_path: Path) -> None:
+    made = archive(documents=6, held_out=1)
+    gone = {document.document for document in made.documents[:3]}
+    left = tuple(example for example in made.examples if example.document not in gone)
+    blobs = MemoryBlobs()
+    found = (await assemble(replace(made, examples=left), blobs, tmp_path)).data
+    assert isinstance(found, DatasetAssembled)
+    assert found.coverage == 0.4
+    (warning,) = found.warnings
+    assert "training chunks have a row (40%; 50% wanted)" in warning
+    assert json.loads(await blobs.get(found.report.key))["warnings"] == [warning]
 
 
 async def test_nine_rows_are_too_few(tmp_path: Path) -> None:

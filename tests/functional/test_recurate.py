@@ -168,7 +168,7 @@ async def test_too_few_rows_within_the_bounds_are_no_data_set(
     id = (await recurate(api, {"min_score": {"support": 1}})).json()["id"]
     data = (await made(world, id, tmp_path)).data
     assert isinstance(data, DatasetFailed)
-    assert data.code == "coverage_too_low"
+    assert data.code == "too_few_rows"
     shown = (await api.get(f"/v1/files/{id}")).json()
     assert shown["status"] == "error"
     assert "below_min_score" in shown["status_details"]

@@ -186,9 +186,19 @@ async def test_without_an_endpoint_the_rules_make_the_rows_and_say_so() -> None:
     examples = await here.examples(said)
     assert isinstance(said, ExamplesSynthesized)
     assert (said.generator, said.covered) == ("extractive", len(SECTIONS))
-    assert {(example.generator, example.prompt) for example in examples} == {("extractive", "extractive-2")}
+    assert {(example.generator, example.prompt) for example in examples} == {("extractive", "extractive-3")}
     assert "When was the pump Ada built by Meyer AG?" in [example.question for example in examples]
     assert await here.work() == said
+
+
+async def test_a_document_in_a_language_without_rules_says_so_and_how_many_chunks_are_left() -> None:
+    text = "Les factures de la maison doivent être conservées pendant dix ans dans les archives de la ville de Lyon."
+    here = await world(sections={"Factures": text, "Archives": f"Le directeur a dit ceci. {text}"})
+    said = await here.work()
+    assert isinstance(said, ExamplesFailed)
+    assert (said.code, said.language) == ("no_rules_for_language", "fr")
+    assert "2 chunks" in said.message
+    assert "Name an endpoint" in said.message
 
 
 async def test_an_endpoint_that_stumbles_in_every_way_covers_all_chunks_but_the_one_it_never_answers_well(

@@ -29,13 +29,22 @@ def test_draws_are_fixed_for_ever_and_differ_by_key() -> None:
 
 def refused(**given: int) -> tuple[str, str, float | None] | None:
     counts = {"rows": 100, "covered": 40, "chunks": 50, "examples": 50, **given}
-    found = refusal(**counts, dropped={"unfaithful": 4, "duplicate": 2}, settings=RowSettings())
+    required = RowSettings(coverage_required=True)
+    found = refusal(**counts, dropped={"unfaithful": 4, "duplicate": 2}, settings=required)
     return None if found is None else (found.code, found.message, found.coverage)
 
 
 def test_what_is_whole_enough_is_not_refused() -> None:
     assert refused() is None
     assert refused(covered=25, rows=10) is None
+
+
+def test_low_coverage_is_no_refusal_unless_somebody_asked_for_more() -> None:
+    counts = {"rows": 100, "covered": 4, "chunks": 50, "examples": 50}
+    assert refusal(**counts, dropped={}, settings=RowSettings()) is None
+    found = refusal(**counts, dropped={}, settings=RowSettings(coverage_required=True))
+    assert found is not None
+    assert found.code == "coverage_too_low"
 
 
 def test_each_refusal_has_a_code_its_numbers_and_what_to_do() -> None:

@@ -74,7 +74,7 @@ def test_a_question_of_the_benchmark_is_not_trained_on_when_its_score_rules_it_o
 
 
 def test_too_little_left_says_which_scores_to_ask_for() -> None:
-    bounded = RowSettings(min_score={"support": 0.9})
+    bounded = RowSettings(min_score={"support": 0.9}, coverage_required=True)
     for counts in ((0, 0, 9, 0), (20, 4, 9, 10), (9, 9, 9, 9)):
         found = refusal(*counts, dropped={"below_min_score": 5}, settings=bounded)
         assert found is not None

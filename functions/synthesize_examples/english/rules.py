@@ -3,34 +3,49 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from functions.synthesize_examples.grammar import AUX, BOUND, NUMBER, TIME, VERBS, is_role, measures, subject
+from functions.synthesize_examples.english.grammar import (
+    AUX,
+    BOUND,
+    NUMBER,
+    TIME,
+    VERBS,
+    is_role,
+    is_vague,
+    measures,
+    subject,
+)
+from functions.synthesize_examples.language import Pair, Rule
 from functions.synthesize_examples.sentences import Vocabulary
-
-Pair = tuple[str, str]
-"""Question and answer."""
-Rule = Callable[[str, Vocabulary], Iterator[Pair]]
 
 
 def named_subject(text: str, vocabulary: Vocabulary) -> str | None:
-    """Return the subject that begins a sentence as it stands inside a question, or None."""
-    return subject(text, vocabulary.is_name(text.split(" ", 1)[0]))
+    """Return the subject that begins a sentence as it stands inside a question, or None where it names nothing."""
+    is_name = vocabulary.is_name(text.split(" ", 1)[0])
+    found = subject(text, is_name)
+    return None if found is None or is_vague(found, is_name, vocabulary.is_theme) else found
 
 
 _TERM = re.compile(
-    r"[\"“]([^\"“”]{2,60})[\"”] (shall mean|means|mean|refers to|shall refer to|is|are|includes|stands for) (.{12,})\."
+    r"[\"“]([^\"“”]{2,60})[\"”] (shall mean|means|mean|refers to|shall refer to|is|are|includes|stands for) "
+    r"(.{12,})\."
 )
 _GLOSSARY = re.compile(r"([A-Z][\w-]*(?: [\w-]+){0,3}): ((?:[Aa]n?|[Tt]he person|Any|Each|the) .{12,})\.")
-_NO_TERM = re.compile(rf"(?i)\b(?:note|warning|example|see|usage|todo|tip|important|hint|caution|authors?|{AUX})\b")
+_NO_TERM = re.compile(
+    rf"(?i)\b(?:note|warning|example|see|usage|todo|tip|important|hint|caution|authors?|please|be|{AUX})\b"
+)
 
 
 def _quoted_term(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
     found = _TERM.fullmatch(text)
     if found is not None:
         term, verb, meaning = found.groups()
+        if len(term) < 3:
+            return
         if verb in ("is", "are"):
-            yield f'What {verb} "{term}"?', meaning
+            if re.match(r"(?:an?|the|one of)\b", meaning) and not _NO_KIND.match(meaning):
+                yield f'What {verb} "{term}"?', meaning
         elif verb == "includes":
             yield f'What does "{term}" include?', meaning
         else:
@@ -42,11 +57,19 @@ def _quoted_term(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
 
 _IS_A = re.compile(r"(.{2,90}?) (is|are) ((?:an?|the|one of) [^;]{8,})(?:;.*)?\.")
 _NO_KIND = re.compile(
-    r"(?:a|an) (?:good|bad|better|bit|lot|must|little|few|number|problem|big|great|huge|common|nice|matter|result|need|"
+    r"(?:a|an) (?:good|bad|better|bit|lot|must|little|few|number|problem|big|great|huge|common|nice|matter|"
+    r"result|need|"
     r"way|part|valuable)\b|the (?:same|case|only|default|following|first|last|most|best|reason|result|responsibility|"
     r"sole|exception|beneficiary|\w+est)\b|one of the?(?: following)?$"
 )
 _PERSON = re.compile(r"[A-Z][a-z]+(?: [A-Z]\.)?(?: [A-Z][a-z]+){1,2}")
+
+
+def _says_itself(subject: str, kind: str) -> bool:
+    """Return whether a definition names the subject again, or next to nothing else: `a special distribution`."""
+    head = re.split(" (?:of|for|in|to|on|with) ", subject)[0].split()[-1].lower().strip('"“”')
+    first = re.split(r" (?:of|for|that|which|who|in|to|with|used|where|about|from)\b", kind)[0].lower()
+    return head in first.split() or len(kind.split()) < 4
 
 
 def _definition(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
@@ -54,7 +77,7 @@ def _definition(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
     if found is None or _NO_KIND.match(found.group(3)):
         return
     named = named_subject(found.group(1), vocabulary)
-    if named is not None:
+    if named is not None and not _says_itself(found[1], found[3]):
         person = _PERSON.fullmatch(found.group(1)) is not None and is_role(re.split(" (?:of|for|at|in) ", found[3])[0])
         yield f"{'Who' if person else 'What'} {found.group(2)} {named}?", found.group(3)
 
@@ -189,8 +212,12 @@ _BY = re.compile(
     r" by ((?:the |an? |any |each )?[\w’' -]{3,80}?)"
     r"(?: (?:for|in|on|at|to|under|with|via|as|if|when|before|after) .+)?\."
 )
+_WEAK = re.compile(
+    r"(?:\w+ly )?(?:used|followed|preceded|indicated|affected|given|caused|replaced|represented|read|meant)\b"
+)
 _NO_AGENT = re.compile(
-    r"(?:\w+ing|default|hand|law|means|way|itself|e-?mail|mail|post|phone|accident|design|request|one|"
+    r"(?:\w+ing|programs|packages|users|people|most|many|some|others|any|default|hand|law|means|way|itself|"
+    r"e-?mail|mail|post|phone|accident|design|request|one|"
     r"the (?:end|time))\b"
 )
 
@@ -202,6 +229,8 @@ def _agent(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
         return
     aux, _, be = found.group(2).partition(" ")
     who = "Who" if is_role(found.group(5)) or _PERSON.fullmatch(found.group(5)) else "What"
+    if who == "What" and (be or len(found[5].split()) > 5 or _WEAK.match(found[3])):
+        return
     yield f"{who} {aux} {named} {be} {found.group(3)}{found.group(4)} by?", found.group(5)
 
 
@@ -222,14 +251,29 @@ def _where(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
         yield f"Where {aux} {named} {be} {found.group(3)}?", found.group(4)
 
 
-_CONDITION = re.compile(r"(If|When|Once|After|Before|During|In case of|In the event of) ([^,;:]{6,90}), ([^;:]{8,})\.")
+_CONDITION = re.compile(
+    r"(If|When|Once|After|Before|During|In case of|In the event of) ([^,;:]{6,90}), "
+    r"([^;:]{8,})\."
+)
 _ORDER = re.compile(
-    r"(?:call|press|report|notify|contact|remove|replace|check|open|close|use|send|inform|stop|start|turn|wait|leave|"
+    r"(?:please |simply |just |first |then |carefully |always )?(?:add|apply|avoid|choose|click|consult|copy|"
+    r"create|delete|"
+    r"edit|enter|file|go|include|make|move|omit|pass|read|refer|replace|select|specify|tell|try|type|update|"
+    r"verify|call|press|report|notify|contact|remove|replace|check|open|close|use|send|inform|stop|start|turn|"
+    r"wait|leave|"
     r"keep|disconnect|restart|reset|return|switch|follow|ask|set|run|install|clean|store|write|record)\b"
 )
-_LEANS = re.compile(r"(?i)\b(?:that|its?|their|they|them|instead|also|otherwise|same|so)\b")
+_LEANS = re.compile(
+    r"(?i)\b(?:that(?! (?:is|are|was|were|has|have|can|will|do|does|you|the|contains?|requires?)\b)|its?|their|"
+    r"they|them|instead|also|otherwise|same|so)\b"
+)
 _HAPPENS = re.compile(rf"\b(?:{AUX}|you|\w+[^s\W]s|\w+ed)\b")
 _DUTY = ("must", "should", "shall")
+_CHOICE = (*_DUTY, "can", "could", "may", "might", "will")
+_NO_CLAUSE = re.compile(
+    r"(?:\w+(?:ed|ing)|necessary|possible|needed|desired|so|not|in|at|on|done|available|true|applicable|any|"
+    r"none|unsure)\b"
+)
 
 
 def _condition(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
@@ -239,20 +283,44 @@ def _condition(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
     when, condition, main = found.groups()
     when = when.lower()
     is_clause = when not in ("during", "in case of", "in the event of")
-    if is_clause and (len(condition.split()) < 3 or not _HAPPENS.search(condition)):
+    if is_clause and (len(condition.split()) < 3 or not _HAPPENS.search(condition) or _NO_CLAUSE.match(condition)):
         return
     if _ORDER.match(main):
         yield f"What should be done {when} {condition}?", main
         return
     clause = re.fullmatch(rf"(.{{2,80}}?) ({AUX}) (?!not\b)(.+)", main)
     who = None if clause is None else subject(clause.group(1), is_name=True)
-    if clause is None or (who is None and clause.group(1) != "you"):
+    if clause is None or (who is None and clause.group(1) not in ("you", "it", "they")):
         return
-    doer = clause.group(1) == "you" or is_role(clause.group(1))
-    if doer and clause.group(2) in _DUTY and not clause.group(3).startswith("be "):
-        yield f"What {clause.group(2)} {clause.group(1)} do {when} {condition}?", clause.group(3)
-    elif when not in ("before", "during", "after"):
+    doer, aux, done = clause.groups()
+    acts = doer == "you" or (is_role(doer) and aux in _DUTY)
+    if acts and aux in _CHOICE and not done.startswith("be "):
+        more = re.match(r"(?:need|want|wish|have) to ", done)
+        yield (
+            f"What {aux} {doer} {more.group() if more else ''}do {when} {condition}?",
+            done[more.end() :] if more else done,
+        )
+    elif when not in ("before", "during", "after") and not re.match(r"(?:should|have|can|may|might)\b", aux):
         yield f"What happens {when} {condition}?", main
+
+
+_WHEN = re.compile(
+    rf"(.{{2,90}}?) ({AUX}) (?!not\b)([^,;:—]{{3,80}}?) ((?:only |immediately |shortly )?"
+    rf"(when|whenever|after|before|once|as soon as|if) (?!necessary|needed|possible|desired|any\b|so\b|not\b|\d)"
+    rf"[^;:]*\b(?:{AUX}|[a-z]+s|[a-z]+ed|you \w+|\w+ing)\b[^;:]*)\."
+)
+
+
+def _when(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
+    """`The script is called after the files have been removed.`"""
+    found = _WHEN.fullmatch(text)
+    if found is None or len(found[4].split()) < 4 or re.match(r"(?:also|only|be|either)$", found[3]):
+        return
+    named = named_subject(found[1], vocabulary)
+    if named is not None and not re.search(
+        r"\b(?:that|which|who|and|or|to|is|are)$|\b(?:that|these|this|it)\b", found[3]
+    ):
+        yield f"{'In which case' if found[5] == 'if' else 'When'} {found[2]} {named} {found[3]}?", found[4]
 
 
 _BECAUSE = re.compile(rf"(.{{2,90}}?) ({AUX}) ([^,;:]{{3,100}}),? (because (?!of ).{{8,}})\.")
@@ -266,7 +334,10 @@ def _why(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
 
 
 _THIRD = re.compile(rf"(.{{2,90}}?) ({'|'.join(VERBS)}) ([^:]{{6,}})\.")
-_NO_OBJECT = re.compile(r"(?:that|to|in|on|at|by|for|with|from|as|it|them|and|or|when|if|how|whether|only|not)\b")
+_NO_OBJECT = re.compile(
+    r"(?:that|this|these|those|you|us|its|their|your|here|no|one|some|many|what|to|in|on|at|by|for|with|from|as|"
+    r"it|them|and|or|when|if|how|whether|only|not)\b"
+)
 _MODAL = re.compile(
     r"(.{2,90}?) (must|should|may|can|shall|will) (?!not\b|be\b|also\b|only\b|have been\b)([^:;]{8,140})\."
 )
@@ -302,6 +373,7 @@ def _duty(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
 
 
 RULES: tuple[Rule, ...] = (
-    _quoted_term, _value, _time, _count, _responsible, _definition, _agent, _where, _why, _condition, _verb, _duty
+    _quoted_term, _value, _time, _count, _responsible, _definition, _agent, _where, _why, _condition, _when, _verb,
+    _duty,
 )  # fmt: skip
 """The best kinds first."""
