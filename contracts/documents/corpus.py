@@ -66,7 +66,7 @@ def archive_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 ARCHIVES = ReadModel(
     name="archives",
-    version=5,
+    version=6,
     topics=OF_ARCHIVES,
     births=frozenset(BIRTHS),
     touches=_subject,

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.blobs import BlobRef
-from contracts.bounds import Code, Count, Hash, Id, Key, Phrase, Sentence, Share
+from contracts.bounds import LARGEST, Code, Count, Hash, Id, Key, Phrase, Sentence, Share
 from contracts.events import Payload
 
 Generator = Literal["extractive", "endpoint"]
@@ -37,6 +37,32 @@ class Problem(BaseModel):
     """What is wrong and what to do, in a sentence."""
 
 
+class DatasetAsked(BaseModel):
+    """How a data set is to be made, as far as its request said; what it left open is the server's setting."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    target_model: str | None = Field(default=None, min_length=1, max_length=256)
+    """The base model in whose tokens documents are cut, and that is asked without context."""
+    generator: Generator | None = None
+    """Who writes the questions; `extractive` asks no endpoint even where there is one."""
+    rows_per_chunk: int | None = Field(default=None, ge=1, le=50)
+    held_out: Share | None = Field(default=None, le=0.9)
+    chunk_tokens: int | None = Field(default=None, ge=16, le=8192)
+    chunk_overlap: int | None = Field(default=None, ge=0, le=4096)
+    row_variants: int | None = Field(default=None, ge=1, le=16)
+    distractors: int | None = Field(default=None, ge=0, le=64)
+    """Passages beside the right one; one of them is drawn by chance, the others are found for the question."""
+    context_tokens: int | None = Field(default=None, ge=16, le=LARGEST)
+    shown_headings: int | None = Field(default=None, ge=0, le=9)
+    absent_share: Share | None = Field(default=None, le=0.5)
+    general_share: Share | None = Field(default=None, le=0.9)
+    min_coverage: Share | None = None
+    """Share of the training chunks that need a row, or else there is no data set."""
+    closed_book: bool | None = None
+    """Ask the target model each question without its context, and drop those that it answers."""
+
+
 class ZipUploaded(Payload):
     """An archive of documents is stored."""
 
@@ -45,6 +71,8 @@ class ZipUploaded(Payload):
     purpose: str = Field(max_length=64)
     expires_after: int | None = Field(default=None, ge=3600, le=2592000)
     """Seconds after creation at which the file may go."""
+    dataset: DatasetAsked | None = None
+    """How its data set is to be made."""
 
 
 class DocumentUploaded(Payload):
@@ -56,6 +84,7 @@ class DocumentUploaded(Payload):
     format: str = Field(max_length=16)
     """As sniffed from the first bytes: pdf, docx, html, md or txt."""
     expires_after: int | None = Field(default=None, ge=3600, le=2592000)
+    dataset: DatasetAsked | None = None
 
 
 class DatasetRecurated(Payload):

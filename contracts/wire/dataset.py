@@ -159,6 +159,7 @@ def progress(archive: View, counts: Mapping[str, int], rejected: Sequence[View] 
         "left_out": [{name: each.get(name) for name in LEFT_OUT} for each in (*_skipped(archive), *rejected)],
         "rows_made": counts["kept"],
         **{name: known.get(name) for name in ("rows", "held_out_rows", "generator", "version")},
+        "asked": {name: value for name, value in (uploaded.get("dataset") or {}).items() if value is not None},
         "coverage": (assembled or archive["failed"] or {}).get("coverage"),
         "warnings": list(known.get("warnings", ())),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from contracts.bounds import Share
 from contracts.corpus import Split
-from contracts.events import benchmarks, jobs, notifications
+from contracts.events import benchmarks, corpus, jobs, notifications
 from contracts.events.corpus import Score
 from contracts.wire.errors import ApiError, refuse
 from contracts.wire.request import Query, Request
@@ -89,20 +90,60 @@ class LegacyEventPage(LegacyJobPage):
 # --- files
 
 
+_OF_DATASET = re.compile(r"dataset\[(\w{1,64})\]")
+
+
+def _literal(text: str) -> Any:
+    """Return what a part of a form says: a number, a truth value, an object, or else its text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def _served_purpose(purpose: Any) -> Any:
     if purpose in ("assistants", "batch", "vision", "user_data", "evals"):
         raise refuse("unsupported", f"Files with purpose '{purpose}' are not supported yet.")
     return purpose
 
 
+class DatasetRequest(corpus.DatasetAsked, Request):
+    """How the data set of a file of documents is to be made: the fields of its event."""
+
+    @model_validator(mode="after")
+    def _overlap_leaves_room(self) -> Self:
+        if self.chunk_tokens is not None and (self.chunk_overlap or 0) >= self.chunk_tokens:
+            sentence = f"a chunk of {self.chunk_tokens} tokens cannot repeat {self.chunk_overlap}."
+            raise refuse("invalid_value", f"Invalid 'chunk_overlap': {sentence}", "chunk_overlap")
+        return self
+
+
 class FileForm(Request):
-    """POST /files: the parts of the form, which are texts, besides the file."""
+    """POST /files: the parts of the form, which are texts, besides the file.
+
+    `dataset` is a JSON object, or a part for each of its fields, `dataset[held_out]`, as OpenAI's clients write
+    `extra_body={"dataset": {…}}`.
+    """
 
     file: None = None
     purpose: Annotated[Literal["fine-tune", "embedding", "ingestion"], BeforeValidator(_served_purpose)]
     """The last two are stored for other tools: no job takes them."""
     anchor: Literal["created_at"] | None = Field(default=None, alias="expires_after[anchor]")
     seconds: int | None = Field(default=None, alias="expires_after[seconds]", ge=3600, le=2592000, strict=False)
+    dataset: DatasetRequest | None = None
+
+    @classmethod
+    def read(cls, given: dict[str, Any], known: type[Request] | None = None) -> Self:
+        """Return the form; raises ApiError: what is wrong, and where."""
+        fields = {name: text for name, text in given.items() if not _OF_DATASET.fullmatch(name)}
+        if "dataset" in fields:
+            fields["dataset"] = _literal(fields["dataset"])
+            if not isinstance(fields["dataset"], dict):
+                raise ApiError("Invalid 'dataset': a JSON object is expected.", param="dataset", code="invalid_type")
+        asked = {found[1]: _literal(text) for name, text in given.items() if (found := _OF_DATASET.fullmatch(name))}
+        if asked:
+            fields["dataset"] = {**fields.get("dataset", {}), **asked}
+        return super().read(fields, known)
 
 
 class Recurate(Request):

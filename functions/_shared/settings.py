@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from contracts.function import FunctionSettings
+from contracts.ports import Documents, UnavailableError
 
 
 class TargetSettings(FunctionSettings):
@@ -26,3 +29,15 @@ class WaitSettings(FunctionSettings):
 
     file_wait_seconds: float = Field(default=300.0, ge=0)
     """How long a job waits for a file or a base model that nobody has heard of, before it fails."""
+
+
+async def asked_of(documents: Documents, archive: str) -> dict[str, Any]:
+    """Return what the request for an archive's data set said, without what it left to the server's settings.
+
+    Raises UnavailableError until the archive is known: its birth may be read later than what came of it.
+    """
+    found = await documents.get("archives", archive)
+    if found is None:
+        raise UnavailableError("archives", f"the file {archive} is not known yet")
+    asked = found["uploaded"].get("dataset") or {}
+    return {name: value for name, value in asked.items() if value is not None}

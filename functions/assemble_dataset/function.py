@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from contracts.blobs import BlobRef
 from contracts.envelope import Event
 from contracts.function import NUMERIC, Function, Reaction, Stage, Unfinished
 from contracts.ports import Blobs, Child, Documents, Lease, UnavailableError
+from functions._shared.settings import asked_of
 from functions.assemble_dataset import handler, work
 from functions.assemble_dataset.core import RowSettings
 from functions.assemble_dataset.settings import DatasetSettings
@@ -17,9 +19,10 @@ from functions.assemble_dataset.settings import DatasetSettings
 async def put_together(
     lease: Lease, blobs: Blobs, child: Child, scratch: Path, documents: Documents, settings: DatasetSettings
 ) -> Sequence[Event]:
-    """Make one archive's data set, with the general rows that the settings name."""
+    """Make one archive's data set, by what was asked of it, with the general rows that the settings name."""
     general = await general_rows(documents, settings.general_file)
-    return await work.work(lease, blobs, child, scratch, row_settings(settings, general))
+    asked = await asked_of(documents, lease.claim.control.inputs["archive"])
+    return await work.work(lease, blobs, child, scratch, row_settings(settings, general, asked))
 
 
 async def general_rows(documents: Documents, file: str | None) -> BlobRef | None:
@@ -32,19 +35,26 @@ async def general_rows(documents: Documents, file: str | None) -> BlobRef | None
     return BlobRef.model_validate(found["validated"]["blob"])
 
 
-def row_settings(settings: DatasetSettings, general: BlobRef | None = None) -> RowSettings:
-    """Return how rows are put together; raises ValidationError for a setting out of its bounds."""
+def row_settings(
+    settings: DatasetSettings, general: BlobRef | None = None, asked: Mapping[str, Any] | None = None
+) -> RowSettings:
+    """Return how rows are put together: as `asked`, or else as set; raises ValidationError out of its bounds."""
+    said = {**{name: getattr(settings, name) for name in DatasetSettings.model_fields}, **(asked or {})}
+    beside, chance = said.get("distractors"), settings.random_distractors
+    if beside is not None:
+        chance = min(chance, beside)
+        said["hard_distractors"] = beside - chance
+    needed = said["min_coverage"]
     return RowSettings(
-        variants=settings.row_variants,
-        hard=settings.hard_distractors,
-        random=settings.random_distractors,
-        context_tokens=settings.context_tokens,
-        headings=settings.shown_headings,
-        absent_share=settings.absent_share,
-        general_share=settings.general_share,
-        min_coverage=settings.min_coverage,
-        coverage_required="min_coverage" in settings.model_fields_set,
+        variants=said["row_variants"],
+        hard=said["hard_distractors"],
+        random=chance,
+        context_tokens=said["context_tokens"],
+        headings=said["shown_headings"],
+        absent_share=said["absent_share"],
+        general_share=said["general_share"],
         general=general,
+        **({} if needed is None else {"min_coverage": needed, "coverage_required": True}),
     )
 
 

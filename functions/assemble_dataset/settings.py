@@ -24,5 +24,5 @@ class DatasetSettings(GeneralSettings, WaitSettings):
     """Share of rows whose passages do not hold the answer: the right one is that the context does not say."""
     general_share: float = Field(default=0.1, ge=0, le=0.9)
     """Share of a data set's training rows that are general ones."""
-    min_coverage: float = Field(default=0.5, ge=0, le=1)
-    """Share of the training chunks that should have a row: below it the data set has a warning; set, there is none."""
+    min_coverage: float | None = Field(default=None, ge=0, le=1)
+    """Share of the training chunks that need a row, or else there is no data set; unset, a half or a warning."""

@@ -7,17 +7,27 @@ from pathlib import Path
 
 from contracts.envelope import Event
 from contracts.function import LIGHT, Function, Reaction, Stage, places
-from contracts.ports import BaseModels, Blobs, Child, Lease
+from contracts.ports import BaseModels, Blobs, Child, Documents, Lease
+from functions._shared.settings import asked_of
 from functions.chunk_text import handler, work
 from functions.chunk_text.settings import ChunkSettings
 
 
 async def cut(
-    lease: Lease, blobs: Blobs, child: Child, scratch: Path, base_models: BaseModels, settings: ChunkSettings
+    lease: Lease,
+    blobs: Blobs,
+    child: Child,
+    scratch: Path,
+    base_models: BaseModels,
+    documents: Documents,
+    settings: ChunkSettings,
 ) -> Sequence[Event]:
-    """Cut one document, in the tokens of the target model."""
-    async with base_models.tokenizer(settings.target_model) as tokenizer:
-        return await work.work(lease, blobs, child, scratch, tokenizer, settings.chunk_tokens, settings.chunk_overlap)
+    """Cut one document, in the tokens of the target model, by what was asked of it before the server's settings."""
+    asked = await asked_of(documents, lease.claim.control.inputs["archive"])
+    size = asked.get("chunk_tokens", settings.chunk_tokens)
+    overlap = asked.get("chunk_overlap", min(settings.chunk_overlap, size // 4))
+    async with base_models.tokenizer(asked.get("target_model", settings.target_model)) as tokenizer:
+        return await work.work(lease, blobs, child, scratch, tokenizer, size, min(overlap, size - 1))
 
 
 FUNCTION = Function(

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from contracts import formats
 from contracts.blobs import BlobRef
-from contracts.events.corpus import DatasetRecurated, DocumentUploaded, Score, ZipUploaded
+from contracts.events.corpus import DatasetAsked, DatasetRecurated, DocumentUploaded, Score, ZipUploaded
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import JobCreated
 from contracts.formats import HEAD
@@ -86,14 +86,22 @@ def uploaded(form: FileForm, filename: str, head: bytes, blob: BlobRef) -> Uploa
     check_content(head, form.purpose)
     found = sniff(head, filename)
     said: dict[str, Any] = {"blob": blob, "filename": filename, "purpose": form.purpose, "expires_after": form.seconds}
-    if found == "zip":
-        return ZipUploaded(**said)
-    return FileUploaded(**said, format=found) if found in ROWS else DocumentUploaded(**said, format=found)
+    if found in ROWS:
+        if form.dataset is not None:
+            sentence = "The file holds rows, of which no data set is made: leave 'dataset' out, or upload documents."
+            raise ApiError(sentence, param="dataset", code="invalid_value")
+        return FileUploaded(**said, format=found)
+    if form.dataset is not None:
+        said["dataset"] = DatasetAsked(**form.dataset.model_dump(exclude_none=True))
+    return ZipUploaded(**said) if found == "zip" else DocumentUploaded(**said, format=found)
 
 
 def same_upload(data: Uploaded) -> dict[str, Any]:
     """Return what makes two uploads the same: content, purpose, name; not the key that the bytes lie under."""
-    return {"sha256": data.blob.sha256, **data.model_dump(mode="json", exclude={"blob"})}
+    said = data.model_dump(mode="json", exclude={"blob"})
+    if not said.get("dataset"):
+        said.pop("dataset", None)
+    return {"sha256": data.blob.sha256, **said}
 
 
 def recurated(asked: Recurate, archive: View) -> DatasetRecurated:

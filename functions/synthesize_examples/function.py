@@ -6,15 +6,20 @@ from collections.abc import Sequence
 
 from contracts.envelope import Event
 from contracts.function import Function, Places, Reaction, Stage
-from contracts.ports import Blobs, Lease
+from contracts.ports import Blobs, Documents, Lease
+from functions._shared.settings import asked_of
 from functions.synthesize_examples import handler, work
 from functions.synthesize_examples.generators import Generators
 from functions.synthesize_examples.settings import GeneratorSettings
 
 
-async def ask(lease: Lease, blobs: Blobs, generators: Generators) -> Sequence[Event]:
-    """Make rows of one document, by whoever writes its tenant's questions."""
-    return await work.work(lease, blobs, generators.of(lease.claim.control.tenant), await generators.base())
+async def ask(lease: Lease, blobs: Blobs, generators: Generators, documents: Documents) -> Sequence[Event]:
+    """Make rows of one document, by whoever was asked for, or else whoever writes its tenant's questions."""
+    control = lease.claim.control
+    asked = await asked_of(documents, control.inputs["archive"])
+    generate = generators.of(control.tenant) if asked.get("generator") != "extractive" else None
+    base = await generators.base(asked.get("target_model"), asked.get("closed_book"))
+    return await work.work(lease, blobs, generate, base, needs_endpoint=asked.get("generator") == "endpoint")
 
 
 def places(generators: Generators) -> Places:

@@ -41,9 +41,13 @@ class Generators:
         """Return who writes a tenant's questions, None where rules do it."""
         return self._own.get(tenant, self._all)
 
-    async def base(self) -> Generate | None:
-        """Return the target model as it is served; None where it is not asked. Raises UnavailableError without it."""
-        if self._served is None or not self._settings.closed_book:
+    async def base(self, target: str | None = None, closed_book: bool | None = None) -> Generate | None:
+        """Return the target model as it is served; None where it is not asked. Raises UnavailableError without it.
+
+        What a request leaves open, None, is as the settings say.
+        """
+        wanted = self._settings.closed_book if closed_book is None else closed_book
+        if self._served is None or not wanted:
             return None
-        name = self._settings.target_model
+        name = target or self._settings.target_model
         return self._served(name, await self._base_models.manifest(name))

@@ -51,11 +51,13 @@ async def work(
     base: Generate | None = None,
     patience: Patience | None = None,
     pause: Pause = asyncio.sleep,
+    needs_endpoint: bool = False,
 ) -> list[Event]:
     """Return `examples.synthesized` or `examples.failed` for the document that `lease` holds.
 
     The subject is `{document}/examples`; the inputs are `event_id` (of corpus.planned), `archive` and `plan` (BlobRef).
-    `generate` writes the questions, rules do without; `base` is asked each question without its context, where given.
+    `generate` writes the questions, rules do without it unless one was asked for (`needs_endpoint`); `base` is asked
+    each question without its context, where given.
     Raises UnavailableError when an endpoint is away: what it answered is recorded and not asked again.
     """
     control = lease.claim.control
@@ -63,6 +65,9 @@ async def work(
     prefix = f"{control.tenant}/{archive}"
     patience = patience or Patience()
     text, planned = await _load(blobs, f"{prefix}/documents/{document}", control)
+    if needs_endpoint and generate is None:
+        message = "The generator 'endpoint' was asked for, and none is configured. Configure TEMPER_GENERATOR_URL."
+        return [_failed(control, "generator_unavailable", message)]
     chosen = {"generator": "endpoint" if generate else "extractive", "model": generate.model if generate else ""}
     chosen = await lease.record("generator", chosen)
     language, lacks = "", Counter[str]()

@@ -38,6 +38,7 @@ from functions.edge.context import (
     reserve,
     streamed,
     tenant,
+    visible_model,
 )
 from functions.edge.multipart import Form, broken
 from functions.edge.refusals import no_file, too_large
@@ -82,13 +83,24 @@ async def _store(request: Request, id: str) -> core.Uploaded:
         form.feed(chunk)
     if not form.begun:
         raise missing("file")
-    FileForm.read({"purpose": "fine-tune", **form.fields})  # what follows the file is read when it is there
+    await _check_target(request, FileForm.read({"purpose": "fine-tune", **form.fields}))  # what follows is read later
     filename = core.clean_filename(form.filename)
     head = await _head(form, body)
     core.sniff(head, filename)
     core.check_content(head, form.fields.get("purpose", ""))
     blob = await deps(request).blobs.put(_key(request, id), _content(form, head, body))
-    return core.uploaded(FileForm.read(form.fields), filename, head[:HEAD], blob)
+    asked = FileForm.read(form.fields)
+    await _check_target(request, asked)
+    return core.uploaded(asked, filename, head[:HEAD], blob)
+
+
+async def _check_target(request: Request, form: FileForm) -> None:
+    """Refuse a target model that nobody has: its documents would wait for it for ever."""
+    name = form.dataset.target_model if form.dataset is not None else None
+    view = None if name is None else await visible_model(request, name)
+    if name is not None and (view is None or view["kind"] != "base"):
+        sentence = f"The base model '{name[:100]}' does not exist. GET /v1/models lists those that do."
+        raise ApiError(sentence, param="dataset.target_model", code="model_not_found")
 
 
 async def _head(form: Form, body: AsyncIterator[bytes]) -> bytes:

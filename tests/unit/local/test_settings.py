@@ -121,8 +121,24 @@ def test_how_rows_are_put_together_reaches_the_worker_from_the_environment(monke
     for name, text in role_env(ROLES["worker"], AskedSettings(), 9).items():
         monkeypatch.setenv(name, text)
     assert row_settings(of_function(DatasetSettings)) == RowSettings(
-        variants=1, hard=3, random=0, context_tokens=99, headings=2, absent_share=0.25, min_coverage=0.75
+        variants=1,
+        hard=3,
+        random=0,
+        context_tokens=99,
+        headings=2,
+        absent_share=0.25,
+        min_coverage=0.75,
+        coverage_required=True,
     )
+
+
+def test_what_a_request_says_of_a_data_set_goes_before_what_is_set() -> None:
+    settings = DatasetSettings(absent_share=0.25, random_distractors=1)
+    asked = {"absent_share": 0.5, "distractors": 5, "min_coverage": 0.1, "held_out": 0.2}
+    assert row_settings(settings, asked=asked) == RowSettings(
+        absent_share=0.5, hard=4, random=1, min_coverage=0.1, coverage_required=True
+    )
+    assert row_settings(settings, asked={"distractors": 0}) == RowSettings(absent_share=0.25, hard=0, random=0)
 
 
 def test_no_tracking_is_no_tracking_although_a_server_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
