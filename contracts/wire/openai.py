@@ -195,6 +195,7 @@ def job(view: View) -> Object:
         "temper": {
             "creator_id": created.get("creator_id"),
             "delay": view["delay"],
+            "warnings": list(view.get("warnings") or ()),
             "pausing": pausing(view),
             "tuning": (plan or created)["tuning"],
             "overlong": created["overlong"],

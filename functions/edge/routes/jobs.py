@@ -105,7 +105,8 @@ async def retrieve_job(request: Request) -> Response:
     view = await find_job(request)
     if not view["ended"] and view["delay"] is None:
         view = {**view, "delay": unheld(await deps(request).controls.get(view["id"]))}
-    return reply(openai.job(view))
+    file = await owned(request, "files", view["created"]["training_file"])
+    return reply(openai.job({**view, "warnings": ((file or {}).get("validated") or {}).get("warnings")}))
 
 
 async def cancel_job(request: Request) -> Response:

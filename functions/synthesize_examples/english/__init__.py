@@ -28,7 +28,8 @@ LANGUAGE = Language(
     rules=(*RULES, *TASKS),
     asked=asked,
     points=re.compile(
-        r"(?i)\b(?:following|below|above|as follows|here|see|do so|former|latter)\b|\bit$|"
+        r"(?i)\b(?:following|below|above|as follows|here|see|do so|former|latter|(?:next|previous) "
+        r"(?:sub)?(?:section|chapter|paragraph|page)|either use it)\b|\bit$|"
         r"\b(?:this|these|those) (?!(?-i:License|Agreement|Policy)|license|document|manual|guide|policy)[a-z]|"
         r"^(?:this|that|these|those|them)\b|\b(?:[Cc]hapter|[Ss]ection|[Aa]ppendix|[Tt]able|[Ff]igure) [\dA-Z]"
     ),

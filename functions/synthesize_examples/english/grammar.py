@@ -63,6 +63,7 @@ _NOT_SUBJECTS = _set(
     "nor yet "
     "everything everyone anything nobody to subject notwithstanding except given provided whether even only "
     "similarly "
+    "suppose nonetheless nevertheless make ensure assume remember anyway thereby hereafter again perhaps maybe "
     "likewise right still already usually often sometimes generally typically alternatively consequently accordingly"
 )
 _UNCLEAR = re.compile(
@@ -124,7 +125,8 @@ def asked(question: str) -> str | None:
 
 
 _VAGUE = re.compile(
-    r"(?i)(?:the |an? |each |every |all |any )?(?:first|second|third|fourth|fifth|next|last|another|others?|"
+    r"(?i)(?:the |an? |each |every |all |any )?(?:of |lot|related|involved|affected|first|second|third|fourth|"
+    r"fifth|next|last|another|others?|"
     r"rest|remaining|"
     r"following|previous|corresponding|respective|same|current|given|resulting|best|worst|most|least|two|three|four|"
     r"five|six|many|several|few|both|some|enough|more|less|such|new|old|specified|relevant|appropriate|certain|"

@@ -12,7 +12,7 @@ from functions.synthesize_examples.sentences import Vocabulary
 
 _LEANS = re.compile(
     r"(?i)\b(?:that|its?|their|they|them|these|those|this|such|instead|also|otherwise|same|so|above|below|do|another|"
-    r"again|here|there|first|second|other|following|one|ones|both)\b"
+    r"again|here|there|first|second|other|following|one|ones|both|any of the|each of the)\b"
 )
 _UNSAID = re.compile(
     r"(?i)\b(?:it|they|them|that|these|those|this|such|instead|same|above|below|here|there|another|ones?|also|too)\b"

@@ -40,7 +40,8 @@ _NOT_SUBJECTS = _set(
     "unsere mein meine kein keine"
 )
 _UNCLEAR = re.compile(
-    r"\b(?:er|sie|es|ihn|ihm|ihnen|dies|diese[rsnm]?|jene[rsnm]?|solche[rsnm]?|folgende[rsnm]?|obige[rsnm]?|hier|dort|"
+    r"\b(?:er|sie|es|ihn|ihm|ihnen|dies|diese[rsnm]?|jene[rsnm]?|solche[rsnm]?|folgende[rsnm]?|obige[rsnm]?|"
+    r"hier|dort|"
     r"darin|davon|dafür|damit|daran|dabei|dazu|letztere[rsnm]?|erstere[rsnm]?|oben|unten|welche[rsnm]?|wenn|"
     r"falls|dass|ob|Sie|man|wir|ich|denen|derselbe|dieselbe|dasselbe|selben)\b"
 )
@@ -50,10 +51,11 @@ _VAGUE = re.compile(
     r"restliche|jeweilige|entsprechende|gleiche|selbe|aktuelle|gegebene|neue|alte|einzige|angegebene|meiste|"
     r"mögliche|gute|"
     r"wichtige|typische|einfache|solche|beide|viele|einige|mehrere|manche|wenige|mehr|weniger|verschiedene|"
-    r"populäre|häufige|besondere|allgemeine|zusätzliche|allgemeinste)[nrsm]?|Grund|Gründe|Fall|Fälle|Problem|Probleme|"
+    r"populäre|häufige|besondere|allgemeine|zusätzliche|allgemeinste)[nrsm]?|Grund|Gründe|Fall|Fälle|Problem|"
+    r"Probleme|"
     r"Beispiele?|Teile?|Art|Weise|Dinge?|Ziel|Ergebnisse?|Zweck|Sache|Unterschiede?|Vorteile?|Nachteile?|Schritte?|"
     r"Informationen|Frage|Antwort|Abschnitte?|Kapitel|Tabelle|Abbildung|Liste|Möglichkeit\w*|Punkte?|Rest|"
-    r"Einzelheiten|Hinweise?|Anmerkung)\b(?!-)"
+    r"Einzelheiten|Hinweise?|Anmerkung|Details|eine[rs]? de[rs])\b(?!-)"
 )
 _ALONE = _set(
     "wert werte option optionen befehl befehle feld felder name namen zeile zeilen text eintrag einträge "
@@ -69,8 +71,10 @@ _BAD_QUESTION = re.compile(
     r"(?<!^)\b[a-z]\w* sie\b"
 )
 _ROLE = re.compile(
-    r"(?:\w*(?:leiter|leitung|beauftragter?n?|abteilung|team|vorstand|verwalter|betreuer|administrator|prüfer|meister|"
-    r"mitarbeiter|techniker|ingenieur|arzt|ärztin|pfleger|händler|lieferant|kunde|nutzer|benutzer|anwender|entwickler|"
+    r"(?:\w*(?:leiter|leitung|beauftragter?n?|abteilung|team|vorstand|verwalter|betreuer|administrator|prüfer|"
+    r"meister|"
+    r"mitarbeiter|techniker|ingenieur|arzt|ärztin|pfleger|händler|lieferant|kunde|nutzer|benutzer|anwender|"
+    r"entwickler|"
     r"hersteller|inhaber|nehmer|geber|führer|halter|mieter|vermieter|käufer|verkäufer|behörde|kommission|"
     r"ausschuss|rat|"
     r"verantwortlicher?n?|zuständiger?n?|verwaltung|personal|fahrer|lehrer|schüler|paketbetreuer|einkauf|projekt)"

@@ -162,7 +162,8 @@ _STORED = re.compile(
     r"((?: werden)?)\."
 )
 _NO_PLACE = re.compile(
-    r"(?:in|im|auf|unter|an|am|bei|vor|über) (?:der Regel|diese[rsnm]?|diesem|jede[rsnm]?|allen?|vielen|einigen|"
+    r"(?:in|im|auf|unter|an|am|bei|vor|über) (?:der Regel|unter|diese[rsnm]?|diesem|jede[rsnm]?|allen?|vielen|"
+    r"einigen|"
     r"der Lage|"
     r"Zukunft|Ordnung|der folgenden|den folgenden|dem folgenden|folgende[rsnm]?|Form|erster Linie|beiden?|Bezug|"
     r"Frage|Kraft|"
@@ -222,7 +223,7 @@ _NOT_SAID = re.compile(
 
 def _condition(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
     found = _CONDITION.fullmatch(text)
-    if found is None or _NOT_SAID.search(found[2]):
+    if found is None or _NOT_SAID.search(found[2]) or re.search(r"\b(?:hiermit|hierzu|hierbei|hierfür)\b", found[3]):
         return
     when, condition, main = found[1].lower(), found[2], found[3]
     you = _YOU.match(main)

@@ -33,7 +33,7 @@ def _how(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
         verb = found[2] or re.sub(rf"^({_PREFIX})zu", r"\1", found[3])
         yield f"Wie kann man {found[1]} {verb}?", text
     found = _WANT.fullmatch(text)
-    if found is not None and not _LEANS.search(found[1]) and _DONE.match(found[2]):
+    if found is not None and not _LEANS.search(found[1]) and " wie " not in found[1] and _DONE.match(found[2]):
         yield (
             f"Wie kann man {found[1]}?" if " sich " not in f" {found[1]} " else f"Was ist zu tun, um {found[1]}?",
             text,
@@ -72,7 +72,8 @@ _ACTS = re.compile(
     r"erzeugt|definiert|bestimmt|legt fest|bedeutet|ermöglicht|erlaubt|verwendet|speichert|installiert|erstellt|"
     r"prüft|"
     r"regelt|verwaltet|überwacht|ersetzt|entfernt|löscht|startet|listet|zeigt|gibt an|beinhaltet|stellt bereit) "
-    r"((?!sich\b|für\b|unter\b|ohne\b|standardmäßig\b|dazu\b|jedoch\b|lediglich\b|nun\b|Sie\b|ihn\b|sie\b|es\b|"
+    r"((?!sich\b|werden\b|ebenfalls\b|ebenso\b|für\b|unter\b|ohne\b|standardmäßig\b|dazu\b|jedoch\b|lediglich\b|"
+    r"nun\b|Sie\b|ihn\b|sie\b|es\b|"
     r"auch\b|nicht\b|dies|das\b|in\b|auf\b|mit\b|von\b|zum?\b|zur\b|bei\b|aus\b|an\b|nur\b|man\b|Ihnen\b|dann\b)"
     r"[^:;]{6,}?)(?: (?:an|auf|bereit))?\."
 )
