@@ -44,6 +44,10 @@ from tests.unit.extract_zip.archives import Raw, archive, packed
         (b"messages\n", "a.CSV", "csv"),
         (b"\xff\xfe{\x00", "a", "unknown"),
         (b"hello", "a", "unknown"),
+        (b"{\\rtf1\\ansi Gate rules}", "a.docx", "rtf"),
+        (b"From: a@b.org\nSubject: Keys, locks\nDate: Fri, 06 Mar 2026\n\nText.\n", "a.eml", "eml"),
+        (b"<p>It is **never** lent, not once.</p>", "a.html", "html"),
+        (b"= Rules, of the house\n\nText.\n", "a.adoc", "txt"),
     ],
 )
 def test_the_format_is_read_from_the_first_bytes(head: bytes, name: str, expected: str) -> None:
@@ -59,6 +63,28 @@ def test_an_archive_of_word_documents_is_an_archive_and_a_word_document_is_none(
     assert core.sniff(packed(parts, method), "a.docx") == "docx"
     streamed = Raw(b"_rels/.rels", b"<Relationships/>", flags=8, packed_size=0, descriptor=b"PK\7\x08" + bytes(12))
     assert core.sniff(archive([streamed]), "a.docx") == "docx"
+
+
+@pytest.mark.parametrize("folder", ["xl", "ppt", "word"])
+def test_an_office_document_is_what_its_parts_say_whatever_its_name_says(folder: str) -> None:
+    data = packed({"[Content_Types].xml": b"<Types/>", f"{folder}/a.xml": b"<a/>"})
+    assert core.sniff(data, "a.docx") == {"xl": "xlsx", "ppt": "pptx", "word": "docx"}[folder]
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(9) + "WordDocument\0".encode("utf-16-le"), "Save it as DOCX"),
+        (packed({"[Content_Types].xml": b"<Types/>", "xl/workbook.bin": b"a"}), "Save it as XLSX"),
+        (packed({"Index/Document.iwa": b"a"}), "Export it as DOCX"),
+    ],
+    ids=["old Word", "binary Excel", "Pages"],
+)
+def test_what_cannot_be_read_is_refused_when_it_is_to_be_trained_on(data: bytes, said: str) -> None:
+    with pytest.raises(ApiError, match=said) as refused:
+        core.check_content(data, "fine-tune")
+    assert refused.value.code == "unsupported_file"
+    core.check_content(data, "user_data")
 
 
 @pytest.mark.parametrize("head", [b"PK\5\6" + bytes(18), b"PK\3\4", b"PK\3\4" + b"\xff" * 26, b"PK\3\4" * 50])

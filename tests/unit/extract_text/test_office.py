@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import io
 import time
 import zipfile
+import zlib
 from collections.abc import Mapping
 from email.message import EmailMessage
 from pathlib import Path
@@ -18,6 +20,7 @@ from pptx.chart.data import CategoryChartData
 from pptx.enum.chart import XL_CHART_TYPE
 from pptx.util import Inches
 
+from contracts.formats import sniff
 from functions.extract_text.cells import shown
 from functions.extract_text.core import Extracted, UnreadableError
 from functions.extract_text.odf import OFFICE, TABLE, TEXT
@@ -348,6 +351,38 @@ def test_a_mail_has_its_subject_sender_text_and_the_documents_attached(tmp_path:
         "What is attached as 'logo.png' was not read. It is an image. Save it as PDF with its text."
     ]
     assert not [path for path in tmp_path.iterdir() if path.name != "content"]
+
+
+OUTLOOK = (
+    "eNrtWN1qE0EUPpM0G5vY2op4UcQseCO9WJJGiBWpLdhiEUWkUPAmbuuaLCabkF2lfRwfwAvfoDde6wN4oQ9i4jezs3UastnZpC1U8oWz87cz38yZ"
+    "OXPO5sf35V+fv678piFsUJb6g3kylDomRWCJRBsv9weDQVQ9mOFK4Q8kg33LQuYgObmfXK7J/Az/L15TB7+ATNomD2mPjikNblOORWPxM1RcyIj6"
+    "k7B5Z1SfPG/Phvk6fl2wdvB0kAbkIvVR+0mUfZQ7mFmFLCqPGKtMmTN3ju6839I/fp8+0gGeATUkTx1SpirVRFoZvQyBVfBHdqPLzzV0J4G/IpjL"
+    "OvwsI3Wqy59VNmbc+iu0pcVvKPe+Dn8udB+J/DV6qsWfdv/5fN8p/B7Z1MZpc1Gre+4i3IcHjLiXNc+e6i85fw+Mh+DrxrDX6Z5yGsJfhEfEGPfB"
+    "/K5enJDfhuYDPA+pmXoGj5X1Fyfkv2z757p6mHD+QtuvSFkba/9p+edFPx1+rfuHFeSYuvyFIfubUv/sRkr7Lwq7SVp/Wer+/O3/uox1kvmrWvwL"
+    "ckxdfv7+SiL/Oli3tfxP2vUvavCHNr52Ied/2P7j+as6/Iyf5Zsp9K/P/+DC138emCT+Ub/ponh/TsnnlXyczHD1Mfxtf+YbHyjBB/F46e5pmZZ4"
+    "+Zksb+KeEv8RnLzZ//blJyvhZjGkPergObzMMWzPpPfwMz2kLxCJ9EQsooM9vOeg1wcxjglvxcc6wAg2cj6seQH+jssG6vfxtivGjno8EW2TY5de"
+    "YcYWvRRfUU7q/jvC97YRx5kYyxO+10RU5cr8Jp5HIj7tUgt5S2ipgdXwee+hxHvase/pri5LuZqh7H2GMVFePd33vCjfGtZ/0zFbdrtrur7Z6DmO"
+    "ZxUKu4HZtL2Gb7qeGaC9abdaVsw0WnLOFrR3BJkUJWJlQ/HrJeqvGzLWGYctzGAaxGv+cvpPi7+wQiLQ"
+)
+"""A mail in Outlook's form with a text attached, made by extract-msg's OleWriter: zlib, then base64."""
+
+
+def test_a_mail_as_outlook_saves_it_has_the_same_parts(tmp_path: Path) -> None:
+    data = zlib.decompress(base64.b64decode(OUTLOOK))
+    assert sniff(data, len(data)) == "msg"
+    read = found(data, "msg", tmp_path)
+    assert (texts(read), read.problems) == (
+        [
+            "Keys for March",
+            "To: Al <a@example.org>\nDate: 2026-03-07 00:00",
+            "The key is brass.",
+            "Which key?",
+            "lamp.txt",
+            "The lamp is green.",
+            "It hangs in the hall.",
+        ],
+        (),
+    )
 
 
 def test_mails_within_mails_end_at_a_depth(tmp_path: Path) -> None:
