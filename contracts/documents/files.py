@@ -42,6 +42,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     rejected = first(facts, *REFUSALS)
     deleted = first(facts, "file.deleted")
     documents = born["type"] != "file.uploaded"
+    created_at = (first(facts, "file.uploaded") or born)["at"]
     if data["purpose"] == "fine-tune-results" or (documents and data["purpose"] != "fine-tune"):
         status = "processed"  # only kept: nothing is made of it
     elif rejected is not None:
@@ -51,7 +52,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     return {
         "id": id,
         "tenant": born["tenant"],
-        "created_at": (first(facts, "file.uploaded") or born)["at"],
+        "created_at": created_at,
         "filename": data["filename"],
         "purpose": data["purpose"],
         "format": _FORMATS.get(born["type"]) or data["format"],
@@ -59,6 +60,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "source": source(born),
         "blob": data["blob"],
         "expires_after": data["expires_after"],
+        "expires_at": created_at + 1000 * data["expires_after"] if data["expires_after"] and not deleted else None,
         "status": status,
         "validated": validated["data"] if validated else None,
         "rejected": rejected["data"] if rejected else None,
@@ -74,5 +76,5 @@ FILES = ReadModel(
     births=frozenset(BIRTHS),
     touches=_touches,
     view=view,
-    indexes=(("tenant", "-created_at", "-id"), ("status", "created_at"), ("source",)),
+    indexes=(("tenant", "-created_at", "-id"), ("status", "created_at"), ("source",), ("expires_at",)),
 )

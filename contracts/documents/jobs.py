@@ -76,6 +76,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "requests": _requests(facts),
         "tracked": [fact["data"] for fact in of_type(facts, "run.tracked")],
         "ended": ending is not None,
+        "deleted": first(facts, "job.deleted") is not None,
         "finished_at": ending["at"] if ending else None,
         "succeeded": ending["data"] if ending and ending["type"] == "job.succeeded" else None,
         "failed": ending["data"] if ending and ending["type"] == "job.failed" else None,
@@ -97,8 +98,8 @@ def _requests(facts: Mapping[str, Fact]) -> list[View]:
 
 JOBS = ReadModel(
     name="jobs",
-    version=12,
-    topics=LIFECYCLE,
+    version=13,
+    topics=LIFECYCLE | {"job.deleted"},
     births=frozenset({"job.created"}),
     touches=_subject,
     view=view,

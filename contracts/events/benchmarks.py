@@ -14,6 +14,8 @@ from contracts.manifest import ManifestRef
 
 FILE_DELETED = "file_deleted"
 """Code of a benchmark that ended because a file was deleted whose rows it asks."""
+JOB_DELETED = "job_deleted"
+"""Code of a benchmark that ended because the job was deleted whose model it asks."""
 TaskName = Literal["documents", "trained", "closed_book", "needle"]
 MOST_SCORES = 100
 """In an event; the result has all."""

@@ -261,6 +261,12 @@ class JobCancelled(Payload):
     reason: Sentence = ""
 
 
+class JobDeleted(Payload):
+    """An ended job's bytes are gone, its models' too, and its id stays dead."""
+
+    reason: Literal["requested"] = "requested"
+
+
 class RunTracked(Payload):
     """The job is found in a tracker."""
 

@@ -111,6 +111,10 @@ class Requests(Protocol):
         """
         ...
 
+    async def reserved(self, id: str) -> bool:
+        """Return whether an object id is set aside: a retry may still adopt it and the bytes under it."""
+        ...
+
     async def complete(self, reservation: Reservation) -> None:
         """Say that the reply for this object went out, so that no later request without a key adopts it."""
         ...

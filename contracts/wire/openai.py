@@ -9,6 +9,7 @@ from typing import Any
 
 from contracts.documents.job_events import BIRTH, LAST
 from contracts.envelope import derived_id
+from contracts.storage import Kind, Stored
 
 View = Mapping[str, Any]
 Object = dict[str, Any]
@@ -83,6 +84,13 @@ def page(data: Sequence[Object], has_more: bool) -> Object:
 def deleted(id: str, object: str) -> Object:
     """Return what a DELETE is answered with."""
     return {"id": id, "object": object, "deleted": True}
+
+
+def storage(found: Mapping[Kind, Stored]) -> Object:
+    """Return what is stored, by kind and together; OpenAI shows nothing like it."""
+    data = [{"kind": kind, "bytes": each.bytes, "objects": each.objects} for kind, each in found.items()]
+    total = {name: sum(getattr(each, name) for each in found.values()) for name in ("bytes", "objects")}
+    return {"object": "usage.storage", **total, "data": data}
 
 
 def seconds(milliseconds: int | None) -> int | None:

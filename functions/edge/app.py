@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from functions.edge.auth import authenticate
 from functions.edge.context import EdgeDeps
 from functions.edge.errors import BUG, answer, on_http_error, to_api_error
-from functions.edge.routes import benchmarks, completions, dataset, files, health, jobs, legacy, models, webhooks
+from functions.edge.routes import benchmarks, completions, dataset, files, health, jobs, legacy, models, usage, webhooks
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ _API = [
     *jobs.ROUTES,
     *benchmarks.ROUTES,
     *models.ROUTES,
+    *usage.ROUTES,
     *webhooks.ROUTES,
     *completions.ROUTES,
     *legacy.ROUTES,

@@ -187,6 +187,13 @@ def check_cancel(job: View) -> None:
         raise _ended(job)
 
 
+def check_delete(job: View) -> None:
+    """Refuse to delete what has not ended."""
+    if not job["ended"]:
+        sentence = f"The job {job['id']} is {job['status']}. Cancel it or wait for its end, then delete it."
+        raise ApiError(sentence, param="fine_tuning_job_id", code="job_not_ended")
+
+
 def _ended(job: View) -> ApiError:
     sentence = f"The job {job['id']} has already ended: its status is {job['status']}."
     return ApiError(sentence, param="fine_tuning_job_id", code="job_already_ended")

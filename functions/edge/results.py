@@ -31,7 +31,7 @@ async def content(documents: Documents, job: View, name: str) -> bytes:
 
 async def unfinished(documents: Documents, owner: str, id: str) -> tuple[View, bytes] | None:
     """Return the result file of that id of one of the owner's jobs, as a view of it would be, with its bytes."""
-    jobs = await documents.find("jobs", {"results": id, "tenant": owner}, limit=1)
+    jobs = await documents.find("jobs", {"results": id, "tenant": owner, "deleted": False}, limit=1)
     if not jobs:
         return None
     (job,) = jobs

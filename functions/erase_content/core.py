@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 from contracts.documents.facts import View
 from contracts.envelope import Event, derived_id, make
-from contracts.events.benchmarks import FILE_DELETED, BenchmarkFailed
+from contracts.events.benchmarks import FILE_DELETED, JOB_DELETED, BenchmarkFailed
+from contracts.events.files import FileDeleted
 from contracts.topics import ENDINGS
 
-TOPICS = ("file.deleted", "model.deleted", *sorted(ENDINGS))
+TOPICS = ("file.deleted", "job.deleted", "model.deleted", *sorted(ENDINGS))
+ORPHAN_MS = 24 * 3600 * 1000
+"""Age of the newest blob of a subject that nobody knows, before all of them go."""
+KINDS = {"file-": "files", "ftjob-": "jobs", "bench-": "benchmarks"}
+"""How the name of a subject begins that is in the log before long → the read model that shows it."""
 
 
 def prefixes(tenant: str, file: str, jobs: Sequence[View], benchmarks: Sequence[View]) -> list[str]:
@@ -21,8 +26,26 @@ def prefixes(tenant: str, file: str, jobs: Sequence[View], benchmarks: Sequence[
     return [f"{tenant}/{file}/", *of_job, *(f"{tenant}/{each['id']}/" for each in benchmarks)]
 
 
-def ended(benchmark: View, file: str, cause: str) -> Event:
-    """Return the ending of a benchmark whose questions are gone."""
-    data = BenchmarkFailed(code=FILE_DELETED, message=f"The file {file}, whose rows it asks, was deleted.")
+def read_model(subject: str) -> str | None:
+    """Return the read model that shows a subject, None for what is none of the log's: it is nobody's orphan."""
+    return next((model for begin, model in KINDS.items() if subject.startswith(begin)), None)
+
+
+def is_old(newest: int, now: int) -> bool:
+    """Return whether blobs whose newest is of `newest` (ms) have been there too long for an upload in flight."""
+    return now - newest > ORPHAN_MS
+
+
+def expired(file: View) -> Event:
+    """Return the end of a file whose time has come."""
+    id = derived_id(file["id"], "file.deleted", "expired")
+    return make(FileDeleted(reason="expired"), subject=file["id"], tenant=file["tenant"], id=id)
+
+
+def ended(benchmark: View, file: str | None, cause: str) -> Event:
+    """Return the ending of a benchmark whose questions are gone with a file, or its model with a job."""
+    data = BenchmarkFailed(code=JOB_DELETED, message=f"The job {benchmark['job']}, whose model it asks, was deleted.")
+    if file is not None:
+        data = BenchmarkFailed(code=FILE_DELETED, message=f"The file {file}, whose rows it asks, was deleted.")
     id = derived_id(benchmark["id"], "end")
     return make(data, subject=benchmark["id"], tenant=benchmark["tenant"], id=id, cause=cause)

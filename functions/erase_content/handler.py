@@ -5,7 +5,7 @@ Of a job that has ended only what its models need to answer stays.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from contracts.controls import Control
@@ -37,6 +37,11 @@ async def on_event(event: Event, deps: ErasurePorts) -> None:
     """
     if event.type == "file.deleted":
         await _erase(event.subject, event, deps)
+    elif event.type == "job.deleted":
+        benchmarks = await deps.documents.find("benchmarks", {"tenant": event.tenant, "job": event.subject})
+        await _end(benchmarks, None, event, deps)
+        for each in (event.subject, *(each["id"] for each in benchmarks)):
+            await deps.blobs.delete(f"{event.tenant}/{each}/")
     elif event.type == "model.deleted":
         model = await deps.documents.get("models", model_id(event.tenant, event.subject))
         if model is not None and model["job"] is not None:
@@ -80,8 +85,12 @@ async def _erase(file: str, event: Event, deps: ErasurePorts) -> None:
     mine = {"tenant": event.tenant}
     jobs = await deps.documents.find("jobs", {**mine, **of_jobs(file)})
     benchmarks = await deps.documents.find("benchmarks", {**mine, **of_benchmarks(file, jobs)})
+    await _end(benchmarks, file, event, deps)
+    for prefix in core.prefixes(event.tenant, file, jobs, benchmarks):
+        await deps.blobs.delete(prefix)
+
+
+async def _end(benchmarks: Sequence[View], file: str | None, event: Event, deps: ErasurePorts) -> None:
     for each in (each for each in benchmarks if not each["ended"]):
         control = await deps.controls.open(each["id"], each["tenant"], "benchmark", {}, ready=False)
         await deps.publish(await deps.controls.end(control.subject, [core.ended(each, file, event.id)]))
-    for prefix in core.prefixes(event.tenant, file, jobs, benchmarks):
-        await deps.blobs.delete(prefix)

@@ -16,6 +16,7 @@ REPORT = "dataset_report.json"
 """Of a training run: it quotes rows."""
 TOPICS = (
     "file.deleted",
+    "job.deleted",
     "job.queued",
     "job.progressed",
     "job.succeeded",

@@ -48,6 +48,9 @@ async def on_event(event: Event, deps: TrackingPorts) -> None:
         await _on_deletion(event, deps)
         return
     job = await _job(event.subject, deps.documents)
+    if job["deleted"]:
+        await _forget(job, deps)
+        return
     if job["plan"] is None:  # it ended before it had one: there is nothing to compare
         if event.type not in ENDINGS:
             raise UnavailableError("mongo", f"the plan of {event.subject} is not known yet")
@@ -82,6 +85,9 @@ async def _on_benchmark(event: Event, data: BenchmarkCompleted, deps: TrackingPo
     if view["job"] is None:  # of a model that no job made
         return
     job = await _job(view["job"], deps.documents)
+    if job["deleted"]:
+        await _forget(job, deps)
+        return
     run = await _run(job, core.benchmark(job, await _file(job, deps), view), event, deps)
     await deps.track.log(run, [*core.scores(event, data)])
     prefix = f"{event.tenant}/{event.subject}/"
@@ -101,6 +107,15 @@ async def _on_deletion(event: Event, deps: TrackingPorts) -> None:
     for view in await deps.documents.find("benchmarks", {**mine, **of_benchmarks(event.subject, jobs)}):
         if view["job"] is not None:
             await _forget_answers(view, await _job(view["job"], deps.documents), deps)
+
+
+async def _forget(job: View, deps: TrackingPorts) -> None:
+    """Delete all artefacts of a deleted job and of its benchmarks."""
+    file = await _file(job, deps)
+    if job["plan"] is not None:
+        await deps.track.erase(training(job, file))
+    for view in await deps.documents.find("benchmarks", {"tenant": job["tenant"], "job": job["id"]}):
+        await deps.track.erase(core.benchmark(job, file, view))
 
 
 async def _forget_report(job: View, deps: TrackingPorts) -> None:

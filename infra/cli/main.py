@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": ("infra.demo.run:demo", "Tune the demo base and compare it with what it was."),
     "run": ("infra.cli.run:run", "Run one role: edge, worker, trainer or serving."),
     "models": ("infra.cli.models:models", "Bring base models of your own."),
+    "storage": ("infra.cli.storage:storage", "Show what is stored for whom."),
     "job": ("infra.cli.job:job", "Follow a fine-tuning job."),
     "dataset": ("infra.cli.dataset:dataset", "Make a new data set of one that is there."),
     "bundle": ("infra.cli.bundle:bundle", "Check a folder of public benchmarks."),

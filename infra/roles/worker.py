@@ -9,6 +9,7 @@ from infra.runtime.functions import of_role
 from infra.runtime.hosting import Host, Loop, children, host
 from infra.runtime.projector import GROUP, Projector
 from infra.runtime.reconciler import Reconciler
+from infra.runtime.sweeper import Sweeper
 from infra.runtime.world import World, needed, now_ms, world
 from infra.settings import Settings
 
@@ -22,6 +23,8 @@ async def run(settings: Settings, only: Collection[str] = ()) -> None:
         projects = projector(here) if any(each.name == GROUP for each in functions) else None
         if projects is not None:
             loops.append(projects.run)
+        if any(each.name == "erase_content" for each in functions):
+            loops.append(Sweeper(here.documents, here.blobs, here.emit, here.requests, now_ms).run)
         await there.run("worker", loops, lambda: projects.trouble if projects else None)
 
 

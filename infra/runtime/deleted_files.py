@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.blobs import BlobRef
-from contracts.events.benchmarks import FILE_DELETED
+from contracts.events.benchmarks import FILE_DELETED, JOB_DELETED
 from contracts.ports import AbandonedError, BlobNotFoundError, Blobs, BlobStat, Documents
 
 
@@ -52,7 +52,7 @@ class ErasingBlobs:
             return bool(file["deleted"]) and file["tenant"] == tenant
         benchmark = await self.documents.get("benchmarks", subject)
         failed = benchmark["failed"] if benchmark is not None and benchmark["tenant"] == tenant else None
-        return failed is not None and failed["code"] == FILE_DELETED
+        return failed is not None and failed["code"] in (FILE_DELETED, JOB_DELETED)
 
     async def get(self, key: str) -> bytes:
         """Return all bytes; raises BlobNotFoundError, or AbandonedError when the file was deleted."""

@@ -1,4 +1,4 @@
-"""/v1/fine_tuning/jobs: create, list, retrieve, cancel, pause, resume, events, checkpoints."""
+"""/v1/fine_tuning/jobs: create, list, retrieve, delete, cancel, pause, resume, events, checkpoints."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contracts.results import JSONL
 from contracts.tracking import WANDB, wandb_secret
 from contracts.wire import openai
 from contracts.wire.requests import CheckpointPage, JobRequest, MetricPage, PageQuery
-from functions.edge import core, listing
+from functions.edge import core, deletions, listing
 from functions.edge.context import (
     deps,
     end,
@@ -89,7 +89,7 @@ async def find_job(request: Request, id: str | None = None) -> dict[str, Any]:
     """Return the tenant's job of that id, or of the path's; raises ApiError (404)."""
     name: str = id or request.path_params["id"]
     view = await owned(request, "jobs", name)
-    if view is None:
+    if view is None or view["deleted"]:
         raise no_job(name)
     return view
 
@@ -97,7 +97,7 @@ async def find_job(request: Request, id: str | None = None) -> dict[str, Any]:
 async def list_jobs(request: Request) -> Response:
     """GET /fine_tuning/jobs: newest first."""
     asked, where = PageQuery.read(request.query_params), listing.metadata_filter(request.query_params)
-    return await list_page(request, "jobs", where, asked, openai.job)
+    return await list_page(request, "jobs", {**where, "deleted": False}, asked, openai.job)
 
 
 async def retrieve_job(request: Request) -> Response:
@@ -107,6 +107,17 @@ async def retrieve_job(request: Request) -> Response:
         view = {**view, "delay": unheld(await deps(request).controls.get(view["id"]))}
     file = await owned(request, "files", view["created"]["training_file"])
     return reply(openai.job({**view, "warnings": ((file or {}).get("validated") or {}).get("warnings")}))
+
+
+async def delete_job(request: Request) -> Response:
+    """DELETE /fine_tuning/jobs/{id}: of one that has ended; its models and result files go with it, and all bytes."""
+    id: str = request.path_params["id"]
+    job = await owned(request, "jobs", id)
+    if job is None or (job["deleted"] and not is_retry(request)):
+        raise no_job(id)
+    core.check_delete(job)
+    gone = await deletions.delete_job(request, job)
+    return reply(openai.deleted(id, "fine_tuning.job") | gone)
 
 
 async def cancel_job(request: Request) -> Response:
@@ -208,6 +219,7 @@ ROUTES = [
     Route("/v1/fine_tuning/jobs", create_job, methods=["POST"]),
     Route("/v1/fine_tuning/jobs", list_jobs, methods=["GET"]),
     Route("/v1/fine_tuning/jobs/{id}", retrieve_job, methods=["GET"]),
+    Route("/v1/fine_tuning/jobs/{id}", delete_job, methods=["DELETE"]),
     Route("/v1/fine_tuning/jobs/{id}/cancel", cancel_job, methods=["POST"]),
     Route("/v1/fine_tuning/jobs/{id}/pause", pause_job, methods=["POST"]),
     Route("/v1/fine_tuning/jobs/{id}/resume", resume_job, methods=["POST"]),

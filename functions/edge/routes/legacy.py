@@ -76,7 +76,7 @@ async def create_job(request: Request) -> Response:
 
 async def list_jobs(request: Request) -> Response:
     """GET /finetune-jobs: oldest first."""
-    return await list_page(request, "jobs", {}, LegacyJobPage.read(request.query_params), legacy.job)
+    return await list_page(request, "jobs", {"deleted": False}, LegacyJobPage.read(request.query_params), legacy.job)
 
 
 async def retrieve_job(request: Request) -> Response:

@@ -37,6 +37,10 @@ class MemoryRequests:
         self.made.append(KeptRequest(tenant, route, key, body_sha256, new_id))
         return Reservation(new_id, "new")
 
+    async def reserved(self, id: str) -> bool:
+        """Return whether an object id is set aside."""
+        return any(each.id == id for each in self.made)
+
     async def complete(self, reservation: Reservation) -> None:
         """Say that the reply for this object went out, so that no later request without a key adopts it."""
         self.made = [replace(each, completed=each.completed or each.id == reservation.id) for each in self.made]

@@ -39,6 +39,11 @@ class MongoRequests:
             raise RebuildingError
         return Reservation(found["id"], "adopted" if found["body"] == body_sha256 else "mismatch")
 
+    async def reserved(self, id: str) -> bool:
+        """Return whether an object id is set aside."""
+        with transient_errors():
+            return await self._requests.find_one({"id": id}, {"_id": 1}) is not None
+
     async def complete(self, reservation: Reservation) -> None:
         """Say that the reply for this object went out, so that no later request without a key adopts it."""
         with transient_errors():
