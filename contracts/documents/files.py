@@ -71,7 +71,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 FILES = ReadModel(
     name="files",
-    version=7,
+    version=8,
     topics=TOPICS,
     births=frozenset(BIRTHS),
     touches=_touches,

@@ -93,6 +93,11 @@ def storage(found: Mapping[Kind, Stored]) -> Object:
     return {"object": "usage.storage", **total, "data": data}
 
 
+def model_file(name: str, size: int, sha256: str) -> Object:
+    """Return one file of a model's folder; OpenAI shows nothing like it."""
+    return {"object": "model.file", "name": name, "bytes": size, "sha256": sha256}
+
+
 def seconds(milliseconds: int | None) -> int | None:
     """Return epoch seconds as OpenAI shows times."""
     return None if milliseconds is None else milliseconds // 1000

@@ -14,7 +14,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from functions.edge.auth import authenticate
 from functions.edge.context import EdgeDeps
 from functions.edge.errors import BUG, answer, on_http_error, to_api_error
-from functions.edge.routes import benchmarks, completions, dataset, files, health, jobs, legacy, models, usage, webhooks
+from functions.edge.routes import (
+    benchmarks,
+    completions,
+    dataset,
+    files,
+    health,
+    jobs,
+    legacy,
+    model_files,
+    models,
+    usage,
+    webhooks,
+)
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +35,7 @@ _API = [
     *dataset.ROUTES,
     *jobs.ROUTES,
     *benchmarks.ROUTES,
+    *model_files.ROUTES,
     *models.ROUTES,
     *usage.ROUTES,
     *webhooks.ROUTES,

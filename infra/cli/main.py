@@ -21,7 +21,7 @@ COMMANDS = {
     "webhooks": ("infra.cli.webhooks:webhooks", "Test webhook endpoints."),
     "demo": ("infra.demo.run:demo", "Tune the demo base and compare it with what it was."),
     "run": ("infra.cli.run:run", "Run one role: edge, worker, trainer or serving."),
-    "models": ("infra.cli.models:models", "Bring base models of your own."),
+    "models": ("infra.cli.models:models", "Bring base models of your own; take tuned ones away."),
     "storage": ("infra.cli.storage:storage", "Show what is stored for whom."),
     "job": ("infra.cli.job:job", "Follow a fine-tuning job."),
     "dataset": ("infra.cli.dataset:dataset", "Make a new data set of one that is there."),

@@ -8,6 +8,7 @@ import click
 from contracts.envelope import Event
 from contracts.manifest import ManifestRef
 from functions.register_model.core import NotAModelError
+from infra.cli.export import export_model
 from infra.local.errors import UserError
 from infra.local.packaged_bases import PACKAGED, fetch
 from infra.runtime.bootstrap import register_base
@@ -17,7 +18,10 @@ from infra.settings import Settings
 
 @click.group()
 def models() -> None:
-    """Bring base models of your own."""
+    """Bring base models of your own, and take tuned ones away."""
+
+
+models.add_command(export_model)
 
 
 @models.command()
