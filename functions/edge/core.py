@@ -57,6 +57,8 @@ def sniff(head: bytes, filename: str) -> str:
         if isinstance(found, formats.Skip):
             raise ApiError(f"The file cannot be read: {found.message}", param="file", code="unsupported_file")
         return "txt" if found in ROWS else found
+    if suffix not in ROWS and formats.sniff(head, len(head) + (len(head) == HEAD)) == "eml":  # saved under its subject
+        return "eml"
     if suffix == "csv" or b"," in text.split(b"\n", 1)[0]:
         return "csv"
     return "unknown"

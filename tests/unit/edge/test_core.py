@@ -46,6 +46,7 @@ from tests.unit.extract_zip.archives import Raw, archive, packed
         (b"hello", "a", "unknown"),
         (b"{\\rtf1\\ansi Gate rules}", "a.docx", "rtf"),
         (b"From: a@b.org\nSubject: Keys, locks\nDate: Fri, 06 Mar 2026\n\nText.\n", "a.eml", "eml"),
+        (b"From: a@b.org\nSubject: Keys, locks\nDate: Fri, 06 Mar 2026\n\nText.\n", "Keys, locks", "eml"),
         (b"<p>It is **never** lent, not once.</p>", "a.html", "html"),
         (b"= Rules, of the house\n\nText.\n", "a.adoc", "txt"),
     ],
