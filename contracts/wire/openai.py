@@ -273,8 +273,11 @@ def _estimated_finish(view: View) -> int | None:
     if view["status"] != "running" or plan is None or not runs:
         return None
     run = max(runs, key=lambda run: (run["epoch"], run["attempt"]))
-    remaining = plan["seconds"] * (1 - run["from_step"] / max(plan["total_steps"], 1))
-    return int(run["at"] / 1000 + remaining)
+    left = plan["total_steps"] - run["from_step"]
+    last = view.get("last")
+    if last is not None and last["step"] > run["from_step"]:  # what steps took so far is truer than what was planned
+        return int((run["at"] + (last["created_at"] - run["at"]) * left / (last["step"] - run["from_step"])) / 1000)
+    return int(run["at"] / 1000 + plan["seconds"] * left / max(plan["total_steps"], 1))
 
 
 def job_event(view: View) -> Object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,15 @@ class GeneralSettings(FunctionSettings):
 
     general_file: str | None = None
     """Id of an uploaded chat file whose rows are mixed into every data set, against forgetting, and asked after it."""
+
+
+class PrecisionSettings(FunctionSettings):
+    """How exact the numbers are with which is computed."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto`, `float32` or `bfloat16`. `auto` trains in bfloat16 on a GPU, and on a processor with AMX or AVX-512-BF16
+    where the base has 50 million parameters or more, else in float32; on a processor it serves in float32, whose
+    answers do not depend on the batch. `bfloat16` serves in it too."""
 
 
 class WaitSettings(FunctionSettings):

@@ -33,6 +33,7 @@ def create_app(
     cache_dir: Path,
     device: str = "auto",
     *,
+    dtype: str = "auto",
     threads: int = 0,
     limits: BatchLimits | None = None,
     max_model_bytes: int = 16 * 2**30,
@@ -40,9 +41,10 @@ def create_app(
 ) -> Starlette:
     """Build the serving app; its engine's thread runs until the app shuts down.
 
-    `threads` 0 leaves torch's default; `max_model_bytes` bounds the weights in memory of models that nobody uses now.
+    `dtype`: see `Engine`; `threads` 0 leaves torch's default; `max_model_bytes` bounds the weights in memory of models
+    that nobody uses now.
     """
-    engine = Engine(device, limits, threads)
+    engine = Engine(device, limits, threads, dtype)
     models = Models(engine, blobs, cache_dir, max_model_bytes, max_adapters)
 
     @asynccontextmanager

@@ -30,7 +30,10 @@ T = TypeVar("T")
 class Engine:
     """The loop's thread and the models it holds; every method may be called from any thread."""
 
-    def __init__(self, device: str = "auto", limits: BatchLimits | None = None, threads: int = 0) -> None:
+    def __init__(
+        self, device: str = "auto", limits: BatchLimits | None = None, threads: int = 0, dtype: str = "auto"
+    ) -> None:
+        """`dtype` auto: on a processor float32, whose answers do not depend on the batch; elsewhere the model's own."""
         self.device = torch.device(pick_device(device))
         self.limits = limits or BatchLimits()
         self.statistics = Statistics()
@@ -39,7 +42,7 @@ class Engine:
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._threads = threads
+        self._threads, self._dtype = threads, dtype
         self._thread = threading.Thread(target=self._run, name="generate_text", daemon=True)
         self._thread.start()
 
@@ -50,9 +53,10 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
-    def load_base(self, name: str, folder: Path, dtype: str = "auto") -> int:
+    def load_base(self, name: str, folder: Path) -> int:
         """Load a Hugging Face causal language model (safetensors, no remote code); returns its bytes in memory."""
-        kind = getattr(torch, dtype) if dtype != "auto" else torch.float32 if self.device.type == "cpu" else "auto"
+        own: Any = torch.float32 if self.device.type == "cpu" else "auto"
+        kind = own if self._dtype == "auto" else getattr(torch, self._dtype)
         model = AutoModelForCausalLM.from_pretrained(
             folder, dtype=kind, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from contracts.function import Function
+from functions._shared.settings import PrecisionSettings
 
-FUNCTION = Function(name="generate_text", role="serving")
+FUNCTION = Function(name="generate_text", role="serving", settings=PrecisionSettings)

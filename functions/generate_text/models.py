@@ -15,6 +15,7 @@ import transformers
 from pydantic import ValidationError
 from transformers import AutoTokenizer
 
+from contracts.canonical import compact, sha256
 from contracts.manifest import Manifest, ManifestFile, ManifestRef, RowShape
 from contracts.ports import BlobMismatchError, Blobs
 from contracts.wire.chat import refusal
@@ -176,6 +177,8 @@ class Models:
         self._max_bytes, self._max_adapters = max_bytes, max_adapters
         self._loaded: OrderedDict[str, ServedModel] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._names: dict[str, str] = {}
+        self._firsts: dict[str, str] = {}
 
     @property
     def names(self) -> list[str]:
@@ -194,16 +197,26 @@ class Models:
 
     async def _get(self, ref: ManifestRef) -> ServedModel:
         """Load if need be, and count a user before anything else can run."""
-        lock = self._locks.setdefault(ref.sha256, asyncio.Lock())
+        name = await self._name(ref)
+        lock = self._locks.setdefault(name, asyncio.Lock())
         async with lock:
-            model = self._loaded.get(ref.sha256)
+            model = self._loaded.get(name)
             if model is None:
-                model = await self._load(ref)
-                self._loaded[ref.sha256] = model
-            self._loaded.move_to_end(ref.sha256)
+                model = await self._load(name, ref)
+                self._loaded[name] = model
+            self._loaded.move_to_end(name)
             model.users += 1
         self._evict()
         return model
+
+    async def _name(self, ref: ManifestRef) -> str:
+        """The hash of the first manifest seen of these very files: a base is held once, however many names it has."""
+        if ref.sha256 not in self._names:
+            manifest = await self._manifest(ref)
+            content = sha256(compact([manifest.context, manifest.template_sha256, *_hashes(manifest)]))
+            first = self._firsts.setdefault(content, ref.sha256) if manifest.kind == "base" else ref.sha256
+            self._names[ref.sha256] = first
+        return self._names[ref.sha256]
 
     def _evict(self) -> None:
         """Drop the least recently used models that nobody uses, while there are too many."""
@@ -221,7 +234,7 @@ class Models:
             if model.parent is not None:
                 model.parent.users -= 1
 
-    async def _load(self, ref: ManifestRef) -> ServedModel:
+    async def _load(self, name: str, ref: ManifestRef) -> ServedModel:
         manifest = await self._manifest(ref)
         if manifest.kind == "adapter":
             if manifest.base is None:
@@ -234,15 +247,15 @@ class Models:
             except BaseException:
                 parent.users -= 1
                 raise
-        return await self._load_base(ref, manifest)
+        return await self._load_base(name, ref, manifest)
 
-    async def _load_base(self, ref: ManifestRef, manifest: Manifest) -> ServedModel:
+    async def _load_base(self, name: str, ref: ManifestRef, manifest: Manifest) -> ServedModel:
         async with self._held(ref, manifest) as folder:
             tokenizer = await asyncio.to_thread(_tokenizer, folder)
             chat = ChatTemplate(tokenizer, stop_ids(folder, tokenizer))
             model = ServedModel(
-                ref.sha256,
-                ref.sha256,
+                name,
+                name,
                 None,
                 tokenizer,
                 manifest.context,
@@ -252,7 +265,7 @@ class Models:
             )
             _check_template(model, manifest, ref)
             try:
-                model.size = await asyncio.to_thread(self._engine.load_base, ref.sha256, folder)
+                model.size = await asyncio.to_thread(self._engine.load_base, name, folder)
             except (OSError, ValueError, EngineError) as error:
                 raise _unloaded(f"the model of {ref.key}", error) from error
         return model
@@ -296,6 +309,10 @@ class Models:
                 yield folder
         except UnusableModelError as error:
             raise ModelError("weights_mismatch", str(error)) from error
+
+
+def _hashes(manifest: Manifest) -> list[list[str]]:
+    return sorted([file.path, file.sha256] for file in manifest.files if file.role != "resume")
 
 
 def _unloaded(what: str, error: Exception) -> ModelError:

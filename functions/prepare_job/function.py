@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contracts.function import Function, Reaction, Stage, Unfinished
-from functions._shared.settings import WaitSettings
 from functions.prepare_job import handler, work
+from functions.prepare_job.settings import PrepareSettings
 
 FUNCTION = Function(
     name="prepare_job",
@@ -26,5 +26,6 @@ FUNCTION = Function(
     unfinished=Unfinished("jobs", {"status": {"$in": ["validating_files", "queued", "running", "paused"]}}, "prepare"),
     retakes={"jobs": handler.retake},
     children={work.TOKENISE: "functions.prepare_job.preload"},
-    settings=WaitSettings,
+    settings=PrepareSettings,
+    provides={"dtype": lambda settings: settings.dtype},
 )

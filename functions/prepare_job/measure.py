@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from functions._shared.precision import is_bfloat16
 from functions.prepare_job.plan import Shape
 
 WARM_STEPS, SECONDS, LEAST_STEPS, MOST_STEPS = 2, 3.0, 4, 24
@@ -22,6 +23,8 @@ TIMED_SHARE = 1 / 8
 """Of a job's own steps, each taken twice: a short job is not timed for longer than it takes."""
 GROUPED_BATCHES = 32
 """Batches among which training puts rows of like length together."""
+PROBE_TOKENS = 1024
+"""What is timed of a batch on a processor, which takes as long for each token: a whole one may take gigabytes."""
 MEMORY_SHARE = 0.4
 """A model that would take more of the free memory than this is not loaded only to be timed."""
 EFFICIENCY = 0.4
@@ -51,7 +54,7 @@ def shape_of(spec: dict[str, Any]) -> Shape:
         layers=text.num_hidden_layers,
         inner=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
         vocabulary=text.vocab_size,
-        weight_bytes=2 if device_of(spec).type == "cuda" else 4,
+        weight_bytes=2 if is_bfloat16(spec["dtype"], device_of(spec).type, parameters) else 4,
     )
 
 
@@ -79,7 +82,7 @@ def measure(spec: dict[str, Any], shape: Shape, train: Any, valid: Any) -> dict[
     else:
         own = spec["n_epochs"] * train.groups_made // spec["batch_size"]  # variants of a row take turns by epoch
         most = min(MOST_STEPS, max(LEAST_STEPS, round(own * TIMED_SHARE)))
-        step_seconds, steps = _timed(spec, device, train, batches, most)
+        step_seconds, steps = _timed(spec, shape, device, train, batches, most)
         how = f"{steps} steps were timed on {device.type}"
     step_seconds = step_seconds * TRAINER_SHARE + TRAINER_SECONDS
     valid_seconds = 0.0
@@ -121,19 +124,27 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def _timed(
-    spec: dict[str, Any], device: torch.device, train: Any, batches: list[list[int]], most: int
+    spec: dict[str, Any], shape: Shape, device: torch.device, train: Any, batches: list[list[int]], most: int
 ) -> tuple[float, int]:
     """Return the mean seconds of real steps over `batches`, for a few seconds, and how many there were."""
-    step = _stepper(spec, device, train)
-    for batch in batches[:WARM_STEPS]:
-        _seconds(partial(step, batch), device)
+    step = _stepper(spec, shape, device, train)
+    parts = [_part(train.lengths, batch) if device.type == "cpu" else batch for batch in batches]
+    for part in parts[:WARM_STEPS]:
+        _seconds(partial(step, part), device)
     began, spent, steps = time.perf_counter(), 0.0, 0
     while steps < most and (time.perf_counter() - began < SECONDS or not steps):
-        batch = batches[steps % len(batches)]
+        batch, part = batches[steps % len(batches)], parts[steps % len(batches)]
         # the faster of two: whatever else runs on the machine comes in bursts
-        spent += min(_seconds(partial(step, batch), device) for _ in range(2))
+        best = min(_seconds(partial(step, part), device) for _ in range(2))
+        spent += best * _padded(train.lengths, batch) / _padded(train.lengths, part)
         steps += 1
     return spent / steps, steps
+
+
+def _part(lengths: Sequence[int], batch: list[int]) -> list[int]:
+    """Return as many of a batch's rows, the longest first, as have PROBE_TOKENS; at least one."""
+    rows = sorted(batch, key=lambda row: -lengths[row])
+    return rows[: max(1, PROBE_TOKENS // lengths[rows[0]])]
 
 
 class _Adapted(nn.Module):
@@ -160,10 +171,10 @@ def _adapt(model: Any, rank: int) -> None:
                 setattr(parent, name, _Adapted(layer, rank))
 
 
-def _stepper(spec: dict[str, Any], device: torch.device, train: Any) -> Callable[[list[int]], None]:
-    tuning, cuda = spec["tuning"], device.type == "cuda"
+def _stepper(spec: dict[str, Any], shape: Shape, device: torch.device, train: Any) -> Callable[[list[int]], None]:
+    tuning, half = spec["tuning"], shape.weight_bytes == 2
     full = tuning["kind"] == "full"
-    dtype = torch.bfloat16 if cuda and not full else torch.float32
+    dtype = torch.bfloat16 if half and not full else torch.float32
     model: Any = AutoModelForCausalLM.from_pretrained(
         Path(spec["model_dir"]), dtype=dtype, local_files_only=True, use_safetensors=True
     )
@@ -190,7 +201,7 @@ def _stepper(spec: dict[str, Any], device: torch.device, train: Any) -> Callable
         labels = np.flatnonzero(marks)
         positions[:] = [torch.from_numpy(labels - 1).to(device)]
         targets = torch.from_numpy(inputs.reshape(-1)[labels]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             logits = model(input_ids=torch.from_numpy(inputs).to(device), use_cache=False).logits
         loss = cross_entropy(logits.float(), targets)
         torch.autograd.backward(loss)

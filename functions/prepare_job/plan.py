@@ -20,6 +20,8 @@ WARMUP_SHARE, MOST_WARMUP = 0.1, 100
 CHECKPOINT_SECONDS, MOST_CHECKPOINTS = 10.0, 500
 CHECKPOINT_BYTES_PER_SECOND, LEAST_CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 200e6, 0.1, 0.05
 BINS = 12
+PROCESS_BYTES = 700_000_000
+"""Of a training process before it has a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +123,10 @@ def memory(shape: Shape, batch_rows: int, longest: int, label_share: float) -> i
     trained = shape.trainable * 4 * (4 if shape.trainable < shape.parameters else 3)
     frozen = shape.parameters * shape.weight_bytes if shape.trainable < shape.parameters else shape.parameters * 4
     tokens = batch_rows * longest
-    # kept for backward, per token and layer: about 10 vectors of the hidden size and 4 of the inner one
-    activations = tokens * shape.layers * (10 * shape.hidden + 4 * shape.inner) * shape.weight_bytes
+    # kept for backward, per token and layer: about 16 vectors of the hidden size and 4 of the inner one
+    activations = tokens * shape.layers * (16 * shape.hidden + 4 * shape.inner) * shape.weight_bytes
     logits = int(tokens * label_share) * shape.vocabulary * 4 * 3
-    return frozen + trained + activations + logits
+    return PROCESS_BYTES + frozen + trained + activations + logits
 
 
 def checkpoint_seconds(trainable: int) -> float:

@@ -30,20 +30,27 @@ def _unusable(code: str, message: str, param: str | None) -> NoResultError:
 
 
 async def work(
-    lease: Lease, blobs: Blobs, child: Child, scratch: Path, cache: Path, device: str = "auto", threads: int = 0
+    lease: Lease,
+    blobs: Blobs,
+    child: Child,
+    scratch: Path,
+    cache: Path,
+    device: str = "auto",
+    threads: int = 0,
+    dtype: str = "auto",
 ) -> list[Event]:
     """Return `job.queued` with the plan of the job that `lease` holds, or the `job.failed` that says why there is none.
 
-    `device` and `threads` are those of training, whose time is measured here.
+    `device`, `threads` and `dtype` are those of training, whose time is measured here.
     """
     control = lease.claim.control
-    prepare = partial(_prepare, files=ModelFiles(blobs, cache), device=device, threads=threads)
+    prepare = partial(_prepare, files=ModelFiles(blobs, cache), device=device, threads=threads, dtype=dtype)
     ending = await run_stage(lease, blobs, child, scratch, prepare)
     name = "job.queued" if isinstance(ending, JobQueued) else "end"
     return [make(ending, subject=control.subject, tenant=control.tenant, id=derived_id(control.subject, name))]
 
 
-async def _prepare(stage: ChildStage, files: ModelFiles, device: str, threads: int) -> Payload:
+async def _prepare(stage: ChildStage, files: ModelFiles, device: str, threads: int, dtype: str) -> Payload:
     inputs = stage.control.inputs
     created, base = JobCreated.model_validate(inputs["created"]), ModelRegistered.model_validate(inputs["base"])
     length = row_length(created, base)
@@ -52,14 +59,14 @@ async def _prepare(stage: ChildStage, files: ModelFiles, device: str, threads: i
         raise _unusable("invalid_hyperparameters", text, "hyperparameters.context_length")
     try:
         async with files.hold(base.manifest) as model:
-            return await _queued(stage, created, base, model, device, threads)
+            return await _queued(stage, created, base, model, device, threads, dtype)
     except UnusableModelError as error:
         text = f"The base model {created.model} is not stored as it was registered ({error}). Register it again."
         raise _unusable("model_unusable", text, "model") from error
 
 
 async def _queued(
-    stage: ChildStage, created: JobCreated, base: ModelRegistered, model: Path, device: str, threads: int
+    stage: ChildStage, created: JobCreated, base: ModelRegistered, model: Path, device: str, threads: int, dtype: str
 ) -> JobQueued:
     inputs, job, folder = stage.control.inputs, stage.control.subject, stage.folder
     spec: dict[str, Any] = {
@@ -75,6 +82,7 @@ async def _queued(
         "seed": created.seed if created.seed is not None else derived_seed(job),
         "device": device,
         "threads": threads,
+        "dtype": dtype,
         "day": await stage.lease.record("day", datetime.now(UTC).date().isoformat()),
         "folder": str(folder),
         "train": str(await _rows(stage, "training")),

@@ -12,7 +12,7 @@ GRACE_SECONDS = 5.0
 
 def device(device: str, threads: int, settings: TrainSettings) -> work.Device:
     """Return how this machine trains."""
-    return work.Device(device, threads, settings.deterministic)
+    return work.Device(device, threads, settings.deterministic, settings.dtype)
 
 
 FUNCTION = Function(

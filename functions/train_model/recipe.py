@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from functions._shared.precision import is_bfloat16
 from functions.train_model import core
 from functions.train_model.core import RecipeError, RecipePlan
 from functions.train_model.parent import Emit, claim_stdout, obey_parent, prepare_environment, read_plan
@@ -39,7 +40,14 @@ from trl import SFTConfig, SFTTrainer
 
 from functions.train_model import checkpoints
 from functions.train_model.batches import Batch, LabelLoss, Rows
-from functions.train_model.model import fit_micro_batch, load_model, preflight, ran_out_of_memory, recompute_activations
+from functions.train_model.model import (
+    fit_micro_batch,
+    load_model,
+    parameters,
+    preflight,
+    ran_out_of_memory,
+    recompute_activations,
+)
 
 log = logging.getLogger("temper.recipe")
 
@@ -282,7 +290,7 @@ def train(plan: RecipePlan, emit: Emit, pause: threading.Event) -> None:
     if not ranks.is_main_process:
         emit = _say_nothing
     device = ranks.device
-    bf16 = plan.dtype == "bfloat16" or (plan.dtype == "auto" and device.type == "cuda")
+    bf16 = is_bfloat16(plan.dtype, device.type, parameters(plan.model_dir))
 
     model = load_model(plan, device, bf16)
     score = LabelLoss(model)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contracts.function import FunctionSettings
+from functions._shared.settings import PrecisionSettings
 
 
-class TrainSettings(FunctionSettings):
+class TrainSettings(PrecisionSettings):
     """What a trainer is asked to care for."""
 
     deterministic: bool = False

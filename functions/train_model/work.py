@@ -59,6 +59,7 @@ class Device:
     name: str = "auto"
     threads: int = 0
     deterministic: bool = False
+    dtype: str = "auto"
 
 
 @dataclass
@@ -193,7 +194,7 @@ def _write_plan(run: TrainingAttempt, base: Path, resume: Path | None, device: D
                 "checkpoint_every": plan.checkpoint_every,
                 "eval_every": 0,
                 "device": device.name,
-                "dtype": "auto",
+                "dtype": device.dtype,
                 "threads": device.threads,
                 "deterministic": device.deterministic,
             }

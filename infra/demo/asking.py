@@ -20,14 +20,14 @@ BASE = "temper-demo-1m"
 _IN_FLIGHT = 32
 
 
-async def ask(client: AsyncOpenAI, model: str, rows: Sequence[Row], bar: Any) -> list[str]:
+async def ask(client: AsyncOpenAI, model: str, rows: Sequence[Row], bar: Any, tokens: int = 64) -> list[str]:
     """Ask a model each row's question, greedily; returns its answers in order."""
     gate = asyncio.Semaphore(_IN_FLIGHT)
 
     async def one(row: Row) -> str:
         async with gate:
-            messages: Any = prompt(row)
-            reply = await client.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=64)
+            asked: Any = {"model": model, "messages": prompt(row), "max_tokens": tokens}
+            reply = await client.chat.completions.create(**asked, temperature=0)
             bar()
             return reply.choices[0].message.content or ""
 

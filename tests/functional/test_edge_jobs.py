@@ -14,10 +14,12 @@ from contracts.events.jobs import (
     JobCreated,
     JobDelayed,
     JobFailed,
+    JobProgressed,
     JobQueued,
     JobStarted,
     JobSucceeded,
     RunTracked,
+    StepMetrics,
 )
 from contracts.manifest import ManifestRef
 from contracts.ports import UnavailableError
@@ -296,7 +298,13 @@ async def test_the_job_shows_its_plan_its_wait_and_its_end(world: World, api: ht
     assert job["temper"]["plan"]["reasons"] == {"n_epochs": "few rows"}
     await world.say(JobStarted(from_step=15, total_steps=30, holder="me"), id, "local", epoch=1, attempt=2)
     job = (await api.get(f"{JOBS}/{id}")).json()
-    assert job["estimated_finish"] - world.emit.events[-1].at // 1000 in (29, 30, 31)
+    began = world.emit.events[-1].at
+    assert job["estimated_finish"] - began // 1000 in (29, 30, 31)
+    step = StepMetrics(step=18, train_loss=1.0, train_mean_token_accuracy=0.5)
+    await world.say(JobProgressed(total_steps=30, steps=(step,)), id, "local", epoch=1, attempt=2)
+    made = world.emit.events[-1].at - began
+    job = (await api.get(f"{JOBS}/{id}")).json()
+    assert job["estimated_finish"] == int((began + made * 15 / 3) / 1000), "as long as steps took, not as was planned"
     succeeded = JobSucceeded(
         fine_tuned_model=f"ft:{BASE}:local::abc",
         manifest=ManifestRef(key="k", sha256="0" * 64),

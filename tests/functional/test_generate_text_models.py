@@ -80,6 +80,18 @@ async def test_a_full_fine_tune_is_a_base_of_its_own(serving: Serving) -> None:
     assert serving.app.state.engine.state()["bases"] == 1
 
 
+async def test_a_base_is_held_once_however_many_names_it_has(serving: Serving) -> None:
+    other = await store(serving.blobs, "local/other-name", serving.base)
+    assert other.sha256 != serving.base_ref.sha256
+    replies = [await serving.chat(ref) for ref in (serving.base_ref, other, await serving.adapter("a"))]
+    assert [reply.status_code for reply in replies] == [200] * 3
+    assert serving.app.state.engine.state()["bases"] == 1
+    assert replies[0].json()["choices"] == replies[1].json()["choices"]
+    different = await store(serving.blobs, "local/different", build_base(serving.root / "different", seed=4))
+    assert (await serving.chat(different)).status_code == 200
+    assert serving.app.state.engine.state()["bases"] == 2
+
+
 async def test_a_flipped_bit_in_the_stored_weights_fails(serving: Serving) -> None:
     ref = await serving.adapter("a")
     await damage(serving.blobs, "local/a/adapter_model.safetensors")

@@ -105,6 +105,10 @@ async def retrieve_job(request: Request) -> Response:
     view = await find_job(request)
     if not view["ended"] and view["delay"] is None:
         view = {**view, "delay": unheld(await deps(request).controls.get(view["id"]))}
+    if view["status"] == "running":
+        metrics = {"job": view["id"], "type": "metrics"}
+        last = await deps(request).documents.find("job_events", metrics, [("sort", -1)], 1)
+        view = {**view, "last": last[0] if last else None}
     file = await owned(request, "files", view["created"]["training_file"])
     return reply(openai.job({**view, "warnings": ((file or {}).get("validated") or {}).get("warnings")}))
 

@@ -108,6 +108,19 @@ def test_a_run_says_what_it_does_from_start_to_end(unbroken: Messages) -> None:
     assert finished == {"type": "finished", "step": STEPS, "trained_tokens": tokens}
 
 
+def test_bfloat16_learns_as_float32_does(tmp_path: Path) -> None:
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        changes = {"dtype": dtype, "deterministic": False, "method": {"kind": "lora", "r": 4, "alpha": 8}}
+        said = of(trained(write_plan(tmp_path, dtype, **changes)), "progressed")
+        losses[dtype] = [each["train_loss"] for each in said]
+    whole, half = losses["float32"], losses["bfloat16"]
+    assert whole != half
+    assert half == pytest.approx(whole, rel=0.01)
+    apart = max(abs(one - other) for one, other in zip(whole, half, strict=True))
+    assert apart < whole[0] - whole[-1], "what is learnt is more than what the precision changes"
+
+
 def test_steps_carry_their_metrics_and_epoch_ends_the_full_validation(unbroken: Messages) -> None:
     for m in of(unbroken, "progressed"):
         assert m["train_loss"] > 0
