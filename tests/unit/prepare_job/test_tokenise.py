@@ -8,7 +8,7 @@ import pytest
 
 from contracts.canonical import sha256
 from functions.prepare_job.tokenise import FailedError, Tokeniser, Tokens
-from tests.unit.prepare_job import tiny
+from tests.unit.prepare_job import kinds, tiny
 
 Turn = tuple[str, str]
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
@@ -160,6 +160,33 @@ def test_rows_that_are_variants_of_each_other_have_one_number(tmp_path: Path) ->
     found = tokens(made(tmp_path), tmp_path, *rows)
     assert list(found.groups) == [0, 1, 2, 0, 3, 2, 4]
     assert (found.counts()["rows"], found.counts()["rows_per_epoch"]) == (7, 5)
+
+
+def test_variants_of_a_row_that_is_several_examples_take_turns_example_by_example(tmp_path: Path) -> None:
+    rows = [{**CHAT, "variant_of": of} for of in ("a", "b", "a")]
+    found = tokens(made(tmp_path, tiny.THINKING), tmp_path, *rows)
+    assert list(found.groups) == [0, 1, 2, 3, 0, 1]
+    counted = found.counts()
+    assert (counted["rows"], counted["examples"], counted["rows_per_epoch"]) == (3, 6, 4)
+
+
+def test_a_token_that_reaches_from_a_prompt_into_its_answer_is_cut_there(tmp_path: Path) -> None:
+    tokeniser = made(tmp_path, kinds.OPEN_END, merge="Ġy")
+    found = tokens(tokeniser, tmp_path, CHAT)
+    assert learned(tokeniser, found) == "yo<|end|>ok<|end|>"
+    encode = tokeniser.tokenizer.encode
+    prompt = encode("system: be brief\nuser: Ünï?\nassistant: ")
+    assert encode("assistant: yo") != [*encode("assistant: "), *encode("yo")]
+    assert list(found.ids[: len(prompt) + 3]) == [*prompt, *encode("yo<|end|>")]
+
+
+def test_what_most_rows_are_asked_with_is_how_the_tuned_model_is_asked(tmp_path: Path) -> None:
+    reasoned = {"role": "assistant", "content": "yo", "reasoning_content": "so it is"}
+    thinks = {"messages": [CHAT["messages"][1], reasoned], "line": 1}
+    found = tokens(made(tmp_path, kinds.SWITCHED), tmp_path, thinks, row(*SAID), row(*SAID))
+    assert json.loads(found.switches) == {"enable_thinking": False}
+    assert found.probes[found.switches]["messages"] == row(*SAID)["messages"][:1]
+    assert json.loads(tokens(made(tmp_path, kinds.SWITCHED), tmp_path, thinks).switches) == {}
 
 
 def test_truncation_takes_from_the_front_of_the_context_and_never_from_the_answer(tmp_path: Path) -> None:

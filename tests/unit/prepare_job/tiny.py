@@ -43,10 +43,12 @@ BACKWARDS = "{% for m in messages | reverse %}{{ m.content }}{% endfor %}"
 OPENING = PLAIN.replace("%}<|assistant|>{%", "%}<|assistant|><think>{%")
 
 
-def tokenizer(template: str = PLAIN, **more: Any) -> PreTrainedTokenizerFast:
-    """Return a byte-level tokenizer without merges: one token per byte."""
+def tokenizer(template: str = PLAIN, merge: str = "", **more: Any) -> PreTrainedTokenizerFast:
+    """Return a byte-level tokenizer: one token per byte, but for the two letters of `merge`."""
     vocabulary = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    if merge:
+        vocabulary[merge] = len(vocabulary)
+    raw = Tokenizer(models.BPE(vocab=vocabulary, merges=[(merge[0], merge[1])] if merge else []))
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     raw.add_special_tokens([PAD, END, USER, ASSISTANT, SYSTEM])
