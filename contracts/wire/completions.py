@@ -218,7 +218,7 @@ class Chat(Conversation, Sampled):
 
     ignored = _names(
         "user safety_identifier store metadata service_tier prompt_cache_key prompt_cache_options "
-        "prompt_cache_retention prediction parallel_tool_calls"
+        "prompt_cache_retention prediction"
     )
     refused = _names("audio function_call functions moderation reasoning_effort verbosity web_search_options")
     tolerant = True
@@ -230,6 +230,7 @@ class Chat(Conversation, Sampled):
     tool_choice: Annotated[
         Any, _only(("none", "auto"), "A call cannot be forced: only the choices 'auto' and 'none' are served.")
     ] = "auto"
+    parallel_tool_calls: bool = True
     response_format: Annotated[
         Any,
         _only(
@@ -244,6 +245,11 @@ class Chat(Conversation, Sampled):
         """Tokens that an answer may have, by both caps; None: what the context leaves."""
         caps = [cap for cap in (self.max_tokens, self.max_completion_tokens) if cap is not None]
         return min(caps, default=None)
+
+    @property
+    def most_calls(self) -> int | None:
+        """How many calls of tools an answer may have; None: any number."""
+        return None if self.parallel_tool_calls else 1
 
     @property
     def alternatives(self) -> int | None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -24,7 +25,7 @@ from functions.generate_text.generation import failure
 from functions.generate_text.models import Models, Rendered, ServedModel
 from functions.generate_text.shapes import AnswerPiece, Head
 from functions.generate_text.text import Answer
-from functions.generate_text.thoughts import Splitter
+from functions.generate_text.thoughts import AnswerReader
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,8 +40,8 @@ class Choice:
     answer: Answer
     model: ServedModel
     logprobs: int | None
-    splitter: Splitter | None = None
-    """What takes the answer to a turn apart from its thought."""
+    reader: AnswerReader | None = None
+    """What takes the answer to a turn apart from its thought and its calls."""
     prefix: str = ""
     """The prompt's text, where it is echoed."""
     finish: str = "length"
@@ -69,6 +70,12 @@ class Choice:
         text = self.answer.end()
         self.finish = "stop" if self.answer.stopped else self.generation.finish or "length"
         yield text, self.pieces[told : self.answer.visible]
+
+    @property
+    def why(self) -> str:
+        """Why a chat's answer ends."""
+        called = self.reader is not None and self.reader.called
+        return "tool_calls" if called and self.finish == "stop" else self.finish
 
     def prompt_pieces(self) -> list[AnswerPiece]:
         """The echoed prompt's tokens; the first has no log-probability."""
@@ -175,9 +182,10 @@ def _start(
             watch = wanted.stream or bool(stops)
             ids = prompts[index // wanted.n]
             generation = engine.submit(model.base, model.adapter, ids, sampling, stream=watch, tenant=tenant)
-            splitter = prompt.splitter() if prompt else None
-            answer = Answer(model.decode, stops)
-            choices.append(Choice(index, generation, answer, model, wanted.alternatives, splitter))
+            most_calls = wanted.most_calls if isinstance(wanted, Chat) else None
+            reader = prompt.reader(most_calls) if prompt else None
+            answer = Answer(partial(model.decode, calls=bool(prompt and prompt.calls)), stops)
+            choices.append(Choice(index, generation, answer, model, wanted.alternatives, reader))
     except BaseException:
         _cancel(choices)
         raise
@@ -204,15 +212,16 @@ def _check_bias(engine: Engine, model: ServedModel, wanted: Sampled) -> None:
 
 
 async def _whole_chat_choice(choice: Choice) -> dict[str, Any]:
-    assert choice.splitter is not None
-    thought, text = choice.splitter.whole("".join([text async for text, _ in choice.told()]))
+    assert choice.reader is not None
+    told = choice.reader.whole("".join([text async for text, _ in choice.told()]))
     pieces = choice.pieces[: choice.answer.visible] if choice.logprobs is not None else None
-    return shapes.chat_choice(choice.index, text, choice.finish, pieces, thought)
+    calls = shapes.tool_calls(told.calls)
+    return shapes.chat_choice(choice.index, told.content, choice.why, pieces, told.thought, calls)
 
 
 async def _whole_completion_choice(choice: Choice) -> dict[str, Any]:
     text = "".join([text async for text, _ in choice.told()])
-    text = choice.prefix + (choice.splitter.whole(text)[1] if choice.splitter else text)
+    text = choice.prefix + (choice.reader.whole(text).content if choice.reader else text)
     return shapes.completion_choice(choice.index, text, choice.finish, _completion_logprobs(choice))
 
 
@@ -292,14 +301,17 @@ async def _chat_events(head: Head, wanted: Chat, choices: Sequence[Choice]) -> A
         for choice in choices:
             yield chunk(choice, {"role": "assistant", "content": "", "refusal": None}, None, None)
         async for choice, text, pieces, last in _merged(choices):
-            assert choice.splitter is not None
-            thought, told = choice.splitter.end() if last else choice.splitter.add(text)
-            if thought:
-                yield chunk(choice, {"reasoning_content": thought}, None, None if told else pieces)
-            if told or (pieces and not thought):
-                yield chunk(choice, {"content": told}, None, pieces)
+            assert choice.reader is not None
+            index = choice.reader.called
+            told = choice.reader.end() if last else choice.reader.add(text)
+            if told.thought:
+                yield chunk(choice, {"reasoning_content": told.thought}, None, None if told.content else pieces)
+            if told.content or (pieces and not told.thought):
+                yield chunk(choice, {"content": told.content}, None, pieces)
+            for delta in shapes.tool_call_deltas(told.calls, index):
+                yield chunk(choice, {"tool_calls": [delta]}, None, None)
             if last:
-                yield chunk(choice, {}, choice.finish, None)
+                yield chunk(choice, {}, choice.why, None)
         if with_usage:
             prompts = [choices[0].generation.prompt]
             yield _event(shapes.usage_chunk(head, "chat.completion.chunk", _usage(choices, prompts)))
@@ -328,8 +340,8 @@ async def _completion_events(
             if choice.prefix and choice.index not in ends:
                 before = choice.prompt_pieces() if choice.generation.sampling.prompt_logprobs else []
                 yield chunk(choice, choice.prefix, None, before)
-            if choice.splitter:
-                text = (choice.splitter.end() if last else choice.splitter.add(text))[1]
+            if choice.reader:
+                text = (choice.reader.end() if last else choice.reader.add(text)).content
             if text or pieces:
                 yield chunk(choice, text, None, pieces)
             if last:

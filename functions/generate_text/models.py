@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,12 +22,15 @@ from contracts.ports import BlobMismatchError, Blobs
 from contracts.wire.chat import refusal
 from contracts.wire.errors import ApiError
 from functions._shared.chat_template import ChatTemplate, TemplateRefusalError, stop_ids
+from functions._shared.dialect import ASKED
 from functions._shared.model_files import ModelFiles, UnusableModelError, is_inside, read_manifest
 from functions._shared.plain_prompt import prompt_ids
 from functions._shared.turns import Marks
+from functions.generate_text.call_forms import read_form
 from functions.generate_text.engine import AdapterError, Engine, EngineError
 from functions.generate_text.shapes import AnswerPiece
-from functions.generate_text.thoughts import Splitter
+from functions.generate_text.thoughts import AnswerReader, Splitter
+from functions.generate_text.tool_calls import CallForm, CallReader
 
 log = logging.getLogger("temper.serving")
 
@@ -48,9 +52,14 @@ class Rendered:
     marks: Marks | None
     opened: bool
 
-    def splitter(self) -> Splitter:
+    calls: CallForm | None = None
+    """None: there are no tools, or calls cannot be told from text."""
+    tools: Sequence[dict[str, Any]] = ()
+
+    def reader(self, most_calls: int | None) -> AnswerReader:
         """What takes an answer apart."""
-        return Splitter(self.lead, self.marks, self.opened)
+        calls = CallReader(self.calls, self.tools, most_calls) if self.calls else None
+        return AnswerReader(Splitter(self.lead, self.marks, self.opened), calls)
 
 
 @dataclass(eq=False)
@@ -82,8 +91,9 @@ class ServedModel:
         marks = self.chat.thinking.marks
         shown = self.encode(f"{marks.open}{marks.close}" if marks else "", special=False)
         shown += self.encode(self.chat.lead(self.switches), special=False)
-        special = frozenset(self.tokenizer.all_special_ids)
-        self._hidden = special - frozenset(shown) if special & frozenset(shown) else None
+        marked = {id for id, token in self.tokenizer.added_tokens_decoder.items() if token.special}
+        self._special = marked.union(self.tokenizer.all_special_ids)
+        self._shown = self._special & frozenset(shown)
 
     @property
     def template(self) -> str:
@@ -140,18 +150,34 @@ class ServedModel:
             self.chat.lead(wanted),
             opened or self.chat.thinking.marks,
             opened is not None,
+            self.calls if tools else None,
+            tools or (),
         )
+
+    @cached_property
+    def calls(self) -> CallForm | None:
+        """How its template writes calls of tools."""
+
+        def answer(message: dict[str, Any], tools: list[dict[str, Any]]) -> str:
+            return self.chat.turn([ASKED, message], tools, self.switches).answer
+
+        return read_form(answer, self.template)
+
+    @cached_property
+    def _around_calls(self) -> frozenset[int]:
+        tokens = zip(self._special, self.tokenizer.convert_ids_to_tokens(list(self._special)), strict=True)
+        return frozenset(id for id, token in tokens if self.calls and self.calls.keeps(token))
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of a text; `special` adds what the tokenizer puts around plain text."""
         ids: list[int] = self.tokenizer(text, add_special_tokens=special)["input_ids"]
         return ids
 
-    def decode(self, ids: list[int]) -> str:
-        """The text of token ids, without special tokens other than those around a thought."""
-        skip = self._hidden is None
-        shown = ids if self._hidden is None else [id for id in ids if id not in self._hidden]
-        text: str = self.tokenizer.decode(shown, skip_special_tokens=skip, clean_up_tokenization_spaces=False)
+    def decode(self, ids: list[int], calls: bool = False) -> str:
+        """The text of token ids, without special tokens other than those around a thought or, with `calls`, a call."""
+        hidden = self._special - self._shown - (self._around_calls if calls else frozenset())
+        shown = [id for id in ids if id not in hidden]
+        text: str = self.tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
     def piece(self, token: int, logprob: float | None = None, top: Sequence[tuple[int, float]] = ()) -> AnswerPiece:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 from contracts.ports import BlobNotFoundError
@@ -26,7 +27,7 @@ async def prove(engine: Engine, models: Models, asked: ProofRequest) -> dict[str
             tokens = await engine.submit(model.base, model.adapter, ids, sampling, stream=False).all()
             said = Answer(model.decode, model.stops.texts)
             text = "".join([*(said.add(token.id) for token in tokens), said.end()])
-            answer = prompt.splitter().whole(text)[1]
+            answer = replace(prompt, calls=None).reader(None).whole(text).content  # as it was written
             return {"ok": True, "prompt_ids": ids, "answer": answer}
     except ModelError as error:
         raise ApiError(str(error), code=error.code, status=422) from error

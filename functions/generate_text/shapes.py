@@ -1,8 +1,11 @@
-"""OpenAI's objects for chat and text completions, as dictionaries. Pure."""
+"""OpenAI's objects for chat and text completions, as dictionaries."""
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from functions.generate_text.tool_calls import Call
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,45 @@ def chat(head: Head, choices: list[dict[str, Any]], counts: dict[str, Any]) -> d
 
 
 def chat_choice(
-    index: int, text: str, finish: str, pieces: Sequence[AnswerPiece] | None, thought: str = ""
+    index: int,
+    text: str,
+    finish: str,
+    pieces: Sequence[AnswerPiece] | None,
+    thought: str = "",
+    calls: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """One choice of a `chat.completion`; what was thought before the answer stands beside it."""
+    """One choice of a `chat.completion`; what was thought before the answer, and what it calls, stand beside it."""
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    if thought:
+        message["reasoning_content"] = thought
+    if calls:
+        message |= {"content": text or None, "tool_calls": [*calls]}
     return {
         "index": index,
-        "message": {**message, "reasoning_content": thought} if thought else message,
+        "message": message,
         "logprobs": chat_logprobs(pieces),
         "finish_reason": finish,
     }
+
+
+def tool_calls(calls: Sequence[Call]) -> list[dict[str, Any]]:
+    """Calls of tools as a message has them, each with a new id."""
+    return [
+        {
+            "id": f"call_{secrets.token_hex(12)}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in calls
+    ]
+
+
+def tool_call_deltas(calls: Sequence[Call], index: int) -> Iterator[dict[str, Any]]:
+    """Calls of tools as a stream has them: the name, then the arguments; `index` is the first one's."""
+    for number, call in enumerate(tool_calls(calls), start=index):
+        function = call["function"]
+        yield {"index": number, **call, "function": {**function, "arguments": ""}}
+        yield {"index": number, "function": {"arguments": function["arguments"]}}
 
 
 def chat_chunk(

@@ -1,6 +1,50 @@
-"""What a model thought, and what it answers: its text apart, by the marks that its template writes. Pure."""
+"""What a model thought, what it answers and which tools it calls, told apart by what its template writes. Pure."""
+
+from dataclasses import dataclass, field
 
 from functions._shared.turns import Marks
+from functions.generate_text.tool_calls import Call, CallReader
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is certain of an answer since it was last asked."""
+
+    thought: str
+    content: str
+    calls: list[Call] = field(default_factory=list)
+
+
+class AnswerReader:
+    """Reads an answer as it comes."""
+
+    def __init__(self, splitter: "Splitter", calls: CallReader | None = None) -> None:
+        self._splitter, self._calls = splitter, calls
+        self.called = 0
+        """Calls told."""
+
+    def add(self, text: str) -> Told:
+        """What is told now."""
+        return self._told(*self._splitter.add(text), last=False)
+
+    def end(self) -> Told:
+        """The rest, once no more text comes."""
+        return self._told(*self._splitter.end(), last=True)
+
+    def whole(self, text: str) -> Told:
+        """A whole answer."""
+        first, rest = self.add(text), self.end()
+        return Told(first.thought + rest.thought, first.content + rest.content, first.calls + rest.calls)
+
+    def _told(self, thought: str, content: str, last: bool) -> Told:
+        if self._calls is None:
+            return Told(thought, content)
+        shown, calls = self._calls.add(content)
+        if last:
+            more, others = self._calls.end()
+            shown, calls = shown + more, calls + others
+        self.called += len(calls)
+        return Told(thought, shown, calls)
 
 
 class Splitter:
@@ -21,11 +65,6 @@ class Splitter:
     def end(self) -> tuple[str, str]:
         """The rest, once no more text comes."""
         return self._read(last=True)
-
-    def whole(self, text: str) -> tuple[str, str]:
-        """A whole answer's (thought, answer)."""
-        first, rest = self.add(text), self.end()
-        return first[0] + rest[0], first[1] + rest[1]
 
     def _read(self, last: bool) -> tuple[str, str]:
         if self._state == "begin":

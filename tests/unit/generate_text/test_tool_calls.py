@@ -1,0 +1,187 @@
+"""Calls of tools in an answer's text: whole ones are told once, what is none stays content, nothing is lost."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from functions.generate_text.call_forms import read_form
+from functions.generate_text.tool_calls import Call, CallForm, CallReader
+
+_TAIL = "{{ '<|end|>\n' }}{%- endfor %}"
+_HEAD = """{{ tools | tojson }}{%- for m in messages %}<|{{ m.role }}|>{{ m.content or '' }}"""
+TEMPLATES = {
+    "JSON in tags": _HEAD
+    + """{%- for c in m.tool_calls %}
+<call>
+{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}
+</call>{%- endfor %}"""
+    + _TAIL,
+    "a list of JSON": _HEAD
+    + """{%- if m.tool_calls %}[CALLS][{%- for c in m.tool_calls %}{"name": "{{ c.function.name }}", "parameters":
+ {{ c.function.arguments | tojson }}, "id": "{{ c.id }}"}{{ ', ' if not loop.last }}{%- endfor %}]{%- endif %}"""
+    + _TAIL,
+    "the name is the key": _HEAD
+    + """{%- if m.tool_calls %}<|tools|>[{%- for c in m.tool_calls %}{"{{ c.function.name }}":
+ {{ c.function.arguments | tojson }}}{{ ', ' if not loop.last }}{%- endfor %}]<|/tools|>{%- endif %}"""
+    + _TAIL,
+    "a name and JSON": _HEAD
+    + """{%- for c in m.tool_calls %}[CALL]{{ c.function.name }}[ID]{{ c.id }}[ARGS]
+{{- c.function.arguments | tojson }}{%- endfor %}"""
+    + _TAIL,
+    "tagged arguments": _HEAD
+    + """{%- for c in m.tool_calls %}
+<call>
+<function={{ c.function.name }}>
+{%- for k, v in c.function.arguments.items() %}
+<parameter={{ k }}>
+{{ v if v is string else v | tojson }}
+</parameter>
+{%- endfor %}
+</function>
+</call>{%- endfor %}"""
+    + _TAIL,
+    "a section of tagged arguments": _HEAD
+    + """{%- if m.tool_calls %}<calls>
+{%- for c in m.tool_calls %}
+<invoke name="{{ c.function.name }}">
+{%- for k, v in c.function.arguments.items() %}
+<value of="{{ k }}" text="{{ 'true' if v is string else 'false' }}">{{ v if v is string else v | tojson }}</value>
+{%- endfor %}
+</invoke>{%- endfor %}
+</calls>{%- endif %}"""
+    + _TAIL,
+}
+TOOLS: list[dict[str, Any]] = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "city": {"type": "string"},
+                    "days": {"type": "integer"},
+                    "more": {"type": "object"},
+                    "tags": {"type": "array"},
+                },
+            },
+        },
+    }
+    for name in ("get_weather", "find-docs")
+]
+ARGUMENTS = st.fixed_dictionaries(
+    {},
+    optional={
+        "city": st.text(st.characters(codec="utf-8", exclude_characters="<>\0", exclude_categories=["C", "Z"])),
+        "days": st.integers(-(10**9), 10**9),
+        "more": st.dictionaries(st.text("abc", min_size=1), st.booleans() | st.none() | st.text("xy, {}[]")),
+        "tags": st.lists(st.text("pq ,")),
+    },
+)
+CALLS = st.lists(st.tuples(st.sampled_from(["get_weather", "find-docs"]), ARGUMENTS), min_size=1, max_size=3)
+
+
+def rendered(source: str, *messages: dict[str, Any], tools: Any = TOOLS) -> str:
+    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    env.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    return env.from_string(source).render(messages=messages, tools=tools)
+
+
+ASKED = {"role": "user", "content": "Hm?"}
+
+
+def turn(source: str, message: dict[str, Any], tools: Any) -> str:
+    """What the template writes of a message behind the prompt."""
+    before = rendered(source, ASKED, tools=tools) + "<|assistant|>"
+    return rendered(source, ASKED, message, tools=tools).removeprefix(before)
+
+
+def form_of(source: str) -> CallForm:
+    form = read_form(partial(turn, source), source)
+    assert form is not None
+    return form
+
+
+FORMS = {name: form_of(source) for name, source in TEMPLATES.items()}
+
+
+def answer(source: str, calls: list[tuple[str, dict[str, Any]]]) -> str:
+    """What a model that was tuned on these calls writes."""
+    shown = [
+        {"id": f"call{nth}", "type": "function", "function": {"name": name, "arguments": arguments}}
+        for nth, (name, arguments) in enumerate(calls)
+    ]
+    return turn(source, {"role": "assistant", "tool_calls": shown}, TOOLS).removesuffix("<|end|>\n")
+
+
+def read(form: CallForm, text: str, size: int, most: int | None = None) -> tuple[str, list[tuple[str, Any]]]:
+    """Content and calls of a text that comes in pieces of `size` characters."""
+    reader = CallReader(form, TOOLS, most)
+    told = [reader.add(text[at : at + size]) for at in range(0, len(text), size)]
+    told.append(reader.end())
+    calls = [call for _, more in told for call in more]
+    return "".join(content for content, _ in told), [(call.name, json.loads(call.arguments)) for call in calls]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@settings(max_examples=25)
+@given(calls=CALLS, size=st.integers(1, 40))
+def test_what_a_template_writes_is_read_back(name: str, calls: list[tuple[str, dict[str, Any]]], size: int) -> None:
+    written = answer(TEMPLATES[name], calls)
+    assert read(FORMS[name], written, size) == ("", calls)
+    assert read(FORMS[name], "I look.\n\n" + written.lstrip(), size) == ("I look.", calls)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@settings(max_examples=25)
+@given(text=st.text('ab <[{\n}]>:"'), size=st.integers(1, 9))
+def test_an_answer_without_calls_is_content_letter_by_letter(name: str, text: str, size: int) -> None:
+    assert read(FORMS[name], text, size) == (text, [])
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_call_that_breaks_off_is_content(name: str) -> None:
+    written = answer(TEMPLATES[name], [("get_weather", {"city": "Berlin"})]).lstrip()
+    broken = written[: written.index("Berlin") + 3]
+    assert read(FORMS[name], broken, 4) == (broken, [])
+
+
+def test_of_several_calls_only_as_many_are_told_as_are_wanted() -> None:
+    calls: list[tuple[str, Any]] = [("get_weather", {"city": "Ulm"}), ("find-docs", {})]
+    assert read(FORMS["JSON in tags"], answer(TEMPLATES["JSON in tags"], calls), 5, most=1) == ("", calls[:1])
+
+
+def test_a_call_is_told_as_soon_as_it_is_whole() -> None:
+    written = answer(TEMPLATES["JSON in tags"], [("get_weather", {"city": "Ulm"}), ("find-docs", {"days": 2})])
+    reader = CallReader(FORMS["JSON in tags"], TOOLS)
+    first = written.index("</call>")
+    assert reader.add(written[:first])[1] == [Call("get_weather", '{"city": "Ulm"}')]
+    assert reader.add(written[first:])[1] == [Call("find-docs", '{"days": 2}')]
+
+
+def test_a_bare_object_is_a_call_only_of_a_tool_that_there_is() -> None:
+    source = (
+        _HEAD
+        + """{%- for c in m.tool_calls %}{{ '{"name": "' + c.function.name + '", "parameters": ' }}
+{{- c.function.arguments | tojson }}{{ '}' }}{%- endfor %}"""
+        + _TAIL
+    )
+    form = form_of(source)
+    assert read(form, '{"name": "get_weather", "parameters": {"city": "Ulm"}}', 3) == (
+        "",
+        [("get_weather", {"city": "Ulm"})],
+    )
+    other = '{"name": "Ulm", "parameters": {"inhabitants": 128928}}'
+    assert read(form, other, 3) == (other, [])
+    assert read(form, "{1, 2} is a set", 3) == ("{1, 2} is a set", [])
+
+
+def test_a_template_that_shows_no_calls_has_no_form() -> None:
+    assert read_form(partial(turn, _HEAD + _TAIL), _HEAD) is None
