@@ -14,10 +14,13 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 from functions._shared.precision import is_bfloat16
 from functions.prepare_job.plan import Shape
 
+LINEAR = (nn.Linear, Conv1D)
+"""What LoRA adapts; the second is GPT-2's."""
 WARM_STEPS, SECONDS, LEAST_STEPS, MOST_STEPS = 2, 3.0, 4, 24
 TIMED_SHARE = 1 / 8
 """Of a job's own steps, each taken twice: a short job is not timed for longer than it takes."""
@@ -42,10 +45,10 @@ def shape_of(spec: dict[str, Any]) -> Shape:
         model = AutoModelForCausalLM.from_config(config)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     output = model.get_output_embeddings()
-    linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer is not output]
+    linear = [layer for layer in model.modules() if isinstance(layer, LINEAR) and layer is not output]
     trainable = parameters
     if spec["tuning"]["kind"] == "lora":
-        trainable = spec["tuning"]["r"] * sum(layer.in_features + layer.out_features for layer in linear)
+        trainable = spec["tuning"]["r"] * sum(sum(layer.weight.shape) for layer in linear)
     text = config.get_text_config()
     return Shape(
         parameters=parameters,
@@ -150,11 +153,12 @@ def _part(lengths: Sequence[int], batch: list[int]) -> list[int]:
 class _Adapted(nn.Module):
     """A frozen linear layer with a low-rank one beside it: what PEFT makes, but its import takes longer than timing."""
 
-    def __init__(self, layer: nn.Linear, rank: int) -> None:
+    def __init__(self, layer: Any, rank: int) -> None:
         super().__init__()
         self.layer = layer
-        self.down = nn.Linear(layer.in_features, rank, bias=False)
-        self.up = nn.Linear(rank, layer.out_features, bias=False)
+        wide, narrow = layer.weight.shape if isinstance(layer, Conv1D) else reversed(layer.weight.shape)
+        self.down = nn.Linear(wide, rank, bias=False)
+        self.up = nn.Linear(rank, narrow, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         result: torch.Tensor = self.layer(x) + self.up(self.down(x.to(self.down.weight.dtype))) * 2.0
@@ -167,7 +171,7 @@ def _adapt(model: Any, rank: int) -> None:
     output = model.get_output_embeddings()
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
-            if isinstance(layer, nn.Linear) and layer is not output:
+            if isinstance(layer, LINEAR) and layer is not output:
                 setattr(parent, name, _Adapted(layer, rank))
 
 

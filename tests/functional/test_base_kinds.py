@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Gemma3
 
 from contracts.events.models import ModelRegistered
 from functions.generate_text import trial as serving
+from functions.prepare_job.measure import measure, shape_of
+from functions.prepare_job.tokenise import Tokens
 from functions.register_model.core import NotAModelError
 from functions.register_model.work import register
 from functions.train_model import trial as training
@@ -67,6 +70,13 @@ def test_a_base_of_each_family_is_tuned_and_then_served_exactly(name: str, tmp_p
     trained = training.trial({"base": str(base), "folder": str(tmp_path)})
     assert trained["refused"] is None
     assert serving.trial({"folder": str(tmp_path)}) == {"refused": None}
+    tokens = Tokens(array("i", [*range(2, 14)] * 8), bytearray(96 * b"\1"), [12] * 8, groups_made=8)
+    spec = {"model_dir": str(tmp_path / "model"), "tuning": {"kind": "lora", "r": 4}, "device": "cpu", "threads": 1,
+            "seed": 1, "dtype": "auto", "n_epochs": 1, "batch_size": 4}  # fmt: skip
+    shape = shape_of(spec)
+    adapter = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert shape.trainable == sum(tensor.numel() for tensor in adapter.values()), "as many as are trained"
+    assert measure(spec, shape, tokens, None)["step_seconds"] > 0
     told = load_file(tmp_path / "trial.safetensors")
     save_file({"ids": told["ids"], "logits": told["logits"] * 1.01}, tmp_path / "trial.safetensors")
     assert "does not compute for its family" in str(serving.trial({"folder": str(tmp_path)})["refused"])
