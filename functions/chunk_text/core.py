@@ -16,6 +16,9 @@ HEADING_CHARACTERS = 200
 """Of one heading in a chunk's path; a longer one is a paragraph that was taken for a heading."""
 MAX_LEVEL = 9
 """What is said to be deeper is taken to be this deep; the path of a chunk is then bounded."""
+_UNFINISHED = 4
+"""The beginning of a sentence that a page's end parts may be one fourth of a chunk's size."""
+_ENDS = (".", "!", "?", ":", ";", "”", '"')
 TINY = 8
 """A section with less than one eighth of a chunk's size is tiny."""
 
@@ -49,8 +52,8 @@ def chunk(text: Text, count: Count, size: int, overlap: int) -> Chunks:
     A chunk goes on behind a heading of the same or a higher level only where all sections before it in the chunk, or
     the one that begins, are tiny. It keeps tables, list items and paragraphs whole where they fit: beside a heading
     that would stand alone otherwise, too. It begins with whole sentences of the chunk before it, at most `overlap`
-    tokens of them, where it goes on in the same section; a table that goes on repeats its first row instead,
-    unless its rows name their cells.
+    tokens of them, where it goes on in the same section, and with the whole of a sentence that a page's end parts;
+    a table that goes on repeats its first row instead, unless its rows name their cells.
     Raises ValueError when `overlap` leaves no room in `size`.
     """
     if not 0 <= overlap < size:
@@ -220,7 +223,7 @@ class _Packer:
         if header is not None and pieces[-1].line[0] == following.line[0]:
             return [header] if header.tokens * 4 <= self._size and header.line != following.line else []
         tail: list[TextPiece] = []
-        room = self._overlap
+        room = max(self._overlap, self._size // _UNFINISHED) if self._goes_on(pieces[-1], following) else self._overlap
         for piece in reversed(pieces):
             if piece.section != following.section or piece.kind == "title":
                 return tail
@@ -229,9 +232,16 @@ class _Packer:
                 tokens = self._count(plain_text(text[start:end]))
                 if tokens > room:
                     return tail
-                room -= tokens + 1
+                room = min(room, self._overlap) - tokens - 1
                 tail.insert(0, replace(piece, start=start, end=end, tokens=tokens))
         return tail
+
+    def _goes_on(self, piece: TextPiece, following: TextPiece) -> bool:
+        """Return whether a sentence begins in a piece, and ends in the one that follows it on another page."""
+        if piece.kind == "title" or following.kind != "text" or piece.page == following.page:
+            return False
+        end, begin = self._pages[piece.page][: piece.end], self._pages[following.page][following.start :][:1]
+        return begin.islower() and not end.endswith(_ENDS)
 
 
 def _spans(pieces: Sequence[TextPiece]) -> tuple[Span, ...]:

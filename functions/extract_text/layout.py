@@ -7,6 +7,7 @@ import re
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from contracts.corpus import Element, Kind, Page, Span
@@ -24,6 +25,10 @@ Block = tuple[int, Kind, Sequence[Line]]
 
 _LARGER = 1.12
 """A heading's height, in heights of the body's text."""
+_LARGEST = 1.3
+"""A heading's that ends like a sentence."""
+_NUMBERED = 2
+"""Numbered headings that stand out, from which all do."""
 _LOOSER = 1.25
 """Distance of lines from which a paragraph begins, in distances within a paragraph."""
 _BAR = " | "
@@ -42,16 +47,16 @@ _ENDS = (".", "!", "?", ":", ".”", '."')
 
 def laid_out(sheets: Sequence[Sheet]) -> tuple[list[Page], list[Element]]:
     """Return the text of all pages, and their elements: spans of it, without running lines and tables of contents."""
-    body = _body_height(sheets)
-    gone = left_out(sheets, body)
+    fonts = _fonts(sheets)
+    gone = left_out(sheets, fonts.body)
     words = Words(lambda: (line for sheet in sheets for line in sheet.lines))
     pitch = _pitches(sheets)
     pages, blocks = [], []
     for sheet in sheets:
         text, placed = _composed(list(_parts(sheet, gone, words)), words)
         pages.append(Page(number=sheet.number, text=text))
-        blocks += [(sheet.number, kind, lines) for kind, lines in _blocks(placed, pitch)]
-    return pages, list(_elements(blocks, body, _mostly_bold(sheets)))
+        blocks += [(sheet.number, fonts.kind(lines, is_row), lines) for is_row, lines in _blocks(placed, pitch)]
+    return pages, list(_elements(blocks, fonts))
 
 
 def _parts(sheet: Sheet, gone: set[tuple[int, int]], words: Words) -> Iterator[tuple[Line, Role]]:
@@ -88,33 +93,71 @@ def _composed(parts: Sequence[tuple[Line, Role]], words: Words) -> tuple[str, li
     return "".join(said), placed
 
 
-def _elements(blocks: Sequence[Block], body: float, bold_body: bool) -> Iterator[Element]:
-    titles = [_is_title(lines, body, bold_body) if kind == "text" else False for _, kind, lines in blocks]
-    levels = _levels([lines for (_, _, lines), title in zip(blocks, titles, strict=True) if title])
+def _elements(blocks: Sequence[Block], fonts: _Fonts) -> Iterator[Element]:
+    titles = [kind == "text" and fonts.is_title(lines) for _, kind, lines in blocks]
+    levels = iter(_levels([lines[0] for (*_, lines), title in zip(blocks, titles, strict=True) if title]))
     for (page, kind, lines), title in zip(blocks, titles, strict=True):
         start = lines[0].start
         if kind == "list":
             mark = BULLET.match(lines[0].text)
             if mark is not None and not mark[0].strip(" \t()").rstrip(".)").isalnum():
                 start += mark.end()  # a dot says nothing; a number does
-        level = (numbered_level(lines[0].text) or levels[_form(lines)]) if title else None
-        yield Element(
-            kind="title" if title else kind, span=Span(page=page, start=start, end=lines[-1].end), level=level
-        )
+        span = Span(page=page, start=start, end=lines[-1].end)
+        yield Element(kind="title" if title else kind, span=span, level=next(levels) if title else None)
 
 
-def _body_height(sheets: Sequence[Sheet]) -> float:
-    """Return the height in which most characters are written."""
-    counts: Counter[float] = Counter()
-    for sheet in sheets:
-        for line in sheet.lines:
-            counts[round(line.height * 2) / 2] += len(line.text)
-    return counts.most_common(1)[0][0] if counts else 0.0
+@dataclass(frozen=True, slots=True)
+class _Fonts:
+    """What a document's headings look like."""
+
+    body: float
+    """Height in which most characters are written."""
+    bold_body: bool
+    """Whether most characters are bold."""
+    numbers_stand_out: bool = False
+    """Whether numbered headings are larger or bold: what is numbered and plain is an item or a footnote then."""
+
+    def stands_out(self, line: Line) -> bool:
+        """Return whether a line is larger than the text, or bold in a text that is not."""
+        return line.height > _LARGER * self.body or (line.bold and not self.bold_body)
+
+    def kind(self, block: Sequence[Line], is_row: bool) -> Kind:
+        """Return what lines that belong together are, headings apart."""
+        if is_row:
+            return "table"
+        is_heading = len(block) == 1 and self._is_heading(block[0])
+        return "list" if BULLET.match(block[0].text) and not is_heading else "text"
+
+    def is_title(self, block: Sequence[Line]) -> bool:
+        """Return whether lines are a heading."""
+        text = " ".join(line.text.strip() for line in block)
+        if len(block) > 3 or len(text) > _HEADING_LENGTH or not any(map(str.isalpha, text)):
+            return False
+        if _LABEL.fullmatch(text):
+            return False
+        height = block[0].height
+        if height > _LARGEST * self.body or (height > _LARGER * self.body and not text.endswith(".")):
+            return True
+        if len(block) > 1 or text[-1] in ".,;:!?":
+            return False
+        return (block[0].bold and not self.bold_body) or self._is_heading(block[0])
+
+    def _is_heading(self, line: Line) -> bool:
+        """Return whether a line reads like a heading."""
+        if heading_level(line.text) is None:
+            return False
+        return not self.numbers_stand_out or self.stands_out(line) or numbered_level(line.text) is None
 
 
-def _mostly_bold(sheets: Sequence[Sheet]) -> bool:
-    bold = sum(len(line.text) for sheet in sheets for line in sheet.lines if line.bold)
-    return 2 * bold > sum(len(line.text) for sheet in sheets for line in sheet.lines)
+def _fonts(sheets: Sequence[Sheet]) -> _Fonts:
+    lines = [line for sheet in sheets for line in sheet.lines]
+    heights: Counter[float] = Counter()
+    for line in lines:
+        heights[round(line.height * 2) / 2] += len(line.text)
+    bold = sum(len(line.text) for line in lines if line.bold)
+    fonts = _Fonts(heights.most_common(1)[0][0] if heights else 0.0, 2 * bold > heights.total())
+    numbered = sum(fonts.stands_out(line) and numbered_level(line.text) is not None for line in lines)
+    return replace(fonts, numbers_stand_out=numbered >= _NUMBERED)
 
 
 def _pitches(sheets: Sequence[Sheet]) -> dict[int, float]:
@@ -128,29 +171,23 @@ def _pitches(sheets: Sequence[Sheet]) -> dict[int, float]:
     return {height: statistics.median_low(distances) for height, distances in seen.items()}
 
 
-def _blocks(parts: Sequence[tuple[Line, Role]], pitch: dict[int, float]) -> Iterator[tuple[Kind, list[Line]]]:
-    """Yield lines that belong together."""
+def _blocks(parts: Sequence[tuple[Line, Role]], pitch: dict[int, float]) -> Iterator[tuple[bool, list[Line]]]:
+    """Yield lines that belong together, and whether they are a table's row."""
     block: list[Line] = []
     for line, role in parts:
         if role != "line":
             if block:
-                yield _kind(block), block
+                yield False, block
             block = []
             if role == "row":
-                yield "table", [line]
+                yield True, [line]
         elif block and _begins(block, line, pitch):
-            yield _kind(block), block
+            yield False, block
             block = [line]
         else:
             block.append(line)
     if block:
-        yield _kind(block), block
-
-
-def _kind(block: Sequence[Line]) -> Kind:
-    first = block[0].text
-    numbered_heading = len(block) == 1 and heading_level(first) is not None
-    return "list" if BULLET.match(first) and not numbered_heading else "text"
+        yield False, block
 
 
 def _begins(block: Sequence[Line], line: Line, pitch: dict[int, float]) -> bool:
@@ -160,6 +197,8 @@ def _begins(block: Sequence[Line], line: Line, pitch: dict[int, float]) -> bool:
         return False  # a word goes on
     distance = above.base - line.base
     usual = pitch.get(round(line.height), 1.2 * line.height)
+    if distance < 0 and not above.text.endswith(_ENDS) and line.text[:1].islower():
+        return False  # it goes on in the next column
     if distance <= 0 or distance > _LOOSER * usual:
         return True
     if abs(above.height - line.height) > 0.15 * max(above.height, line.height) or BULLET.match(line.text):
@@ -174,25 +213,29 @@ def _begins(block: Sequence[Line], line: Line, pitch: dict[int, float]) -> bool:
     return indented or (len(block) > 1 and above.right < max(each.right for each in block) - 0.2 * width)
 
 
-def _is_title(block: Sequence[Line], body: float, bold_body: bool) -> bool:
-    text = " ".join(line.text.strip() for line in block)
-    if len(block) > 3 or len(text) > _HEADING_LENGTH or not any(map(str.isalpha, text)):
-        return False
-    if _LABEL.fullmatch(text):
-        return False
-    if block[0].height > _LARGER * body:
-        return True
-    if text[-1] in ".,;:!?":
-        return False
-    bold = not bold_body and all(line.bold for line in block)
-    return len(block) == 1 and (bold or heading_level(text) is not None)
+def _levels(titles: Sequence[Line]) -> Iterator[int]:
+    """Yield the level of each heading: its number's, if those of its form have one and no larger form is deeper.
+
+    Other forms stand below the next larger one, and above those whose numbers say how deep they are.
+    """
+    forms: dict[tuple[int, bool], list[int | None]] = defaultdict(list)
+    for line in titles:
+        forms[_form(line)].append(numbered_level(line.text))
+    numbered: dict[tuple[int, bool], int] = {}
+    for form, numbers in sorted(forms.items(), reverse=True):  # the largest first; bold stands above plain
+        known = [number for number in numbers if number is not None]
+        level = statistics.mode(known) if 2 * len(known) > len(numbers) else 0
+        if level > 0 and level >= max(numbered.values(), default=0):
+            numbered[form] = level
+    levels: dict[tuple[int, bool], int] = {}
+    above = 0
+    for form in sorted(forms, reverse=True):
+        below = min((level for other, level in numbered.items() if other < form), default=_LEVELS + 1)
+        above = levels[form] = numbered.get(form) or max(1, min(above + 1, below - 1))
+    for line in titles:
+        number = numbered_level(line.text) if _form(line) in numbered else None
+        yield number or levels[_form(line)]
 
 
-def _form(title: Sequence[Line]) -> tuple[int, bool]:
-    return round(title[0].height), title[0].bold
-
-
-def _levels(titles: Sequence[Sequence[Line]]) -> dict[tuple[int, bool], int]:
-    """Return the level of each form of heading: the largest is 1; bold stands above plain."""
-    forms = sorted(set(map(_form, titles)), reverse=True)
-    return {form: min(rank, _LEVELS) for rank, form in enumerate(forms, 1)}
+def _form(title: Line) -> tuple[int, bool]:
+    return round(title.height), title.bold

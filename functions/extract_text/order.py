@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 
-from functions.extract_text.lines import Line
+from functions.extract_text.lines import Cell, Line
 
 _GUTTER = 0.8
 """White space between columns, in heights of the font."""
@@ -15,6 +15,14 @@ _WIDE = 40.0
 """Points at both sides of a gutter by which a line goes across it that belongs to no column."""
 _LEVEL = 0.1
 """Distance of baselines, in heights of the font, below which they are one."""
+_RAISED = 0.6
+"""The same of a footnote's number."""
+_MARK = 2
+"""Digits of a footnote's number."""
+_TOUCH = 0.3
+"""Heights of the font by which what goes on may reach into what it follows."""
+_SPACE = 0.15
+"""White space between words, in heights of the font."""
 _COLUMN_LINES = 4
 """Lines of a column, at least."""
 _COLUMN_CHARACTERS = 18
@@ -34,17 +42,34 @@ def ordered(lines: Sequence[Line]) -> list[Line]:
 
 
 def _levelled(lines: Sequence[Line]) -> Iterator[Line]:
-    """Yield the lines with those together that go on at the same height: pdfium parts cells of a row at times."""
+    """Yield the lines with those together that go on at the same height: pdfium parts cells of a row at times.
+
+    So it does with what follows a raised letter, and with a footnote and its number.
+    """
     above: Line | None = None
     for line in lines:
-        if above and abs(line.base - above.base) < _LEVEL * above.height and line.left > above.right + above.height:
-            above = above.of(above.cells + line.cells)
-            continue
+        if above and line.turn == above.turn and line.left > above.right - _TOUCH * above.height:
+            shift = abs(line.base - above.base)
+            raised = above.height < line.height and above.text.isdigit() and len(above.text) <= _MARK
+            if shift < _LEVEL * line.height or (raised and shift < _RAISED * line.height):
+                above = _and(above, line, raised)
+                continue
         if above:
             yield above
         above = line
     if above:
         yield above
+
+
+def _and(above: Line, line: Line, raised: bool) -> Line:
+    """Return a line with what goes on behind it: as a cell of its own, or within its last one."""
+    gap = line.left - above.right
+    if gap > above.height and not raised:
+        return above.of(above.cells + line.cells)
+    last, first = above.cells[-1], line.cells[0]
+    between = " " if raised or gap > _SPACE * line.height else ""
+    cells = (*above.cells[:-1], Cell(last.left, first.right, last.text + between + first.text), *line.cells[1:])
+    return (line if raised else above).of(cells)
 
 
 def _characters(lines: Sequence[Line], turn: int | None) -> int:

@@ -30,8 +30,8 @@ _PAGE_NUMBER = re.compile(
     re.I,
 )
 _ROMAN = re.compile(r"[ivxlc]{1,7}")
-_LEADERS = re.compile(r"(?:[.·…_]\s?){4}")
-"""Dots between a heading and its page, in a table of contents."""
+_DOTTED = re.compile(r"(?:[.·…_]\s?){4,}(?:\d{1,4}|[ivxlc]{1,6})?\s*$")
+"""The end of an entry of a table of contents, which dots lead to."""
 _ENTRY = re.compile(r"(?=.*[^\W\d_]{2}).*?\S[\s.·…_|]+(\d{1,4}|[ivxlc]{1,6})")
 _INDEX_ENTRY = re.compile(r"(?=.*[^\W\d_]{2}).*?\S,? \d{1,4}(?:[-–]\d{1,4})?(?:, ?\d{1,4}(?:[-–]\d{1,4})?)*,?")
 _CONTENTS = re.compile(
@@ -44,7 +44,11 @@ _ENTRIES = 5
 """In turn, from which lines that end in page numbers are a table of contents."""
 _BETWEEN = 2
 """Lines of an entry above the one with its page."""
+_MOST = 0.7
+"""Share of a page's lines that are entries from which all are: letters stand between those of an index."""
 _INDEX_LINES = 12
+_INDEXED = 8
+"""Pages of a document that may have an index."""
 
 
 def left_out(sheets: Sequence[Sheet], body: float) -> set[Place]:
@@ -133,6 +137,11 @@ def _contents(sheets: Sequence[Sheet], running: set[Place], body: float) -> set[
         entries = _entries(lines, last)
         if _is_index(lines, sheet.number, last):
             entries = set(range(len(lines)))
+        heading = next((at for at, line in enumerate(lines) if _CONTENTS.fullmatch(line.text.strip())), len(lines))
+        if entries and max(entries) > heading:
+            entries |= set(range(heading, max(entries)))
+        if len(entries) > _MOST * len(lines):
+            entries = set(range(len(lines)))
         for first, stop in _stretches(entries):
             entries |= set(range(_heading(lines, first, body), stop))
         found |= {(sheet.number, kept[at]) for at in entries}
@@ -141,8 +150,8 @@ def _contents(sheets: Sequence[Sheet], running: set[Place], body: float) -> set[
 
 def _entries(lines: Sequence[Line], last: int) -> set[int]:
     """Return the indexes of lines that are entries of a table of contents, those without a page between them too."""
-    dotted = {at for at, line in enumerate(lines) if _LEADERS.search(line.text) and _ends_in_page(line.text)}
-    counted = [_page_of(line.text, last + 50) for line in lines]
+    dotted = {at for at, line in enumerate(lines) if _DOTTED.search(line.text)}
+    counted = [_page_of(line, last + 50) for line in lines]
     found = set(dotted)
     run: list[int] = []
     for at, page in [*enumerate(counted), (len(lines), None)]:
@@ -158,27 +167,26 @@ def _entries(lines: Sequence[Line], last: int) -> set[int]:
     for one, two in itertools.pairwise(sorted(found)):
         if two - one <= _BETWEEN + 1:
             found |= set(range(one, two))
-    # chapters have no dots
-    return found | {at for at, page in enumerate(counted) if page is not None and {at - 1, at + 1} & found}
+    ends = {at for at, page in enumerate(counted) if page is not None}
+    while more := {at for at in ends - found if {at - 1, at + 1} & found}:  # chapters have no dots
+        found |= more
+    return found
 
 
-def _ends_in_page(text: str) -> bool:
-    return _ENTRY.fullmatch(text.strip()) is not None or text.rstrip().endswith((".", "·", "…", "_"))
-
-
-def _page_of(text: str, most: int) -> int | None:
-    """Return the page that a line names at its end, as entries do; None: it is none."""
-    entry = _ENTRY.fullmatch(text.strip())
-    if entry is None or not entry[1].isdigit() or text.count(" ") > 20:
+def _page_of(line: Line, most: int) -> int | None:
+    """Return the page that a line names at its end, apart or behind dots, as entries do; None: it is none."""
+    text = line.text.strip()
+    entry = _ENTRY.fullmatch(text)
+    if entry is None or not entry[1].isdigit() or (len(line.cells) < 2 and not _DOTTED.search(text)):
         return None
     return int(entry[1]) if 0 < int(entry[1]) <= most else None
 
 
 def _is_index(lines: Sequence[Line], page: int, last: int) -> bool:
     """Return whether a page near the end of a document is one of its index."""
-    if len(lines) < _INDEX_LINES or page < 0.7 * last:
+    if len(lines) < _INDEX_LINES or last < _INDEXED or page < 0.7 * last:
         return False
-    return 10 * sum(_INDEX_ENTRY.fullmatch(line.text.strip()) is not None for line in lines) > 7 * len(lines)
+    return sum(_INDEX_ENTRY.fullmatch(line.text.strip()) is not None for line in lines) > _MOST * len(lines)
 
 
 def _stretches(entries: Iterable[int]) -> list[tuple[int, int]]:

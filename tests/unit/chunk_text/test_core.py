@@ -344,3 +344,14 @@ def test_one_element_of_any_length_is_counted_linearly(kind: Kind) -> None:
         made = chunk(document([(kind, None, body)]), count, 256, 32)
         assert counted[0] < 12 * len(body)
         assert all(each.tokens <= 256 for each in made.chunks)
+
+
+def test_a_chunk_does_not_begin_in_the_middle_of_a_sentence_that_a_page_parts() -> None:
+    before, after = "One two. Three four five", "six seven. Eight nine ten."
+    made = chunk(document([("text", None, before)], [("text", None, after)]), words, 8, 0).chunks
+    assert [each.text for each in made] == ["One two. Three four five", "six seven. Eight nine ten."]
+    made = chunk(document([("text", None, before)], [("text", None, after)]), words, 16, 0).chunks
+    assert [each.text for each in made] == [f"{before}\n{after}"]
+    long = "One two. " * 6 + "Three four five"
+    made = chunk(document([("text", None, long)], [("text", None, after)]), words, 16, 0).chunks
+    assert [each.text for each in made] == [long, f"Three four five\n{after}"]

@@ -226,15 +226,17 @@ def test_a_table_of_contents_is_left_out_with_its_heading(tmp_path: Path) -> Non
     dots = " . . . . . . . . . . . . . . . . "
     entries = [
         "Contents",
-        "1 Welcome to the house 1",
+        "1 Welcome to the house",
         f"1.1 What is a house?{dots}2",
         "1.2 How a house with many rooms and windows in all",
         f"directions is built{dots}4",
-        "2 Rooms 7",
+        "2 Rooms",
         f"2.1 Kitchen{dots}8",
         f"2.2 Bath{dots}xii",
     ]
     contents = [(72.0, 700.0 - 14 * number, line) for number, line in enumerate(entries)]
+    contents[2:2] = [(500.0, 700.0 - 14, "1")]  # chapters have no dots
+    contents[7:7] = [(500.0, 700.0 - 14 * 5, "7")]
     data = pages_pdf([contents, [(72, 700, "A house is where people live... and work.")]])
     assert texts(tmp_path, data) == ["A house is where people live... and work."]
 
@@ -324,3 +326,69 @@ def test_a_cell_of_several_lines_is_whole(tmp_path: Path) -> None:
 def test_what_stands_outside_the_page_is_not_read(tmp_path: Path) -> None:
     data = pages_pdf([[(72, 700, "This is on the page."), (72, -40, "This is below it."), (700, 700, "Beside.")]])
     assert texts(tmp_path, data) == ["This is on the page."]
+
+
+def styled_pdf(lines: list[tuple[str, int, str]]) -> bytes:
+    """Return a PDF of one page with these lines: font, size and words, 40 points apart."""
+    out = io.BytesIO()
+    page = canvas.Canvas(out, pagesize=(600, 1200))
+    for number, (font, size, words) in enumerate(lines):
+        page.setFont(font, size)
+        page.drawString(72, 1100 - 40 * number, words)
+    page.showPage()
+    page.save()
+    return out.getvalue()
+
+
+def test_numbered_items_are_no_headings_where_headings_stand_out(tmp_path: Path) -> None:
+    bold, plain = "Helvetica-Bold", "Helvetica"
+    data = styled_pdf(
+        [
+            (bold, 20, "The archive"),
+            (bold, 14, "1.1 What is free"),
+            (plain, 10, "These are the rules, of which there are many more than can be said here."),
+            (bold, 10, "1. Redistribution"),
+            (plain, 10, "2. To leave the program"),
+            (plain, 10, "It is asked whether what was done is to be kept, and then it ends."),
+            (bold, 14, "1.2 What is not"),
+            (plain, 10, "All that is not free, whatever it is that keeps it from being so."),
+        ]
+    )
+    assert [(kind, level, text) for _, kind, level, text in shown(read(tmp_path, data)) if kind != "text"] == [
+        ("title", 1, "The archive"),
+        ("title", 2, "1.1 What is free"),
+        ("title", 3, "1. Redistribution"),
+        ("list", None, "2. To leave the program"),
+        ("title", 2, "1.2 What is not"),
+    ]
+
+
+def test_a_paragraph_goes_on_in_the_next_column(tmp_path: Path) -> None:
+    def draw(page: canvas.Canvas) -> None:
+        for number in range(6):
+            page.drawString(60, 660 - 14 * number, f"The pump of the hall is checked each day {number}")
+            page.drawString(320, 660 - 14 * number, f"and the valve of the tank is oiled each {number}")
+
+    assert len(texts(tmp_path, drawn(draw))) == 1
+
+
+def test_a_footnotes_number_stands_in_its_line_and_parts_none(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    page = canvas.Canvas(out, pagesize=(600, 800))
+
+    def line(y: float, words: str, mark: str, rest: str) -> None:
+        text = page.beginText(72, y)
+        for size, rise, part in ((10, 0, words), (6, 4, mark), (10, 0, rest)):
+            text.setFont("Helvetica", size)
+            text.setRise(rise)
+            text.textOut(part)
+        page.drawText(text)
+
+    line(700, "It can be disabled, which is useful for others", "1", ") at its start.")
+    line(660, "", "1", " These are the others.")
+    page.showPage()
+    page.save()
+    assert texts(tmp_path, out.getvalue()) == [
+        "It can be disabled, which is useful for others1) at its start.",
+        "1 These are the others.",
+    ]
