@@ -215,12 +215,16 @@ class TuningRequest(jobs.Tuning, Request):
 
 
 class JobRequest(jobs.JobAsked, Request):
-    """POST /fine_tuning/jobs: the fields of its event, and `method`."""
+    """POST /fine_tuning/jobs: the fields of its event, `method`, and `dataset`.
+
+    With `dataset` the documents of the training file become another data set, made so, and the job waits for that one.
+    """
 
     hyperparameters: HyperparametersRequest = HyperparametersRequest()
     tuning: TuningRequest = TuningRequest()
     method: MethodRequest | None = None
     integrations: tuple[IntegrationRequest, ...] = Field(default=(), max_length=1)  # type: ignore[assignment]
+    dataset: DatasetRequest | None = None
 
     def wandb_key(self) -> str | None:
         """Return the key that came with the request."""
@@ -228,7 +232,7 @@ class JobRequest(jobs.JobAsked, Request):
 
     def event(self, creator_id: str | None = None) -> jobs.JobCreated:
         """Return what the request asks for; the method's hyperparameters win, and no key is in it."""
-        said = self.model_dump(exclude={"method"})
+        said = self.model_dump(exclude={"method", "dataset"})
         if self.method is not None:
             said["hyperparameters"] |= self.method.supervised.hyperparameters.model_dump(exclude_defaults=True)
         return jobs.JobCreated(

@@ -30,7 +30,7 @@ from contracts.wire import request as wire
 from contracts.wire.body import check_strings, escapes, parse
 from contracts.wire.completions import Routed
 from contracts.wire.errors import ApiError
-from contracts.wire.requests import PageQuery
+from contracts.wire.requests import DatasetRequest, PageQuery
 from functions.edge.listing import Order, beyond, unknown_after
 from functions.edge.refusals import key_reused, too_large
 
@@ -205,6 +205,15 @@ async def visible_model(request: Request, name: str) -> dict[str, Any] | None:
         if view is not None and not view["deleted"] and view["tenant"] == owner:
             return view
     return None
+
+
+async def check_target(request: Request, asked: DatasetRequest | None) -> None:
+    """Refuse a data set for a target model that nobody has: its documents would wait for it for ever."""
+    name = asked.target_model if asked is not None else None
+    view = None if name is None else await visible_model(request, name)
+    if name is not None and (view is None or view["kind"] != "base"):
+        sentence = f"The base model '{name[:100]}' does not exist. GET /v1/models lists those that do."
+        raise ApiError(sentence, param="dataset.target_model", code="model_not_found")
 
 
 async def end(request: Request, stage: str, event: Event) -> None:

@@ -64,3 +64,9 @@ def unavailable(message: str) -> ApiError:
         code="service_unavailable",
         headers={"retry-after": "2"},
     )
+
+
+def no_documents(id: str) -> ApiError:
+    """A data set is asked for of a file that holds rows."""
+    sentence = f"The file {id} holds no documents, so no data set is made of it: leave 'dataset' out."
+    return ApiError(sentence, param="dataset", code="no_dataset")

@@ -8,7 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
+from contracts.blobs import BlobRef
 from contracts.envelope import derived_id
+from contracts.events.corpus import DatasetAssembled
 from contracts.events.files import FileRejected, FileUploaded
 from contracts.events.jobs import (
     JobCreated,
@@ -79,6 +81,58 @@ async def test_a_job_is_published_and_shown_at_once(world: World, api: httpx.Asy
     assert made["hyperparameters"] == made["method"]["supervised"]["hyperparameters"]
     assert made["error"] is None
     assert made["fine_tuned_model"] is None
+
+
+MANUAL = b"# Pumps\n\nThe pump weighs 3 kg.\n"
+
+
+async def documents(api: httpx.AsyncClient) -> str:
+    form = {"purpose": "fine-tune", "dataset[held_out]": "0.2"}
+    made = await api.post("/v1/files", files={"file": ("a.md", MANUAL)}, data=form)
+    id: str = made.json()["id"]
+    return id
+
+
+async def test_a_job_that_says_how_its_data_set_is_made_waits_for_one_of_the_same_documents(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    file = await documents(api)
+    asked = {"min_coverage": 0.1, "rows_per_chunk": 5}
+    made = (await create(api, file, idempotency_key="k", dataset=asked)).json()
+    own = made["training_file"]
+    assert own != file
+    assert made["status"] == "validating_files"
+    assert (await api.get(f"/v1/files/{own}")).json()["dataset"]["asked"] == asked
+    assert (await api.get(f"/v1/files/{own}/content")).content == MANUAL
+    assert [event.type for event in world.emit.events[-2:]] == ["document.uploaded", "job.created"]
+    assert (await create(api, file, idempotency_key="k", dataset=asked)).json() == made
+    assert world.topics().count("document.uploaded") == 2
+
+
+async def test_a_job_on_rows_makes_no_data_set(world: World, api: httpx.AsyncClient, file: str) -> None:
+    said = error(await create(api, file, dataset={"held_out": 0.2}))
+    assert (said["code"], said["param"]) == ("no_dataset", "dataset")
+    said = error(await create(api, await documents(api), dataset={"held_ou": 0.2}))
+    assert (said["code"], said["param"]) == ("unknown_parameter", "dataset.held_ou")
+
+
+async def test_a_job_shows_what_its_data_set_warns_of(world: World, api: httpx.AsyncClient) -> None:
+    file = await documents(api)
+    blob = BlobRef(key=f"local/{file}/rows.jsonl", sha256="0" * 64, bytes=1, media_type="application/jsonl")
+    assembled = DatasetAssembled(
+        blob=blob,
+        rows=20,
+        version="0" * 64,
+        lineage=blob,
+        report=blob,
+        coverage=0.2,
+        generator="extractive",
+        warnings=("Only 4 of 20 training chunks have a row.",),
+    )
+    await world.say(assembled, file, "local")
+    job = await job_of(api, file)
+    assert (await api.get(f"{JOBS}/{job}")).json()["temper"]["warnings"] == list(assembled.warnings)
+    assert (await api.get(f"/v1/files/{file}")).json()["validation"]["warnings"] == list(assembled.warnings)
 
 
 async def test_a_key_for_wandb_is_kept_sealed_and_is_in_no_event_and_no_answer(

@@ -26,6 +26,7 @@ from contracts.wire.errors import ApiError, missing
 from contracts.wire.requests import FileForm, FilePage
 from functions.edge import core, provenance
 from functions.edge.context import (
+    check_target,
     deps,
     incoming,
     is_retry,
@@ -38,7 +39,6 @@ from functions.edge.context import (
     reserve,
     streamed,
     tenant,
-    visible_model,
 )
 from functions.edge.multipart import Form, broken
 from functions.edge.refusals import no_file, too_large
@@ -83,24 +83,16 @@ async def _store(request: Request, id: str) -> core.Uploaded:
         form.feed(chunk)
     if not form.begun:
         raise missing("file")
-    await _check_target(request, FileForm.read({"purpose": "fine-tune", **form.fields}))  # what follows is read later
+    before = FileForm.read({"purpose": "fine-tune", **form.fields})  # what follows the file is read when it is there
+    await check_target(request, before.dataset)
     filename = core.clean_filename(form.filename)
     head = await _head(form, body)
     core.sniff(head, filename)
     core.check_content(head, form.fields.get("purpose", ""))
     blob = await deps(request).blobs.put(_key(request, id), _content(form, head, body))
     asked = FileForm.read(form.fields)
-    await _check_target(request, asked)
+    await check_target(request, asked.dataset)
     return core.uploaded(asked, filename, head[:HEAD], blob)
-
-
-async def _check_target(request: Request, form: FileForm) -> None:
-    """Refuse a target model that nobody has: its documents would wait for it for ever."""
-    name = form.dataset.target_model if form.dataset is not None else None
-    view = None if name is None else await visible_model(request, name)
-    if name is not None and (view is None or view["kind"] != "base"):
-        sentence = f"The base model '{name[:100]}' does not exist. GET /v1/models lists those that do."
-        raise ApiError(sentence, param="dataset.target_model", code="model_not_found")
 
 
 async def _head(form: Form, body: AsyncIterator[bytes]) -> bytes:

@@ -11,14 +11,16 @@ from starlette.routing import Route
 from contracts.controls import unheld
 from contracts.documents.models import PUBLIC
 from contracts.envelope import derived_id, make
+from contracts.events.corpus import DatasetAsked, DocumentUploaded, ZipUploaded
 from contracts.events.jobs import JobCancelled, JobCreated, JobPauseRequested, JobResumeRequested
 from contracts.ports import Reservation
 from contracts.results import JSONL
 from contracts.tracking import WANDB, wandb_secret
 from contracts.wire import openai
-from contracts.wire.requests import CheckpointPage, JobRequest, MetricPage, PageQuery
+from contracts.wire.requests import CheckpointPage, DatasetRequest, JobRequest, MetricPage, PageQuery
 from functions.edge import core, deletions, listing
 from functions.edge.context import (
+    check_target,
     deps,
     end,
     in_windows,
@@ -35,7 +37,7 @@ from functions.edge.context import (
     tenant,
     visible_model,
 )
-from functions.edge.refusals import no_job
+from functions.edge.refusals import no_documents, no_job
 from functions.edge.results import content
 
 
@@ -49,16 +51,20 @@ async def created(request: Request) -> tuple[Reservation, dict[str, Any]]:
     """Refuse what is known to be wrong, then publish `job.created`; returns the job under its reserved id."""
     asked = await read(request, JobRequest)
     data = asked.event(key_id(request))
-    await _check(request, data)
+    await _check(request, data, asked.dataset)
     key = await _wandb_key(request, asked.wandb_key()) if data.integrations else None
     new_id = new_object_id(request, "ftjob-")
     same = data.model_dump(mode="json", exclude={"creator_id"})
+    if asked.dataset is not None:
+        same["dataset"] = asked.dataset.model_dump(mode="json", exclude_none=True)
     reservation = await reserve(request, "fine_tuning/jobs", same, new_id)
     id = reservation.id
     view = await owned(request, "jobs", id) if reservation.state == "adopted" else None
     if view is None:
         if key:
             await deps(request).secrets.put(tenant(request), wandb_secret(id), key)
+        if asked.dataset is not None:
+            data = await _on_documents_again(request, id, data, asked.dataset)
         event = make(data, subject=id, tenant=tenant(request), id=derived_id(id, "job.created"))
         await publish(request, event)
         view = await find_job(request, id)
@@ -72,8 +78,25 @@ async def _wandb_key(request: Request, given: str | None) -> str | None:
     return given
 
 
-async def _check(request: Request, data: JobCreated) -> None:
+async def _on_documents_again(request: Request, job: str, data: JobCreated, asked: DatasetRequest) -> JobCreated:
+    """Return the job on a file of its own: the same documents once more, whose data set is made as the job asks."""
+    blobs, owner = deps(request).blobs, tenant(request)
+    archive = await owned(request, "archives", data.training_file)
+    if archive is not None and archive["source"] is not None:
+        archive = await owned(request, "archives", archive["source"])
+    if archive is None:
+        raise no_documents(data.training_file)
+    id = "file-" + derived_id(job, "dataset").replace("-", "")
+    blob = await blobs.put(f"{owner}/{id}/content", blobs.stream(f"{owner}/{archive['id']}/content"))
+    said = {**archive["uploaded"], "blob": blob, "dataset": DatasetAsked(**asked.model_dump())}
+    born = DocumentUploaded(**said) if archive["single"] else ZipUploaded(**said)
+    await publish(request, make(born, subject=id, tenant=owner, id=derived_id(id, "file.uploaded")))
+    return data.model_copy(update={"training_file": id})
+
+
+async def _check(request: Request, data: JobCreated, dataset: DatasetRequest | None) -> None:
     """Refuse files and models that are known to be unusable; preparation has the last word."""
+    await check_target(request, dataset)
     base = await visible_model(request, data.model)
     known: list[str] = []
     if base is None:
@@ -82,7 +105,12 @@ async def _check(request: Request, data: JobCreated) -> None:
     core.check_base(data, base, known)
     for param, id in (("training_file", data.training_file), ("validation_file", data.validation_file)):
         if id is not None:
-            core.check_training_file(id, param, tenant(request), await owned(request, "files", id))
+            view = await owned(request, "files", id)
+            if dataset is not None and view is not None and param == "training_file":
+                if not view["archive"]:
+                    raise no_documents(id)
+                view = {**view, "rejected": None}  # another data set of them may be one
+            core.check_training_file(id, param, tenant(request), view)
 
 
 async def find_job(request: Request, id: str | None = None) -> dict[str, Any]:
