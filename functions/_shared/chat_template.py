@@ -89,6 +89,12 @@ def stop_ids(folder: Path, tokenizer: Any) -> frozenset[int]:
     return frozenset(stop for stop in stops if isinstance(stop, int))
 
 
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """Return the tokens that decoding leaves out: those with a name, such as eos, and added ones marked special."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(tokenizer.all_special_ids) | {id for id, token in added if token.special}
+
+
 class ChatTemplate:
     """The chat template of a tokenizer; `eos` are the tokens that end a text. Messages are those of `plain`."""
 
@@ -99,7 +105,7 @@ class ChatTemplate:
         self.source: str = named.get("default") or ""
         self._source_for_tools: str = named.get("tool_use") or self.source
         self._joins: dict[str, Join] = {}
-        self._leads: dict[str, str] = {}
+        self._leads: dict[str, tuple[str, str]] = {}
 
     # Prompts
 
@@ -306,12 +312,22 @@ class ChatTemplate:
 
     def lead(self, switches: Switches) -> str:
         """Return what the template puts before an answer, behind the prompt."""
+        return self._around(switches)[0]
+
+    def tail(self, switches: Switches) -> str:
+        """Return what the template puts behind an answer, before what ends the turn."""
+        behind = self._around(switches)[1]
+        return next((behind.removesuffix(stop) for stop in self.stops.shown if behind.endswith(stop)), "")
+
+    def _around(self, switches: Switches) -> tuple[str, str]:
         key = json.dumps(switches, sort_keys=True)
         if key not in self._leads:
+            before, behind = "", ""
             with suppress(Exception):
                 said = {"role": "assistant", "content": ANSWER}
-                self._leads[key] = self.turn([ASKED, said], None, switches).answer.partition(ANSWER)[0]
-        return self._leads.setdefault(key, "")
+                before, _, behind = self.turn([ASKED, said], None, switches).answer.partition(ANSWER)
+            self._leads[key] = (before, behind)
+        return self._leads[key]
 
     @cached_property
     def _quiet(self) -> Switches:

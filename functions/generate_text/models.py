@@ -21,7 +21,7 @@ from contracts.manifest import Manifest, ManifestFile, ManifestRef, RowShape
 from contracts.ports import BlobMismatchError, Blobs
 from contracts.wire.chat import refusal
 from contracts.wire.errors import ApiError
-from functions._shared.chat_template import ChatTemplate, TemplateRefusalError, stop_ids
+from functions._shared.chat_template import ChatTemplate, TemplateRefusalError, special_ids, stop_ids
 from functions._shared.dialect import ASKED
 from functions._shared.model_files import ModelFiles, UnusableModelError, is_inside, read_manifest
 from functions._shared.plain_prompt import prompt_ids
@@ -51,15 +51,15 @@ class Rendered:
     lead: str
     marks: Marks | None
     opened: bool
-
     calls: CallForm | None = None
     """None: there are no tools, or calls cannot be told from text."""
     tools: Sequence[dict[str, Any]] = ()
+    tail: str = ""
 
     def reader(self, most_calls: int | None) -> AnswerReader:
         """What takes an answer apart."""
         calls = CallReader(self.calls, self.tools, most_calls) if self.calls else None
-        return AnswerReader(Splitter(self.lead, self.marks, self.opened), calls)
+        return AnswerReader(Splitter(self.lead, self.marks, self.opened, self.tail), calls)
 
 
 @dataclass(eq=False)
@@ -91,8 +91,7 @@ class ServedModel:
         marks = self.chat.thinking.marks
         shown = self.encode(f"{marks.open}{marks.close}" if marks else "", special=False)
         shown += self.encode(self.chat.lead(self.switches), special=False)
-        marked = {id for id, token in self.tokenizer.added_tokens_decoder.items() if token.special}
-        self._special = marked.union(self.tokenizer.all_special_ids)
+        self._special = special_ids(self.tokenizer)
         self._shown = self._special & frozenset(shown)
 
     @property
@@ -152,6 +151,7 @@ class ServedModel:
             opened is not None,
             self.calls if tools else None,
             tools or (),
+            self.chat.tail(wanted) if self._shown else "",
         )
 
     @cached_property

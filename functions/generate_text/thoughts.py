@@ -48,11 +48,14 @@ class AnswerReader:
 
 
 class Splitter:
-    """Reads an answer as it comes; `lead` is what the template itself puts before one, `opened` says that a thought
-    was begun in the prompt."""
+    """Reads an answer as it comes.
 
-    def __init__(self, lead: str, marks: Marks | None, opened: bool) -> None:
-        self._lead, self._marks = lead, marks
+    `lead` and `tail` are what the template itself puts before and behind one, `opened` says that a thought was begun in
+    the prompt.
+    """
+
+    def __init__(self, lead: str, marks: Marks | None, opened: bool, tail: str = "") -> None:
+        self._lead, self._marks, self._tail = lead, marks, tail
         self._held = ""
         self._state = "thought" if opened and marks else "begin"
         self._told = False  # something of the part that is read
@@ -75,8 +78,12 @@ class Splitter:
         if self._state == "behind":
             self._held = self._held.lstrip()
             self._state = "answer" if self._held else "behind"
-        answer, self._held = self._held, ""
-        return thought, answer
+        answer = self._held
+        if last:
+            return thought, answer.removesuffix(self._tail)
+        kept = len(self._tail) if self._tail and answer.endswith(self._tail) else _overlap(answer, self._tail)
+        self._held = answer[len(answer) - kept :]
+        return thought, answer[: len(answer) - kept]
 
     def _begin(self, last: bool) -> None:
         """Find out with what the answer begins, or wait."""

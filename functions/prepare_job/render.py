@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from contracts.wire.chat import plain
-from functions._shared.chat_template import DATE, ChatTemplate, TemplateRefusalError
+from functions._shared.chat_template import DATE, ChatTemplate, TemplateRefusalError, special_ids
 from functions._shared.dialect import REASONING, as_text
 from functions.prepare_job.labels import Span, UnlabelledError
 
@@ -46,7 +46,8 @@ class Template:
         self.source = self.chat.source
         self._tokenizer = tokenizer
         self._switches, self._day = switches, day
-        special = sorted((token for token in tokenizer.all_special_tokens if token.strip()), key=len, reverse=True)
+        tokens = tokenizer.convert_ids_to_tokens(sorted(special_ids(tokenizer)))
+        special = sorted((token for token in tokens if token.strip()), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, special))) if special else None
 
     def examples(self, row: Mapping[str, Any]) -> tuple[Example, ...]:
