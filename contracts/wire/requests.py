@@ -66,6 +66,13 @@ class RowPage(PageQuery):
     split: Split | None = None
 
 
+class PreviewQuery(Query):
+    """GET /files/{id}/preview: a base or a tuned model, and a row by its place among the rows."""
+
+    model: str
+    row: int = Field(default=1, ge=1, le=10**9)
+
+
 class LineagePage(PageQuery):
     """GET /lineage: what was made of a file's documents."""
 

@@ -24,6 +24,7 @@ from functions.edge.routes import (
     legacy,
     model_files,
     models,
+    preview,
     usage,
     webhooks,
 )
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 _API = [
     *files.ROUTES,
     *dataset.ROUTES,
+    *preview.ROUTES,
     *jobs.ROUTES,
     *benchmarks.ROUTES,
     *model_files.ROUTES,

@@ -51,6 +51,15 @@ def _naming(lines: list[bytes], wanted: frozenset[bytes]) -> list[bytes]:
     return [line for line in lines if not wanted.isdisjoint(_ID.findall(line))]
 
 
+async def nth(blobs: Blobs, key: str, number: int) -> bytes:
+    """Return the line of a number, counted from 1, whatever lines say of themselves; raises BlobNotFoundError."""
+    async for found in _windows(blobs, key, 0, await _size(blobs, key), WINDOW):
+        if number <= len(found):
+            return found[number - 1]
+        number -= len(found)
+    raise BlobNotFoundError(f"{key} ends before the line that is asked for")
+
+
 async def _size(blobs: Blobs, key: str) -> int:
     stat = await blobs.stat(key)
     if stat is None:

@@ -22,6 +22,7 @@ from contracts.wire.errors import ApiError
 from functions.generate_text import answers
 from functions.generate_text.engine import BatchLimits, Engine, EngineError, OverloadedError
 from functions.generate_text.models import ModelError, Models
+from functions.generate_text.preview import Examples, Previews
 from functions.generate_text.prove import prove
 
 log = logging.getLogger(__name__)
@@ -38,14 +39,16 @@ def create_app(
     limits: BatchLimits | None = None,
     max_model_bytes: int = 16 * 2**30,
     max_adapters: int = 64,
+    examples: Examples | None = None,
 ) -> Starlette:
     """Build the serving app; its engine's thread runs until the app shuts down.
 
     `dtype`: see `Engine`; `threads` 0 leaves torch's default; `max_model_bytes` bounds the weights in memory of models
-    that nobody uses now.
+    that nobody uses now; `examples` makes of a row what is trained of it, and without it there are no previews.
     """
     engine = Engine(device, limits, threads, dtype)
     models = Models(engine, blobs, cache_dir, max_model_bytes, max_adapters)
+    previews = Previews(blobs, cache_dir, examples) if examples else None
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -63,6 +66,12 @@ def create_app(
     async def proof(request: Request) -> Response:
         return JSONResponse(await prove(engine, models, ProofRequest.read(await _json(request))))
 
+    async def preview(request: Request) -> Response:
+        assert previews is not None
+        found = await previews.of(_manifest(request), await _json(request))
+        asked = request.query_params
+        return JSONResponse({"object": "row.preview", "row": int(asked["row"]), "model": asked["model"], **found})
+
     async def health(_request: Request) -> Response:
         state = engine.state()
         status, code = ("ok", 200) if state["alive"] else ("stopped", 503)
@@ -73,6 +82,7 @@ def create_app(
         Route("/v1/completions", completions, methods=["POST"]),
         Route("/v1/prove", proof, methods=["POST"]),
         Route("/healthz", health, methods=["GET"]),
+        *([Route("/v1/preview", preview, methods=["POST"])] if previews else []),
     ]
     app = Starlette(routes=routes, exception_handlers=_ERRORS, lifespan=lifespan)
     app.router.redirect_slashes = False

@@ -182,6 +182,23 @@ class Tokeniser:
             raise FailedError(Fail(bad[0][0], text, param))
         return tokens
 
+    def preview(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return text, trained spans in characters and tokens of each example of a row; raises UnlabelledError."""
+        labelled: list[Labelled] = []
+        shown: list[tuple[str, Sequence[Span]]] = []
+        for example in self.template.examples(row):
+            made = self._labelled(example, *self._encode([example.text])[0])
+            labelled += made
+            whole = len(made) == len(example.trained) == 1 or len(made) < len(example.trained)
+            shown += (
+                [(example.text, example.trained)] if whole else [(example.text[: s[1]], [s]) for s in example.trained]
+            )
+        self._row(Tokens(), row, labelled)
+        return [
+            {"text": text, "trained": [list(span) for span in spans], "tokens": len(each.ids)}
+            for (text, spans), each in zip(shown, labelled, strict=True)
+        ]
+
     def _encode(self, texts: list[str]) -> list[tuple[list[int], list[Span]]]:
         """Return ids and their places, as serving encodes a rendered prompt; without a length nothing is cut."""
         if not texts:

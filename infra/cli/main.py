@@ -23,6 +23,7 @@ COMMANDS = {
     "run": ("infra.cli.run:run", "Run one role: edge, worker, trainer or serving."),
     "models": ("infra.cli.models:models", "Bring base models of your own; take tuned ones away."),
     "storage": ("infra.cli.storage:storage", "Show what is stored for whom."),
+    "file": ("infra.cli.file:file", "Look at what is trained of a file's rows."),
     "job": ("infra.cli.job:job", "Follow a fine-tuning job."),
     "dataset": ("infra.cli.dataset:dataset", "Make a new data set of one that is there."),
     "bundle": ("infra.cli.bundle:bundle", "Check a folder of public benchmarks."),

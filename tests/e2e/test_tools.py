@@ -13,6 +13,7 @@ from openai.types.chat import ChatCompletionMessageFunctionToolCall
 from infra.runtime.bootstrap import DEMO_FOLDER, register_base
 from tests.e2e import support
 from tests.e2e.support import User
+from tests.e2e.test_recurate import temper
 from tests.stack import Stack
 from tests.unit.prepare_job import tiny
 
@@ -65,6 +66,12 @@ def test_a_row_with_tools_is_asked_with_the_tokens_that_it_was_trained_with(
     probe = json.loads(support.in_world(stack, lambda here: here.blobs.get(queued.data.plan.probe.key)))
     assert said.usage is not None
     assert said.usage.prompt_tokens == len(probe["prompt_ids"])
+    file = user.retrieve(job).training_file
+    (example,) = user.get(f"/files/{file}/preview", params={"model": tuned, "row": 12}).json()["examples"]
+    call, answer = (example["text"][begin:end] for begin, end in example["trained"])
+    assert (call.startswith("call weigh"), answer) == (True, "11 kg.<|end|>")
+    shown = temper(stack, "file", "preview", file, "--model", tuned, "--row", "12")
+    assert "⟦11 kg.<|end|>⟧" in shown.stdout, shown
 
 
 def test_the_tuned_model_calls_tools_whole_and_streamed(user: User, tuned: str) -> None:

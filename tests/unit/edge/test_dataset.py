@@ -102,3 +102,13 @@ def test_an_archive_says_in_words_how_far_it_is(changes: dict[str, Any], counts:
     assert (shown["stage"], shown["rows_made"]) == (stage, 4)
     assert shown["coverage"] == {"ready": 0.9, "failed": 0.1}.get(stage)
     assert shown["documents"] == {"total": archive["documents"], "extracted": 1, "rejected": 1, "chunked": 1}
+
+
+async def test_a_line_is_found_by_its_place_whatever_number_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines, "WINDOW", 1000)
+    blobs = MemoryBlobs()
+    rows = [b'{"line": %d, "text": "%s"}\n' % (2 * place, b"x" * (place * 300)) for place in range(9)]
+    await blobs.put(KEY, b"".join(rows))
+    assert [await lines.nth(blobs, KEY, place + 1) + b"\n" for place in range(9)] == rows
+    with pytest.raises(BlobNotFoundError):
+        await lines.nth(blobs, KEY, 10)
