@@ -100,11 +100,11 @@ class LegacyEventPage(LegacyJobPage):
 _OF_DATASET = re.compile(r"dataset\[(\w{1,64})\]")
 
 
-def _literal(text: str) -> Any:
+def _literal(text: Any) -> Any:
     """Return what a part of a form says: a number, a truth value, an object, or else its text."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return text
 
 

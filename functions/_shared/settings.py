@@ -28,9 +28,9 @@ class PrecisionSettings(FunctionSettings):
     """How exact the numbers are with which is computed."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto`, `float32` or `bfloat16`. `auto` trains in bfloat16 on a GPU, and on a processor with AMX or AVX-512-BF16
-    where the base has 50 million parameters or more, else in float32; on a processor it serves in float32, whose
-    answers do not depend on the batch. `bfloat16` serves in it too."""
+    """`auto`, `float32` or `bfloat16`. `auto` trains in bfloat16 on a GPU and in float32 on a processor, where it also
+    serves in float32, whose answers do not depend on the batch. `bfloat16` trains and serves in it anywhere; a
+    processor gains by it where it has AMX or AVX-512-BF16."""
 
 
 class WaitSettings(FunctionSettings):

@@ -9,7 +9,7 @@ from typing import Any
 
 from functions._shared.dialect import ANSWER, REASONING, THOUGHT, as_text, reasoning_of, words_missing
 
-_TAG = r"[<\[][^<>\[\]\s/]*(?:think|thought|reason)[^<>\[\]\s/]*[>\]]"
+_TAG = r"[<\[](?!\|?end)[^<>\[\]\s/]*(?:think|thought|reason)[^<>\[\]\s/]*[>\]]"
 _OPENED = re.compile(rf"({_TAG})\s*$", re.IGNORECASE)
 _LAST = [
     re.compile(rf"({last})\s*$", re.IGNORECASE)

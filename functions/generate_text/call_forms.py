@@ -136,8 +136,9 @@ class _Probe:
             found, _ = read_object(answer, start)
         except (IncompleteError, NoCallError):
             return None
-        middle = re.compile(_pattern(answer[name + len(_NAMES[0]) : start]))
-        return (NamedForm(middle), name) if name >= 0 and found == _BOTH else None
+        middle = answer[name + len(_NAMES[0]) : start]
+        form = NamedForm(re.compile(_pattern(middle)), (middle,))
+        return (form, name) if name >= 0 and found == _BOTH else None
 
     def _python(self, answer: str) -> _Found | None:
         name = answer.find(_NAMES[0])
@@ -171,6 +172,8 @@ class _Probe:
             if following >= 0 and isinstance(form, JsonForm):
                 following = turn.find("{", end)
             pieces.add(turn[end : following if following >= 0 else None].strip())
+        pieces |= {re.sub(r"<[^<>]*>$", "", piece) for piece in pieces}  # the last may be where generation stops
+        pieces |= {tag for piece in pieces for tag in re.findall(r"<[^<>\s]*>", piece)}
         noise = "|".join(_pattern(piece) for piece in sorted(pieces, key=lambda each: (-len(each), each)) if piece)
         return CallForm(re.split(r"zname\d|zcall\d", before)[0].strip(), form, noise)
 
@@ -209,7 +212,7 @@ def _end(rest: str, two: str) -> str:
     following = two[two.index(_NAMES[0]) : two.index(_NAMES[1])]
     following = re.sub("key_[ab]", "\0", following)
     shared = next(rest[:size] for size in range(len(rest), -1, -1) if rest[:size] in following)
-    return re.sub(r"[\s<\[({|]+$", "", shared) or rest
+    return re.sub(r"(?:<[^<>]*|[\s\[({|])+$", "", shared) or rest
 
 
 def _pattern(text: str) -> str:

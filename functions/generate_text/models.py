@@ -151,7 +151,7 @@ class ServedModel:
             opened is not None,
             self.calls if tools else None,
             tools or (),
-            self.chat.tail(wanted) if self._shown else "",
+            self.chat.tail(wanted) if self._shown or tools else "",
         )
 
     @cached_property

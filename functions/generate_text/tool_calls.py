@@ -35,6 +35,10 @@ class NoCallError(Exception):
 
 
 class Form(Protocol):
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What is written within a call, between its parts."""
+
     def take(self, text: str, at: int, types: Parameters) -> tuple[Call, int]:
         """Return the call at or behind `at` and where it ends; raises IncompleteError or NoCallError."""
 
@@ -65,6 +69,7 @@ class JsonForm:
     arguments: tuple[str, ...]
     by_name: bool = False
     """Whether the object's only key is the name and its value the arguments."""
+    marks = ()
 
     def take(self, text: str, at: int, types: Parameters) -> tuple[Call, int]:
         if not text.startswith("{", at):
@@ -86,6 +91,7 @@ class NamedForm:
     """A name, then its arguments as JSON."""
 
     middle: re.Pattern[str]
+    marks: tuple[str, ...]
 
     def take(self, text: str, at: int, types: Parameters) -> tuple[Call, int]:
         found = self.middle.search(text, at)
@@ -101,6 +107,8 @@ class NamedForm:
 @dataclass(frozen=True, slots=True)
 class PythonForm:
     """`name(key='value', other=7)`."""
+
+    marks = ()
 
     def take(self, text: str, at: int, types: Parameters) -> tuple[Call, int]:
         found = re.compile(r"[\w.:-]+\(").search(text, at)
@@ -140,6 +148,11 @@ class TaggedForm:
     """Between such a value and the end of the call."""
     empty: str
     """Between the name and the end of a call without arguments."""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What is written within a call, between its parts."""
+        return (self.first, *self.opens, *self.nexts, *self.ends, self.empty)
 
     def take(self, text: str, at: int, types: Parameters) -> tuple[Call, int]:
         places = [(text.find(mark, at), mark) for mark in (self.first, self.empty) if mark]
@@ -268,6 +281,12 @@ class CallForm:
     around: str
     """A pattern of what is written before, between and behind calls."""
 
+    @property
+    def last(self) -> str:
+        """The tag with which a call ends, if its arguments are tagged."""
+        tags = re.findall(r"<[^<>]*>$", self.form.ends[0]) if isinstance(self.form, TaggedForm) else []
+        return str(tags[0]) if tags else ""
+
     @cached_property
     def _noise(self) -> re.Pattern[str]:
         """What may stand between calls and behind the last."""
@@ -280,7 +299,8 @@ class CallForm:
 
     def keeps(self, token: str) -> bool:
         """Whether a special token is a part of calls, so that it has to be decoded."""
-        return token in self.opening or re.search(f"{re.escape(re.escape(token))}", self.around) is not None
+        written = (self.opening, *self.form.marks)
+        return any(token in mark for mark in written) or re.escape(token) in self.around
 
     def begin(self, text: str, types: Parameters, from_: int = 0) -> int:
         """Return where calls begin, or may begin once more text comes; the text's length where neither is so."""
@@ -336,6 +356,9 @@ class CallReader:
     def end(self) -> tuple[str, list[Call]]:
         """Return the rest: what looked like the beginning of calls and was none is content."""
         calls = self.add("")[1]
+        if not self._count and self._form.last:  # where it is the end of a turn too, generation stopped before it
+            begin = self._form.begin(self._text, self._types)
+            calls = self._calls(begin, self._text + self._form.last)
         if self._count:
             return self._text[self._form.behind(self._text, self._told) :].rstrip(), calls
         return self._space + self._text[self._told :], calls
@@ -347,9 +370,9 @@ class CallReader:
         self._space = text[len(content) :]
         return content
 
-    def _calls(self, at: int) -> list[Call]:
+    def _calls(self, at: int, text: str | None = None) -> list[Call]:
         found = []
-        for call, end in self._form.calls(self._text, at, self._types):
+        for call, end in self._form.calls(self._text if text is None else text, at, self._types):
             self._told = end
             self._count += 1
             if self._most is None or self._count <= self._most:

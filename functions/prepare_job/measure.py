@@ -57,7 +57,7 @@ def shape_of(spec: dict[str, Any]) -> Shape:
         layers=text.num_hidden_layers,
         inner=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
         vocabulary=text.vocab_size,
-        weight_bytes=2 if is_bfloat16(spec["dtype"], device_of(spec).type, parameters) else 4,
+        weight_bytes=2 if is_bfloat16(spec["dtype"], device_of(spec).type) else 4,
     )
 
 

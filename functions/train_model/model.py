@@ -1,14 +1,11 @@
 """The model that is trained, and how many rows at once fit into memory beside it."""
 
 import logging
-import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors import safe_open
 from torch import nn
 from transformers import AutoModelForCausalLM, set_seed
 
@@ -19,15 +16,6 @@ from functions.train_model.lora import merge_where_cheaper
 from functions.train_model.parent import Emit
 
 log = logging.getLogger("temper.recipe")
-
-
-def parameters(folder: str) -> int:
-    """How many numbers the weights of a directory hold, by the heads of its files."""
-    count = 0
-    for path in Path(folder).glob("*.safetensors"):
-        with safe_open(path, framework="pt") as file:
-            count += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    return count
 
 
 def load_model(plan: RecipePlan, device: torch.device, bf16: bool) -> Any:

@@ -43,7 +43,6 @@ from functions.train_model.batches import Batch, LabelLoss, Rows
 from functions.train_model.model import (
     fit_micro_batch,
     load_model,
-    parameters,
     preflight,
     ran_out_of_memory,
     recompute_activations,
@@ -290,7 +289,7 @@ def train(plan: RecipePlan, emit: Emit, pause: threading.Event) -> None:
     if not ranks.is_main_process:
         emit = _say_nothing
     device = ranks.device
-    bf16 = is_bfloat16(plan.dtype, device.type, parameters(plan.model_dir))
+    bf16 = is_bfloat16(plan.dtype, device.type)
 
     model = load_model(plan, device, bf16)
     score = LabelLoss(model)

@@ -15,7 +15,7 @@ from contracts.canonical import compact
 from contracts.controls import Checkpoint
 from contracts.envelope import Event
 from contracts.manifest import Manifest, ManifestRef
-from functions.train_model.work import Device
+from functions.train_model.work import METRICS, Device
 from functions.train_model.work import work as train
 from infra.adapters.http.serving import HttpProve, Serving
 from infra.adapters.mongo.controls import MongoControls
@@ -63,10 +63,19 @@ async def again(here: World, job: str) -> Trained:
     inputs = {"plan": queued.plan.model_dump(mode="json"), "created": created.model_dump(mode="json")}
     made = Trained(f"ftjob-{uuid.uuid4().hex}", inputs, stored.step, stored)
     files = []
-    for file in stored.files:
-        await here.blobs.put(made.prefix + file.path, await here.blobs.get(file.key))
-        files.append(file.model_copy(update={"key": made.prefix + file.path}))
+    steps = {each.step: each for event in events if event.type == "job.progressed" for each in said(event).steps}
+    metrics = b"".join(compact(steps[step].model_dump(mode="json")) + b"\n" for step in sorted(steps))
+    for file in stored.files:  # what only going on needs went when the job had ended: the metrics are told again
+        if file.role != "resume" or file.path == METRICS:
+            content = metrics if file.path == METRICS else await here.blobs.get(file.key)
+            ref = await here.blobs.put(made.prefix + file.path, content)
+            files.append(file.model_copy(update={"key": ref.key, "sha256": ref.sha256, "bytes": ref.bytes}))
     return replace(made, manifest=stored.model_copy(update={"files": tuple(files)}))
+
+
+def said(event: Event) -> Any:
+    """What an event says."""
+    return event.data
 
 
 async def conclude(here: World, stack: Stack, made: Trained, before_proof: Deed, scratch: Path) -> Sequence[Event]:

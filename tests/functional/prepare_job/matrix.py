@@ -468,7 +468,15 @@ def _check_reply(choice: dict[str, Any], message: dict[str, Any]) -> None:
     told = json.dumps(choice)
     assert finish in ("stop", "tool_calls"), "serving does not stop where the trained text ends"
     assert "zqbeyond" not in told, "serving goes on behind the trained text"
-    if "tool_calls" in message:  # as text: an answer's calls are not taken apart
+    calls = [
+        (each["function"]["name"], json.loads(each["function"]["arguments"])) for each in reply.get("tool_calls", ())
+    ]
+    wanted = [
+        (each["function"]["name"], json.loads(each["function"]["arguments"])) for each in message.get("tool_calls", ())
+    ]
+    assert calls == wanted, f"serving answers the calls {calls!r}"
+    if calls:
+        assert (finish, reply["content"]) == ("tool_calls", None), f"serving answers {reply['content']!r} beside calls"
         return
     assert (reply["content"] or "").strip() == message["content"], f"serving answers {reply['content']!r}"
     reasoning, found = message.get("reasoning_content", ""), reply.get("reasoning_content") or ""

@@ -49,7 +49,7 @@ def learned(template: str, *messages: dict[str, Any], tools: Any = None) -> list
         )
         prompt = model.render(asked.chat(), asked.known_tools(), asked.chat_template_kwargs)
         assert prompt.ids == model.encode(example.text[: example.trained[0][0]], special=False)
-        assert prompt.splitter().whole("")[1] == ""
+        assert prompt.reader(None).whole("").content == ""
     return [
         (each.text[: each.trained[0][0]].rpartition("gate 7?")[2], "".join(each.text[a:b] for a, b in each.trained))
         for each in examples
@@ -102,7 +102,8 @@ def test_what_was_thought_is_trained_as_the_template_shows_it_and_served_apart(
     examples = Template(tiny.tokenizer(template)).examples({"messages": [ASKED, REASONED]})
     model = served(template, examples)
     said = model.decode(model.encode(answer.removesuffix("<|end|>"), special=False))
-    assert model.render([ASKED], None).splitter().whole(said) == ("Seven is red.", "The red key.")
+    told = model.render([ASKED], None).reader(None).whole(said)
+    assert (told.thought, told.content) == ("Seven is red.", "The red key.")
 
 
 def test_reasoning_is_refused_where_the_template_shows_none() -> None:
