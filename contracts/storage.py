@@ -15,7 +15,7 @@ _OF_FILE: Mapping[str, Kind] = {"documents": "documents", "members.json": "docum
 
 
 @dataclass
-class Stored:
+class StoredBytes:
     """How much there is of one kind."""
 
     bytes: int = 0

@@ -9,7 +9,7 @@ from typing import Any
 
 from contracts.documents.job_events import BIRTH, LAST
 from contracts.envelope import derived_id
-from contracts.storage import Kind, Stored
+from contracts.storage import Kind, StoredBytes
 
 View = Mapping[str, Any]
 Object = dict[str, Any]
@@ -86,7 +86,7 @@ def deleted(id: str, object: str) -> Object:
     return {"id": id, "object": object, "deleted": True}
 
 
-def storage(found: Mapping[Kind, Stored]) -> Object:
+def storage(found: Mapping[Kind, StoredBytes]) -> Object:
     """Return what is stored, by kind and together; OpenAI shows nothing like it."""
     data = [{"kind": kind, "bytes": each.bytes, "objects": each.objects} for kind, each in found.items()]
     total = {name: sum(getattr(each, name) for each in found.values()) for name in ("bytes", "objects")}

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 from contracts.wire.chat import refusal
@@ -42,6 +41,7 @@ from functions._shared.turns import (
     Marks,
     Stops,
     Switches,
+    TemplateRefusalError,
     Thinking,
     Turn,
     alike,
@@ -67,32 +67,6 @@ _NO_REASONING = "it has reasoning, which the model's chat template does not show
 _NO_TOOLS = "it has tools, but the model's chat template does not show them."
 
 Tools = Sequence[Any] | None
-
-
-class TemplateRefusalError(Exception):
-    """A template cannot show a chat; the text says why, for the one who wrote the chat or chose the model."""
-
-    def __init__(self, code: str, text: str, param: str = "messages") -> None:
-        super().__init__(text)
-        self.code = code
-        self.param = param
-        """Which part of the request it is: `messages` or `tools`."""
-
-
-def stop_ids(folder: Path, tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that end a text, as the tokenizer and both configs of a model name them."""
-    stops = {tokenizer.eos_token_id}
-    for name in ("config.json", "generation_config.json"):
-        path = folder / name
-        found = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
-        stops.update(found if isinstance(found, list) else [found])
-    return frozenset(stop for stop in stops if isinstance(stop, int))
-
-
-def special_ids(tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that decoding leaves out: those with a name, such as eos, and added ones marked special."""
-    added = tokenizer.added_tokens_decoder.items()
-    return frozenset(tokenizer.all_special_ids) | {id for id, token in added if token.special}
 
 
 class ChatTemplate:

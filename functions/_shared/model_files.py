@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
@@ -152,3 +153,19 @@ def _size(folder: Path) -> int:
             with suppress(FileNotFoundError):
                 size += os.lstat(f"{place}/{name}").st_size
     return size
+
+
+def stop_ids(folder: Path, tokenizer: Any) -> frozenset[int]:
+    """Return the tokens that end a text, as the tokenizer and both configs of a model name them."""
+    stops = {tokenizer.eos_token_id}
+    for name in ("config.json", "generation_config.json"):
+        path = folder / name
+        found = json.loads(path.read_text("utf-8")).get("eos_token_id") if path.is_file() else None
+        stops.update(found if isinstance(found, list) else [found])
+    return frozenset(stop for stop in stops if isinstance(stop, int))
+
+
+def special_ids(tokenizer: Any) -> frozenset[int]:
+    """Return the tokens that decoding leaves out: those with a name, such as eos, and added ones marked special."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(tokenizer.all_special_ids) | {id for id, token in added if token.special}

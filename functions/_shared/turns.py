@@ -80,6 +80,16 @@ class Stops:
     """All of them as text."""
 
 
+class TemplateRefusalError(Exception):
+    """A template cannot show a chat; the text says why, for the one who wrote the chat or chose the model."""
+
+    def __init__(self, code: str, text: str, param: str = "messages") -> None:
+        super().__init__(text)
+        self.code = code
+        self.param = param
+        """Which part of the request it is: `messages` or `tools`."""
+
+
 def alike(text: str, other: str) -> int:
     """Return how many characters two texts have in common at their beginning."""
     return next((at for at, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))

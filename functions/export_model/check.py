@@ -15,8 +15,9 @@ import torch
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from functions._shared.chat_template import ChatTemplate, stop_ids
+from functions._shared.chat_template import ChatTemplate
 from functions._shared.child import answer
+from functions._shared.model_files import stop_ids
 from functions.export_model.convert import GGUF
 
 

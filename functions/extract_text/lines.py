@@ -29,7 +29,7 @@ _LIGATURES = str.maketrans(
 _QUARTER = math.pi / 2
 
 
-class Cell(NamedTuple):
+class TextCell(NamedTuple):
     """A part of a line that stands apart from its others."""
 
     left: float
@@ -42,7 +42,7 @@ class Line(NamedTuple):
 
     text: str
     """All that it says."""
-    cells: tuple[Cell, ...]
+    cells: tuple[TextCell, ...]
     """Its parts from left to right; a plain line has one."""
     base: float
     """Height of its baseline."""
@@ -65,12 +65,12 @@ class Line(NamedTuple):
         """Where it ends."""
         return self.cells[-1].right
 
-    def of(self, cells: tuple[Cell, ...]) -> Line:
+    def of(self, cells: tuple[TextCell, ...]) -> Line:
         """Return the line with other parts."""
         return self._replace(cells=cells, text=_said(cells))
 
 
-def _said(cells: tuple[Cell, ...]) -> str:
+def _said(cells: tuple[TextCell, ...]) -> str:
     return cells[0].text if len(cells) == 1 else " ".join(cell.text for cell in cells)
 
 
@@ -157,7 +157,7 @@ class _Reader:
             left, right = (parts[0][0], max(part[1] for part in parts)) if parts else (box[0], box[2])
             stretches = [(self._base(begin, turn), [(left, right, content)])]
         for number, (base, cells) in enumerate(stretches):
-            made = tuple(Cell(left, right, text) for left, right, content in cells if (text := _plain(content)))
+            made = tuple(TextCell(left, right, text) for left, right, content in cells if (text := _plain(content)))
             if made and broken and number + 1 == len(stretches):
                 made = (*made[:-1], made[-1]._replace(text=made[-1].text + "-"))
             if made:

@@ -30,7 +30,7 @@ def read_odf(package: Package) -> Extracted:
         manifest = package.xml("META-INF/manifest.xml")
         if next(manifest.iter(_MANIFEST), None) is not None:
             raise UnreadableError("encrypted", "The document is protected by a password. Save it without one.")
-    reader = _Reader(package)
+    reader = _OdfReader(package)
     body = package.xml("content.xml").find(OFFICE + "body")
     part = next(each for each in body if isinstance(each.tag, str))
     kind = part.tag.removeprefix(OFFICE)
@@ -43,7 +43,7 @@ def read_odf(package: Package) -> Extracted:
     return composed(made, tuple(problems), kind in ("presentation", "drawing"))
 
 
-class _Reader:
+class _OdfReader:
     def __init__(self, package: Package) -> None:
         self.pictures = 0
         self._waiting: list[DraftPiece] = []

@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 
-from functions.extract_text.lines import Cell, Line
+from functions.extract_text.lines import Line, TextCell
 
 _GUTTER = 0.8
 """White space between columns, in heights of the font."""
@@ -68,7 +68,7 @@ def _and(above: Line, line: Line, raised: bool) -> Line:
         return above.of(above.cells + line.cells)
     last, first = above.cells[-1], line.cells[0]
     between = " " if raised or gap > _SPACE * line.height else ""
-    cells = (*above.cells[:-1], Cell(last.left, first.right, last.text + between + first.text), *line.cells[1:])
+    cells = (*above.cells[:-1], TextCell(last.left, first.right, last.text + between + first.text), *line.cells[1:])
     return (line if raised else above).of(cells)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-from functions.extract_text.lines import Cell, Line, aligned
+from functions.extract_text.lines import Line, TextCell, aligned
 
 Joined = Callable[[str, str], str]
 """Two lines of a cell to its text."""
@@ -129,12 +129,12 @@ def _row(lines: Sequence[Line], columns: Sequence[float], joined: Joined) -> Lin
     """Return the lines of a row as one, with its cells whole."""
     if len(lines) == 1:
         return lines[0]
-    cells: dict[int, Cell] = {}
+    cells: dict[int, TextCell] = {}
     for cell in (cell for line in lines for cell in line.cells):
         at = _column(cell.left, columns) or 0
         before = cells.get(at)
         if before is None:
             cells[at] = cell
         else:
-            cells[at] = Cell(before.left, max(before.right, cell.right), joined(before.text, cell.text))
+            cells[at] = TextCell(before.left, max(before.right, cell.right), joined(before.text, cell.text))
     return lines[0].of(tuple(cells[at] for at in sorted(cells)))

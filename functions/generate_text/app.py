@@ -66,28 +66,38 @@ def create_app(
     async def proof(request: Request) -> Response:
         return JSONResponse(await prove(engine, models, ProofRequest.read(await _json(request))))
 
-    async def preview(request: Request) -> Response:
-        assert previews is not None
-        found = await previews.of(_manifest(request), await _json(request))
-        asked = request.query_params
-        return JSONResponse({"object": "row.preview", "row": int(asked["row"]), "model": asked["model"], **found})
-
-    async def health(_request: Request) -> Response:
-        state = engine.state()
-        status, code = ("ok", 200) if state["alive"] else ("stopped", 503)
-        return JSONResponse({"status": status, **state, "models": models.names}, code)
-
     routes = [
         Route("/v1/chat/completions", chat, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
         Route("/v1/prove", proof, methods=["POST"]),
-        Route("/healthz", health, methods=["GET"]),
-        *([Route("/v1/preview", preview, methods=["POST"])] if previews else []),
+        Route("/healthz", _health(engine, models), methods=["GET"]),
+        *([Route("/v1/preview", _preview(previews), methods=["POST"])] if previews else []),
     ]
     app = Starlette(routes=routes, exception_handlers=_ERRORS, lifespan=lifespan)
     app.router.redirect_slashes = False
     app.state.engine, app.state.models = engine, models
     return app
+
+
+Answering = Callable[[Request], Awaitable[Response]]
+
+
+def _preview(previews: Previews) -> Answering:
+    async def preview(request: Request) -> Response:
+        found = await previews.of(_manifest(request), await _json(request))
+        asked = request.query_params
+        return JSONResponse({"object": "row.preview", "row": int(asked["row"]), "model": asked["model"], **found})
+
+    return preview
+
+
+def _health(engine: Engine, models: Models) -> Answering:
+    async def health(_request: Request) -> Response:
+        state = engine.state()
+        status, code = ("ok", 200) if state["alive"] else ("stopped", 503)
+        return JSONResponse({"status": status, **state, "models": models.names}, code)
+
+    return health
 
 
 async def _json(request: Request) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from functions.generate_text.tool_calls import (
     Call,
     CallForm,
-    Form,
+    CallSyntax,
     IncompleteError,
     JsonForm,
     NamedForm,
@@ -29,7 +29,7 @@ from functions.generate_text.tool_calls import (
 
 Render = Callable[[dict[str, Any], list[dict[str, Any]]], str]
 """What a template writes of an assistant's message behind a prompt with these tools; raises what it raises."""
-_Found = tuple[Form, int]
+_Found = tuple[CallSyntax, int]
 """A form, and where in the answer the first call begins."""
 
 _NAMES = ("zname0", "zname1")
@@ -159,7 +159,7 @@ class _Probe:
         form = TaggedForm(first, (opens, opens_other), (follows, follows_other), (ends[0], ends[1]), empty)
         return form, answer.rfind(_NAMES[0])
 
-    def _whole(self, answer: str, form: Form, start: int) -> CallForm:
+    def _whole(self, answer: str, form: CallSyntax, start: int) -> CallForm:
         before = answer[:start].strip()
         before = re.split(r"</[\w:]*think\w*>|<\|END_THINKING\|>", before)[-1].strip()  # thinking is no call
         pieces = {before}

@@ -21,11 +21,18 @@ from contracts.manifest import Manifest, ManifestFile, ManifestRef, RowShape
 from contracts.ports import BlobMismatchError, Blobs
 from contracts.wire.chat import refusal
 from contracts.wire.errors import ApiError
-from functions._shared.chat_template import ChatTemplate, TemplateRefusalError, special_ids, stop_ids
+from functions._shared.chat_template import ChatTemplate
 from functions._shared.dialect import ASKED
-from functions._shared.model_files import ModelFiles, UnusableModelError, is_inside, read_manifest
+from functions._shared.model_files import (
+    ModelFiles,
+    UnusableModelError,
+    is_inside,
+    read_manifest,
+    special_ids,
+    stop_ids,
+)
 from functions._shared.plain_prompt import prompt_ids
-from functions._shared.turns import Marks
+from functions._shared.turns import Marks, TemplateRefusalError
 from functions.generate_text.call_forms import read_form
 from functions.generate_text.engine import AdapterError, Engine, EngineError
 from functions.generate_text.shapes import AnswerPiece

@@ -34,7 +34,7 @@ class NoCallError(Exception):
     """What stands there is no call."""
 
 
-class Form(Protocol):
+class CallSyntax(Protocol):
     @property
     def marks(self) -> tuple[str, ...]:
         """What is written within a call, between its parts."""
@@ -277,7 +277,7 @@ class CallForm:
 
     opening: str
     """What announces them; empty: an answer that begins with a call is one."""
-    form: Form
+    form: CallSyntax
     around: str
     """A pattern of what is written before, between and behind calls."""
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from contracts.wire.chat import plain
-from functions._shared.chat_template import DATE, ChatTemplate, TemplateRefusalError, special_ids
+from functions._shared.chat_template import DATE, ChatTemplate
 from functions._shared.dialect import REASONING, as_text
+from functions._shared.model_files import special_ids
+from functions._shared.turns import TemplateRefusalError
 from functions.prepare_job.labels import Span, UnlabelledError
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class RenderedExample:
     """A prompt with its answer; and what follows, as long as the chat goes on as it is."""
 
     text: str
@@ -50,7 +52,7 @@ class Template:
         special = sorted((token for token in tokens if token.strip()), key=len, reverse=True)
         self._special = re.compile("|".join(map(re.escape, special))) if special else None
 
-    def examples(self, row: Mapping[str, Any]) -> tuple[Example, ...]:
+    def examples(self, row: Mapping[str, Any]) -> tuple[RenderedExample, ...]:
         """Return what a row of the canonical kind trains; raises UnlabelledError with the reason when it cannot be.
 
         A chat of n trained turns is one example, or n where a later prompt does not begin with the earlier text.
@@ -59,7 +61,7 @@ class Template:
         self._check(messages)
         if not self.source:
             return (self._untemplated(row),)
-        made: list[Example] = []
+        made: list[RenderedExample] = []
         for index, message in enumerate(messages):
             if message["role"] != "assistant" or row["messages"][index].get("weight") == 0:
                 continue
@@ -75,10 +77,10 @@ class Template:
             if made and made[-1].switches == switches and turn.prompt.startswith(made[-1].text):
                 made[-1] = replace(made[-1], text=text, trained=(*made[-1].trained, span))
             else:
-                made.append(Example(text, (span,), row["messages"][:index], tools, switches))
+                made.append(RenderedExample(text, (span,), row["messages"][:index], tools, switches))
         return tuple(made)
 
-    def _untemplated(self, row: Mapping[str, Any]) -> Example:
+    def _untemplated(self, row: Mapping[str, Any]) -> RenderedExample:
         """Return a prompt with its completion as they are, for a base without a chat template."""
         messages = row["messages"]
         if [each["role"] for each in messages] != ["user", "assistant"] or row.get("tools"):
@@ -89,7 +91,7 @@ class Template:
             text = "the model's tokenizer has no token that ends a text, so it would never learn to end an answer."
             raise UnlabelledError("no_end_of_turn", text)
         prompt, answer = messages[0]["content"], f"{messages[1]['content']}{eos}"
-        return Example(prompt + answer, ((len(prompt), len(prompt + answer)),), messages[:1], None, {})
+        return RenderedExample(prompt + answer, ((len(prompt), len(prompt + answer)),), messages[:1], None, {})
 
     def switches(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """Return the switches with which an answer is asked for."""

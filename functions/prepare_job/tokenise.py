@@ -24,12 +24,12 @@ from safetensors.numpy import save_file
 from contracts.canonical import sha256
 from contracts.events.jobs import JobCreated
 from contracts.events.models import ModelRegistered
-from functions._shared.chat_template import stop_ids
+from functions._shared.model_files import stop_ids
 from functions._shared.plain_prompt import prompt_ids
 from functions.prepare_job.core import MIN_ROWS, Fail, too_few
 from functions.prepare_job.labels import Span, UnlabelledError, cut_front, token_spans
 from functions.prepare_job.plan import choose, histogram
-from functions.prepare_job.render import Example, Template
+from functions.prepare_job.render import RenderedExample, Template
 
 BATCH = 256
 CUTS = 8
@@ -50,7 +50,7 @@ class FailedError(Exception):
 class Labelled:
     """An example's tokens, and which of them are trained on."""
 
-    source: Example
+    source: RenderedExample
     ids: list[int]
     mask: bytearray
 
@@ -161,7 +161,7 @@ class Tokeniser:
         tokens, number = Tokens(), 0
         bad: list[tuple[str, str]] = []
         for rows in _batches(path):
-            shown: list[tuple[int, dict[str, Any], tuple[Example, ...]]] = []
+            shown: list[tuple[int, dict[str, Any], tuple[RenderedExample, ...]]] = []
             for row in rows:
                 number += 1
                 try:
@@ -209,7 +209,7 @@ class Tokeniser:
     def _ids(self, text: str) -> list[int]:
         return self._encode([text])[0][0] if text else []
 
-    def _labelled(self, example: Example, ids: list[int], offsets: list[Span]) -> list[Labelled]:
+    def _labelled(self, example: RenderedExample, ids: list[int], offsets: list[Span]) -> list[Labelled]:
         """Return an example with its labels: its prompts have the tokens that serving makes of them alone.
 
         Where a token reaches from a prompt into its answer, both are encoded apart, each answer for itself.

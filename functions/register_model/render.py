@@ -14,7 +14,8 @@ from typing import Any
 from tokenizers import Tokenizer
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from functions._shared.chat_template import ChatTemplate, TemplateRefusalError
+from functions._shared.chat_template import ChatTemplate
+from functions._shared.turns import TemplateRefusalError
 
 QUESTION, ANSWER = "What opens gate 7?", "The red key."
 CHAT = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": ANSWER}]

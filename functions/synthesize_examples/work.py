@@ -44,6 +44,9 @@ class Proposal:
     """Why nothing was: unanswered, unreadable, refused."""
 
 
+NO_ENDPOINT = "The generator 'endpoint' was asked for, and none is configured. Configure TEMPER_GENERATOR_URL."
+
+
 async def work(
     lease: Lease,
     blobs: Blobs,
@@ -66,8 +69,7 @@ async def work(
     patience = patience or Patience()
     text, planned = await _load(blobs, f"{prefix}/documents/{document}", control)
     if needs_endpoint and generate is None:
-        message = "The generator 'endpoint' was asked for, and none is configured. Configure TEMPER_GENERATOR_URL."
-        return [_failed(control, "generator_unavailable", message)]
+        return [_failed(control, "generator_unavailable", NO_ENDPOINT)]
     chosen = {"generator": "endpoint" if generate else "extractive", "model": generate.model if generate else ""}
     chosen = await lease.record("generator", chosen)
     language, lacks = "", Counter[str]()
@@ -92,13 +94,21 @@ async def work(
         lacks = Counter(proposal.lack for proposal in proposals if proposal.lack)
     if base is not None:
         asked = Replies(blobs, f"{prefix}/replies", base, patience, pause)
-        model, kept = base.model, examples
-        examples = await wait_out(lease, "base", asked, patience, lambda: _without_context(
-            asked, model, kept, BASE_IN_FLIGHT
-        ))  # fmt: skip
+        examples = await _also_bare(lease, asked, patience, base.model, examples)
     lines = b"".join(example.model_dump_json().encode() + b"\n" for example in examples)
     blob = await blobs.put(f"{prefix}/documents/{document}/examples.jsonl", lines, "application/jsonl")
     return [_verdict(control, examples, blob, chosen["generator"], len(planned), lacks, language)]
+
+
+async def _also_bare(
+    lease: Lease, asked: Replies, patience: Patience, model: str, examples: Sequence[Example]
+) -> list[Example]:
+    """Return the examples with what the base says to each question without its context."""
+
+    async def ask() -> list[Example]:
+        return await _without_context(asked, model, examples, BASE_IN_FLIGHT)
+
+    return await wait_out(lease, "base", asked, patience, ask)
 
 
 def _event(control: Control, data: ExamplesSynthesized | ExamplesFailed) -> Event:

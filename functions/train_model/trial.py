@@ -27,7 +27,7 @@ VOCABULARY, INNER, WINDOW, MOST_LAYERS = 256, 64, 8, 8
 TOKENS, STEPS, RATE = 24, 3, 5e-3
 
 
-class RefusedError(Exception):
+class TrialError(Exception):
     """A base cannot be taken; the text is a sentence."""
 
 
@@ -39,17 +39,17 @@ def trial(spec: dict[str, Any]) -> dict[str, Any]:
         notes = check(base)
         shrink(base, folder / "model")
         train(folder)
-    except RefusedError as error:
+    except TrialError as error:
         return {"refused": str(error), "notes": []}
     return {"refused": None, "notes": notes}
 
 
 def check(base: Path) -> list[str]:
-    """Return what a user should know of a base; RefusedError unless its weights are those of its architecture."""
+    """Return what a user should know of a base; TrialError unless its weights are those of its architecture."""
     try:
         AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, KeyError) as error:
-        raise RefusedError(
+        raise TrialError(
             f"config.json names an architecture that this version of transformers does not have ({said(error)}); code "
             "that comes with a model is not run."
         ) from error
@@ -63,13 +63,13 @@ def check(base: Path) -> list[str]:
             ignore_mismatched_sizes=True,
         )
     except Exception as error:
-        raise RefusedError(f"transformers cannot load it as a causal language model: {said(error)}.") from error
+        raise TrialError(f"transformers cannot load it as a causal language model: {said(error)}.") from error
     if missing := sorted(found["missing_keys"]):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise RefusedError(f"The weights of {missing[0]}{more} are missing; fetch the model again.")
+        raise TrialError(f"The weights of {missing[0]}{more} are missing; fetch the model again.")
     if found["mismatched_keys"]:
         name, stored, wanted = sorted(found["mismatched_keys"])[0]
-        raise RefusedError(f"{name} is stored as {list(stored)}, but config.json asks for {list(wanted)}.")
+        raise TrialError(f"{name} is stored as {list(stored)}, but config.json asks for {list(wanted)}.")
     notes = []
     if has_experts(model):
         notes.append("its experts are not adapted by LoRA, only the layers around them")
@@ -112,7 +112,7 @@ def shrink(base: Path, target: Path) -> None:
 
 
 def train(folder: Path) -> None:
-    """Train the small model by LoRA, keep its adapter and what it says; RefusedError where it learns nothing."""
+    """Train the small model by LoRA, keep its adapter and what it says; TrialError where it learns nothing."""
     plan = RecipePlan(
         version=1, job="trial", model_dir=str(folder / "model"), train="", output_dir=str(folder), n_epochs=1,
         batch_size=1, learning_rate=RATE, seed=0, method=Method(r=4, alpha=8),
@@ -136,9 +136,9 @@ def train(folder: Path) -> None:
         with torch.no_grad():
             logits = model(input_ids=ids, use_cache=False).logits[0].float()
     except Exception as error:
-        raise RefusedError(f"Models of its family cannot be tuned here: {said(error)}.") from error
+        raise TrialError(f"Models of its family cannot be tuned here: {said(error)}.") from error
     if not all(map(math.isfinite, losses)) or losses[-1] >= losses[0]:
-        raise RefusedError("Models of its family cannot be tuned here: a trial of some steps learnt nothing.")
+        raise TrialError("Models of its family cannot be tuned here: a trial of some steps learnt nothing.")
     adapter = checkpoints.Folder(folder / "adapter")
     checkpoints.write_adapter(adapter, model)
     adapter.commit()

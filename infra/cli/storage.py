@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from contracts.storage import KINDS, Kind, Stored
+from contracts.storage import KINDS, Kind, StoredBytes
 from contracts.wire import openai
 from functions._shared.storage import stored
 from infra.cli.keys import in_world
@@ -24,7 +24,7 @@ def storage(tenant: str | None, as_json: bool) -> None:
     A checkpoint that can be called counts as a model; of a job that runs, the newest two stay to go on from.
     """
 
-    async def body(here: World) -> dict[str, dict[Kind, Stored]]:
+    async def body(here: World) -> dict[str, dict[Kind, StoredBytes]]:
         tenants = [tenant] if tenant else await here.blobs.folders("")
         return {name: await stored(here.blobs, here.documents, name) for name in tenants}
 

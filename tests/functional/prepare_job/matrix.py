@@ -25,7 +25,8 @@ from transformers import PreTrainedTokenizerFast
 from contracts.canonical import sha256
 from contracts.manifest import ManifestRef
 from contracts.wire.completions import Chat
-from functions._shared.chat_template import ChatTemplate, stop_ids
+from functions._shared.chat_template import ChatTemplate
+from functions._shared.model_files import stop_ids
 from functions.generate_text import answers
 from functions.generate_text.batch import BatchLimits
 from functions.generate_text.generation import Generation, Token

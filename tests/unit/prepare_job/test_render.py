@@ -7,10 +7,11 @@ import pytest
 from contracts.manifest import ManifestRef
 from contracts.wire.chat import plain
 from contracts.wire.completions import ProofRequest
-from functions._shared.chat_template import ChatTemplate, TemplateRefusalError
+from functions._shared.chat_template import ChatTemplate
+from functions._shared.turns import TemplateRefusalError
 from functions.generate_text.models import ServedModel
 from functions.prepare_job.labels import UnlabelledError
-from functions.prepare_job.render import Example, Template
+from functions.prepare_job.render import RenderedExample, Template
 from tests.unit.prepare_job import kinds, tiny
 
 ASKED = {"role": "user", "content": "What opens gate 7?"}
@@ -26,7 +27,7 @@ CALLED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 FOUND = {"role": "tool", "tool_call_id": "call_of_look", "content": 'It is "red".'}
 
 
-def served(template: str, examples: tuple[Example, ...]) -> ServedModel:
+def served(template: str, examples: tuple[RenderedExample, ...]) -> ServedModel:
     """A model as serving has it once it was trained on these examples."""
     tokenizer = tiny.tokenizer(template)
     chat = ChatTemplate(tokenizer, frozenset({tokenizer.eos_token_id}))
