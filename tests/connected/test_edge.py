@@ -256,7 +256,7 @@ async def test_numbers_that_mongodb_holds_in_64_bits_are_served(edge: Edge, numb
     paths = [*LISTS]
     for name, path in (("files", "/v1/files/"), ("benchmarks", "/v1/benchmarks/")):
         paths += [path + view["id"] for view in await documents.find(name, {"deleted": {"$ne": True}})]
-    jobs = await documents.find("jobs", {})
+    jobs = await documents.find("jobs", {"deleted": {"$ne": True}})
     paths += [f"{JOBS}/{job['id']}{of_it}" for job in jobs for of_it in OF_JOB]
     paths += [f"/v1/finetune-jobs/{job['id']}{of_it}" for job in jobs for of_it in ("", "/events")]
     for path in paths:
