@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from contracts.blobs import BlobRef
@@ -48,7 +49,9 @@ async def uploaded(world: World) -> None:
 
 async def read(world: World) -> None:
     """Four documents are cut, the fifth cannot be read."""
-    await world.say(ZipExtracted(manifest=await blob(world, "members.json"), taken=5, skipped=1), ARCHIVE, "acme")
+    skipped = {"path": "logo.png", "bytes": 1, "sha256": "", "document": None, "code": "unsupported", "message": "m"}
+    members = await world.blobs.put(f"{PREFIX}/members.json", json.dumps([skipped]).encode())
+    await world.say(ZipExtracted(manifest=members, taken=5, skipped=1), ARCHIVE, "acme")
     rejected = DocumentRejected(archive=ARCHIVE, path="broken.pdf", code="encrypted", message="It is encrypted.")
     await world.say(rejected, BROKEN, "acme")
     for document in MADE.documents:
