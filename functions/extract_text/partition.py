@@ -41,7 +41,7 @@ def import_all() -> None:
     """Import whatever the formats of this file need; each does so by itself when it is read."""
     _work_offline()
     from unstructured.nlp import tokenize
-    from unstructured.partition import docx, html  # noqa: F401
+    from unstructured.partition import docx, html  # noqa: F401  to be there before children are forked
 
     tokenize._get_nlp()  # noqa: SLF001
 

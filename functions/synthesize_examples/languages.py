@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from contracts.corpus import Chunk
 from functions.synthesize_examples.english import LANGUAGE as ENGLISH
@@ -26,7 +27,7 @@ def language_of(chunks: Sequence[Chunk]) -> str:
 
 
 @cache
-def _identifier():  # type: ignore[no-untyped-def]  # the library has no types
+def _identifier() -> Any:  # the library has no types
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # half a second, and only where rules write
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

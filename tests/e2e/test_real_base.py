@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,9 @@ def test_a_fetched_base_learns_a_few_rows_and_says_them(user: User) -> None:
     job = user.job(file, 4, 5, model=BASE, extra_body={"benchmarks": "none"})
     tuned = user.wait(job, "succeeded").fine_tuned_model
     assert tuned is not None
-    messages = rows[2]["messages"][:1]
+    messages: Any = rows[2]["messages"][:1]
     base, taught = (
-        user.client.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=12)  # type: ignore[arg-type]
+        user.client.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=12)
         for model in (BASE, tuned)
     )
     assert base.choices[0].message.content != taught.choices[0].message.content

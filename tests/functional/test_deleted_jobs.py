@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
+from contracts.controls import Control
 from contracts.events.benchmarks import BenchmarkRequested
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import JobCancelled, JobQueued, JobStarted, JobSucceeded
@@ -125,8 +126,8 @@ async def test_what_an_edge_that_died_left_of_a_deleted_job_goes_and_its_benchma
     await world.blobs.put(f"local/{id}/ckpt/1/30/late", b"x")
     (deleted,) = [event for event in world.emit.events if event.type == "job.deleted"]
 
-    async def publish(control: object) -> None:
-        for event in control.events[control.published :]:  # type: ignore[attr-defined]
+    async def publish(control: Control) -> None:
+        for event in control.events[control.published :]:
             await world.documents.apply(await world.emit(event))
 
     ports = ErasurePorts(world.documents, world.blobs, world.controls, publish)
