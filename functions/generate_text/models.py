@@ -171,9 +171,14 @@ class ServedModel:
         return read_form(answer, self.template)
 
     @cached_property
-    def _around_calls(self) -> frozenset[int]:
-        tokens = zip(self._special, self.tokenizer.convert_ids_to_tokens(list(self._special)), strict=True)
-        return frozenset(id for id, token in tokens if self.calls and self.calls.keeps(token))
+    def _hidden(self) -> frozenset[int]:
+        return frozenset(self._special - self._shown)  # asked for with every token
+
+    @cached_property
+    def _hidden_beside_calls(self) -> frozenset[int]:
+        hidden = list(self._hidden)
+        tokens = zip(hidden, self.tokenizer.convert_ids_to_tokens(hidden), strict=True)
+        return frozenset(id for id, token in tokens if not (self.calls and self.calls.keeps(token)))
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of a text; `special` adds what the tokenizer puts around plain text."""
@@ -182,7 +187,7 @@ class ServedModel:
 
     def decode(self, ids: list[int], calls: bool = False) -> str:
         """The text of token ids, without special tokens other than those around a thought or, with `calls`, a call."""
-        hidden = self._special - self._shown - (self._around_calls if calls else frozenset())
+        hidden = self._hidden_beside_calls if calls else self._hidden
         shown = [id for id in ids if id not in hidden]
         text: str = self.tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
