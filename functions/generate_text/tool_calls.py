@@ -13,8 +13,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, Protocol
 
+_LONGEST_PYTHON, _MOST_ENDS = 4096, 16
+"""Characters of arguments in Python, and brackets that may be their end: it is looked at again with every token."""
 _DECODER = json.JSONDecoder()
 
 
@@ -114,7 +117,8 @@ class PythonForm:
         found = re.compile(r"[\w.:-]+\(").search(text, at)
         if found is None:
             raise IncompleteError
-        for end in (match.end() for match in re.compile(r"\)").finditer(text, found.end())):
+        ends = (match.end() for match in re.compile(r"\)").finditer(text, found.end(), found.end() + _LONGEST_PYTHON))
+        for end in islice(ends, _MOST_ENDS):
             try:
                 written = text[found.end() : end].replace("\n", "\\n")  # as templates leave them in their quotes
                 call = ast.parse(f"_({written}", mode="eval").body
@@ -186,7 +190,8 @@ class TaggedForm:
     def _value(self, text: str, at: int, key: str, kind: int) -> tuple[str, int, bool]:
         follow, end = (each[kind].replace("\0", key) for each in (self.nexts, self.ends))
         place = at
-        while place <= len(text):
+        while found := [where for mark in (end, follow) if (where := text.find(mark, place)) >= 0]:
+            place = min(found)
             if text.startswith(end, place) and not (follow.startswith(end) and text.startswith(follow, place)):
                 if follow.startswith(text[place:]) and len(text) - place > len(end):
                     raise IncompleteError
