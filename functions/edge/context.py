@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from contracts.canonical import compact, sha256
+from contracts.controls import Control
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import Event
 from contracts.ports import (
@@ -220,10 +221,14 @@ async def end(request: Request, stage: str, event: Event) -> None:
     """Record `event` as the end of its subject, unless somebody ended it first, and publish whichever end it has."""
     controls = deps(request).controls
     await controls.open(event.subject, event.tenant, stage, {}, ready=False)
-    control = await controls.end(event.subject, [event])
+    await say(request, await controls.end(event.subject, [event]))
+
+
+async def say(request: Request, control: Control) -> None:
+    """Publish what a control document records and nobody has published yet."""
     for recorded in control.events[control.published :]:
         await publish(request, recorded)
-    await controls.published(event.subject, len(control.events))
+    await deps(request).controls.published(control.subject, len(control.events))
 
 
 async def in_windows(

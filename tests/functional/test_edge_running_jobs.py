@@ -72,6 +72,22 @@ async def test_a_cancel_that_comes_second_publishes_the_ending_that_won(
     assert world.topics()[-1] == "job.failed"
 
 
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+async def test_a_pause_that_meets_an_ended_job_says_that_it_ended(
+    world: World, api: httpx.AsyncClient, file: str, verb: str
+) -> None:
+    id = await job_of(api, file)
+    await world.controls.open(id, "local", "train", {})
+    await running(world, id)
+    if verb == "resume":
+        await api.post(f"{JOBS}/{id}/pause")
+    failed = JobFailed(code="file_not_found", message="The file is gone.")
+    await world.controls.end(id, [make(failed, subject=id, tenant="local", id=derived_id(id, "end"))])
+    found = error(await api.post(f"{JOBS}/{id}/{verb}"))
+    assert found["code"] == "job_already_ended"
+    assert (await api.get(f"{JOBS}/{id}")).json()["status"] == "failed"
+
+
 async def test_concurrent_cancels_give_one_ending(world: World, api: httpx.AsyncClient, file: str) -> None:
     id = await job_of(api, file)
     replies = await asyncio.gather(*(api.post(f"{JOBS}/{id}/cancel") for _ in range(10)))

@@ -34,6 +34,7 @@ from functions.edge.context import (
     reply,
     reply_reserved,
     reserve,
+    say,
     tenant,
     visible_model,
 )
@@ -192,6 +193,8 @@ async def _desire(request: Request, wanted: Literal["pause", "run"]) -> Response
         if control is not None:
             data = JobPauseRequested() if wanted == "pause" else JobResumeRequested()
             await publish(request, make(data, subject=id, tenant=tenant(request), id=request_id, epoch=control.epoch))
+        elif (ended := await deps(request).controls.get(id)) is not None and ended.ended:
+            await say(request, ended)
         job = await find_job(request)
         if control is None:
             core.check_desired(job)
