@@ -36,6 +36,11 @@ _ALIKE = (
         {"instruction", "output"},
         'It is of Alpaca\'s form; write instruction and input as "prompt", output as "completion".',
     ),
+    ({"contents"}, 'It is of Gemini\'s form; write its turns as "messages", each with "role" and "content".'),
+    ({"prompt", "chosen", "rejected"}, "It is a preference pair; only supervised rows can be trained on for now."),
+    ({"prompt", "response"}, 'Write its "response" as "completion".'),
+    ({"input", "output"}, 'Write its "input" as "prompt", its "output" as "completion".'),
+    ({"question", "answer"}, 'Write its "question" as "prompt", its "answer" as "completion".'),
     ({"custom_id", "body"}, "It is a request of a batch, not a row; a row has the answer too."),
     ({"text"}, 'It is text without a prompt; write it as "completion" behind an empty "prompt".'),
 )
@@ -104,9 +109,10 @@ def _unknown_shape(row: Checked, value: Mapping[str, Any]) -> None:
         row.wrong("unsupported_format", "is a preference pair; only supervised rows can be trained on for now.")
         return
     text = "Unexpected file format, expected either prompt/completion pairs or chat messages."
-    known = next((hint for keys, hint in _ALIKE if keys <= value.keys()), f"Its keys are {_listed(value)}.")
+    known = next((hint for keys, hint in _ALIKE if keys <= value.keys()), None)
     listed = next((name for name, held in value.items() if isinstance(held, list) and len(value) == 1), None)
-    row.wrong("unexpected_format", f"{text} It {wrapped(listed)}" if listed else f"{text} {known}")
+    known = known or (f"It {wrapped(listed)}" if listed else f"Its keys are {_listed(value)}.")
+    row.wrong("unexpected_format", f"{text} {known}")
 
 
 def _pair(row: Checked, value: Mapping[str, Any]) -> None:
@@ -234,9 +240,10 @@ def _joined(parts: list[Any], wrong: Wrong) -> str | None:
 def _assistant(index: int, message: Mapping[str, Any], made: dict[str, Any], calls: set[str], wrong: Wrong) -> None:
     weight = message.get("weight")
     if weight is not None:
-        if type(weight) is not int or weight not in (0, 1):
+        if isinstance(weight, bool) or weight not in (0, 1):
             wrong("invalid_weight", f"has the weight {shown(weight)}; it must be 0 or 1.", ".weight")
-        made["weight"] = weight
+        else:
+            made["weight"] = int(weight)  # data frames write 1.0
     _reasoned(message, made, wrong)
     tool_calls, legacy = message.get("tool_calls"), message.get("function_call")
     if legacy is not None:

@@ -91,7 +91,7 @@ def table(lines: Lines) -> Rows:
             record = next(reader, None)
         except csv.Error as error:
             if header is None:
-                raise unknown() from error
+                raise unknown(first) from error
             text = f"The row at line {lines.record_line} is not CSV: {error}. Quote cells that hold {between} or quotes"
             raise UnreadableFileError("invalid_csv", f"{text}, and double the quotes in them.") from error
         if record is None:
@@ -118,7 +118,7 @@ def _header(record: list[str]) -> list[str]:
         return header
     wanted = [{"messages"}, *HEADERS]
     if not set().union(*wanted) & set(header):
-        raise unknown()
+        raise unknown(",".join(record))
     text = "The CSV header must be prompt,completion or question,answer or question,answer,context or messages"
     text = f"{text}; it is {short(','.join(record))}."
     fitting = next((columns for columns in wanted if columns <= set(header)), None)
@@ -128,9 +128,10 @@ def _header(record: list[str]) -> list[str]:
     raise UnreadableFileError("bad_header", text)
 
 
-def unknown() -> UnreadableFileError:
-    """Return the refusal of a file that is neither rows nor a table of them."""
+def unknown(begins: str) -> UnreadableFileError:
+    """Return the refusal of a file that is neither rows nor a table of them; `begins` is what stands first in it."""
     text = "Expected file to have JSONL format, where every line is a valid JSON dictionary"
+    text += f", but it begins with '{row.short(begins.strip(), 60)}'"
     more = "A JSON list of chats works too, and CSV headed prompt,completion or question,answer[,context] or messages"
     return UnreadableFileError("unknown_format", f"{text}. {more}. A table to be learnt as a document goes into a ZIP.")
 

@@ -50,7 +50,7 @@ def test_tools_and_arguments_may_be_nested_as_deeply_as_requests() -> None:
 
 
 def test_chats_become_canonical_rows_with_their_lines() -> None:
-    data = chat(user(), answer(weight=0), user("again"), answer("b")) + "\n\n" + chat(user("é"), answer()) + "\n"
+    data = chat(user(), answer(weight=0.0), user("again"), answer("b")) + "\n\n" + chat(user("é"), answer()) + "\n"
     found, written = verdict(data)
     assert found == {"ok": True, "format": "jsonl", "encoding": "utf-8", "shape": "chat", "rows": 2, "has_tools": False}
     assert [row["line"] for row in written] == [1, 3]
@@ -113,6 +113,7 @@ BAD_ROWS = [
     (chat(user()), "no_assistant_turn", "messages"),
     (chat(user(), answer(), user()), "last_message", "messages[2]"),
     (chat(user(), answer(weight=0)), "no_trained_turn", "messages"),
+    (chat(user(), answer(weight=0.5)), "invalid_weight", "messages[1].weight"),
     (chat(user(), answer(weight=2)), "invalid_weight", "messages[1].weight"),
     (chat(user(), answer(weight=True)), "invalid_weight", "messages[1].weight"),
     (chat({**user(), "weight": 1}, answer()), "unknown_key", "messages[0]"),
@@ -206,6 +207,11 @@ def test_utf16_is_named(coding: str) -> None:
     found, _ = verdict(chat(user(), answer()).encode(coding))
     assert found["code"] == "utf16"
     assert "Save it as UTF-8" in found["message"]
+
+
+def test_a_file_of_something_else_is_told_by_how_it_begins() -> None:
+    found, _ = verdict(b"<!DOCTYPE html>\n<html>\n")
+    assert (found["code"], "begins with '<!DOCTYPE html>'" in found["message"]) == ("unknown_format", True)
 
 
 @pytest.mark.parametrize(
