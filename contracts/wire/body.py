@@ -20,6 +20,8 @@ def parse(body: bytes, deepest: bool = True) -> dict[str, Any]:
 
     Its own nesting is bounded at MAX_DEPTH, or else by what Python can read.
     """
+    if body.startswith(b"\x1f\x8b") or not body.strip():
+        raise _unparsable("it is packed by gzip, send it as it is" if body.strip() else "the body is empty")
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse, parse_int=_whole, object_pairs_hook=unique)
     except RecursionError:

@@ -270,6 +270,11 @@ async def test_a_body_that_is_no_sound_json_is_refused(
     assert (found["code"], found["param"]) == (code, param)
 
 
+@pytest.mark.parametrize(("body", "why"), [(b" \n", "the body is empty"), (b"\x1f\x8b\x08\x00", "packed by gzip")])
+async def test_a_body_without_json_is_named(api: httpx.AsyncClient, body: bytes, why: str) -> None:
+    assert why in error(await api.post(JOBS, content=body))["message"]
+
+
 async def test_a_body_of_two_mebibytes_is_refused(api: httpx.AsyncClient, file: str) -> None:
     found = error(await create(api, file, metadata={"k": "v" * 2**21}), 413)
     assert found["code"] == "request_too_large"
