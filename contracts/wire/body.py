@@ -20,19 +20,23 @@ def parse(body: bytes, deepest: bool = True) -> dict[str, Any]:
 
     Its own nesting is bounded at MAX_DEPTH, or else by what Python can read.
     """
-    if body.startswith(b"\x1f\x8b") or not body.strip():
-        raise _unparsable("it is packed by gzip, send it as it is" if body.strip() else "the body is empty")
     try:
         value = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse, parse_int=_whole, object_pairs_hook=unique)
     except RecursionError:
         raise _unparsable(f"objects and arrays are nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:  # UnicodeDecodeError is one too
-        raise _unparsable(str(error)) from error
+        raise _unparsable(_without_json(body) or str(error)) from error
     if not isinstance(value, dict):
         raise _unparsable("the body is not a JSON object")
     if deepest and body.count(b"{") + body.count(b"[") > MAX_DEPTH and too_deep(value):  # most bodies have fewer in all
         raise _unparsable(f"objects and arrays are nested deeper than {MAX_DEPTH}")
     return value
+
+
+def _without_json(body: bytes) -> str | None:
+    if not body.strip():
+        return "the body is empty"
+    return "it is packed by gzip, send it as it is" if body.startswith(b"\x1f\x8b") else None
 
 
 def _unparsable(reason: str) -> ApiError:

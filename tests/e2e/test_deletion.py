@@ -6,6 +6,7 @@ import time
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionUserMessageParam
 
 from infra.runtime.sweeper import Sweeper
 from infra.runtime.world import World
@@ -18,11 +19,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
 def kept(stack: Stack, *subjects: str) -> list[str]:
     """The keys of all blobs of these subjects."""
-    return sorted(
-        key
-        for subject in subjects
-        for key in support.in_world(stack, lambda here, subject=subject: here.blobs.list(f"local/{subject}/"))
-    )
+
+    async def listed(here: World) -> list[str]:
+        return [key for subject in subjects for key in await here.blobs.list(f"local/{subject}/")]
+
+    found: list[str] = support.in_world(stack, listed)
+    return found
 
 
 def test_a_deleted_job_leaves_its_rows_and_nothing_else(user: User, stack: Stack) -> None:
@@ -30,8 +32,12 @@ def test_a_deleted_job_leaves_its_rows_and_nothing_else(user: User, stack: Stack
     job = user.job(file)
     done = user.wait(job, "succeeded")
     model = str(done.fine_tuned_model)
-    ask = {"model": model, "messages": [{"role": "user", "content": "q"}], "max_tokens": 2}
-    assert user.client.chat.completions.create(**ask).model == model  # type: ignore[call-overload]
+
+    def answered_by() -> str:
+        asked = [ChatCompletionUserMessageParam(role="user", content="q")]
+        return user.client.chat.completions.create(model=model, messages=asked, max_tokens=2).model
+
+    assert answered_by() == model
     before = user.get("/usage/storage").json()
     deleted = user.client.delete(f"/fine_tuning/jobs/{job}", cast_to=object)
     assert isinstance(deleted, dict)
@@ -40,7 +46,7 @@ def test_a_deleted_job_leaves_its_rows_and_nothing_else(user: User, stack: Stack
     with pytest.raises(openai.NotFoundError):
         user.client.fine_tuning.jobs.retrieve(job)
     with pytest.raises(openai.NotFoundError):
-        user.client.chat.completions.create(**ask)  # type: ignore[call-overload]
+        answered_by()
     assert model not in {each.id for each in user.client.models.list()}
     support.until(lambda: not kept(stack, job, *done.result_files), "the end of the job's bytes")
     assert kept(stack, file), "the rows are the user's own"
