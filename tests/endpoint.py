@@ -15,13 +15,15 @@ from typing import Any
 
 from contracts.canonical import compact, sha256
 
-ANSWERS, HANGS = "writer", "stuck"
-"""Tenants with an endpoint of their own: one answers in the end, one never does."""
+ANSWERS, HANGS, ADDS = "writer", "stuck", "adder"
+"""Tenants with an endpoint of their own: one answers in the end, one never does, one adds to every other answer a word
+that is not in its quote."""
 SECONDS = 0.1
 """What an answer takes."""
 _PASSAGE = re.compile(r"<<<\n(.*)\n>>>", re.S)
 _SENTENCE = re.compile(r"[A-Z][^.!?\n]*[.!?]")
 """Within a line, as a quote has to be from one paragraph."""
+_LONG = re.compile(r"[a-z]{6,}")
 
 
 class Endpoint:
@@ -40,7 +42,7 @@ class Endpoint:
         """Write what the setting `generators_file` wants."""
         own = {
             tenant: {"url": f"http://127.0.0.1:{self.port}/{tenant}/v1", "model": f"{tenant}-1", "key": "sk-test-key"}
-            for tenant in (ANSWERS, HANGS)
+            for tenant in (ANSWERS, HANGS, ADDS)
         }
         path.write_text(json.dumps(own))
         return path
@@ -62,7 +64,7 @@ class Endpoint:
         time.sleep(SECONDS)
         fault = ("429", "500", "silence", "nonsense", "fenced", "none")[int(name[:8], 16) % 6] if first else "none"
         self.failures[fault] += 1
-        said = pairs(json.loads(body)["messages"])
+        said = pairs(json.loads(body)["messages"], adds=tenant == ADDS)
         match fault:
             case "429":
                 return 429, ""
@@ -79,19 +81,25 @@ class Endpoint:
                 return 200, said
 
 
-def pairs(messages: list[dict[str, Any]]) -> str:
-    """Return a pair for every sentence of the passage; the quote is the sentence, word for word."""
+def pairs(messages: list[dict[str, Any]], *, adds: bool = False) -> str:
+    """Return a pair for every sentence of the passage; the quote is the sentence, word for word.
+
+    With `adds`, every other answer ends with a word of the passage that its own sentence does not have.
+    """
     asked = next(each["content"] for each in messages if _PASSAGE.search(each["content"]))
     found = _PASSAGE.search(asked)
     assert found is not None
-    made = []
+    made: list[dict[str, str]] = []
     for sentence in _SENTENCE.findall(found[1]):
         words = sentence.rstrip(".").split(" ")
         if len(words) < 3:
             continue
         *told, one, two = words
         question = f"How does the handbook complete: {' '.join(told)} …?"
-        made.append({"question": question, "answer": f"{one} {two}", "quote": sentence})
+        answer = f"{one} {two}"
+        if adds and len(made) % 2:
+            answer += next(f" {word}" for word in _LONG.findall(found[1]) if word not in sentence)
+        made.append({"question": question, "answer": answer, "quote": sentence})
     return json.dumps({"pairs": made}, ensure_ascii=False)
 
 

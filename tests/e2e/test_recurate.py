@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -17,6 +18,8 @@ from infra.runtime.world import World
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.e2e.test_documents import archive, checked, upload, validation
+from tests.e2e.test_generator import tenant
+from tests.endpoint import ADDS
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -38,12 +41,12 @@ def origins(stack: Stack, file: str) -> list[RowOrigin]:
 
 
 def stored(stack: Stack, file: str) -> list[str]:
-    keys: list[str] = support.in_world(stack, lambda here: here.blobs.list(f"local/{file}/"))
+    keys: list[str] = support.in_world(stack, lambda here: here.blobs.list(f"{ADDS}/{file}/"))
     return keys
 
 
-def temper(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "TEMPER_HOME": str(stack.home)}
+def temper(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "TEMPER_HOME": str(home)}
     command = [sys.executable, "-P", "-m", "infra.cli.main", *arguments]
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=280, check=False)
 
@@ -52,41 +55,53 @@ def synthesized(stack: Stack) -> list[Event]:
     return support.log_of(stack, "examples.synthesized", "examples.failed")
 
 
+@pytest.fixture(scope="module")
+def adder(stack: Stack) -> User:
+    """Somebody whose endpoint writes some answers that their quotes support in part alone."""
+    return tenant(stack, ADDS)
+
+
+def home_of(user: User, folder: Path) -> Path:
+    """A home of the running stack whose first key is the user's."""
+    (folder / "stack.json").symlink_to(user.stack.home / "stack.json")
+    (folder / "api_key").write_text(user.client.api_key)
+    return folder
+
+
 def test_scores_make_a_new_data_set_that_a_job_trains_on_and_that_goes_with_its_source(
-    user: User, stack: Stack
+    adder: User, stack: Stack, tmp_path: Path
 ) -> None:
+    user = adder
     source = upload(user, archive(21))
     before = validation(checked(user, source))
     frozen, asked = stored(stack, source), synthesized(stack)
-    rated = [origin.scores["closed_book"] for origin in origins(stack, source) if "closed_book" in origin.scores]
-    assert len(set(rated)) > 1, "the base model rates all questions alike, so that no bound parts them"
-    bound = sorted(set(rated))[-2]
+    rated = {origin.scores["support"] for origin in origins(stack, source) if "support" in origin.scores}
+    bound = max(rated)
+    assert min(rated) < bound
 
-    done = temper(stack, "dataset", "recurate", source, "--max-score", f"closed_book={bound}")
+    done = temper(home_of(user, tmp_path), "dataset", "recurate", source, "--min-score", f"support={bound}")
     assert done.returncode == 0, done.stderr
     (made,) = re.findall(r"^(file-[0-9a-f]{32}): data set [0-9a-f]{12}$", done.stdout, re.MULTILINE)
     after = validation(checked(user, made))
     assert f"  rows: {before['rows']} → {after['rows']}\n" in done.stdout
-    assert re.search(r"questions dropped: above_max_score [1-9]", done.stdout)
+    assert re.search(r"questions dropped: below_min_score [1-9]", done.stdout)
     assert 10 <= after["rows"] < before["rows"]
     assert after["version"] != before["version"]
     kept = origins(stack, made)
-    assert max(origin.scores.get("closed_book", 0) for origin in kept) <= bound
+    assert min(origin.scores.get("support", 1) for origin in kept) >= bound
     assert {origin.example for origin in kept} <= {origin.example for origin in origins(stack, source)}
     assert synthesized(stack) == asked, "somebody was asked again"
     assert stored(stack, source) == frozen
     assert validation(checked(user, source)) == before
-    assert all(key.startswith(f"local/{made}/dataset") for key in stored(stack, made))
+    assert all(key.startswith(f"{ADDS}/{made}/dataset") for key in stored(stack, made))
 
-    again: Any = user.client.post(
-        f"/files/{source}/recurate", cast_to=object, body={"max_score": {"closed_book": bound}}
-    )
+    again: Any = user.client.post(f"/files/{source}/recurate", cast_to=object, body={"min_score": {"support": bound}})
     assert validation(checked(user, again["id"]))["version"] == after["version"]
 
     job = user.job(made, batch_size=8)
     model = user.wait(job, "succeeded").fine_tuned_model
     assert model
-    traced = temper(stack, "trace", made)
+    traced = temper(stack.home, "trace", made)
     assert traced.returncode == 0, traced.stderr
     assert model in traced.stdout
     assert source in traced.stdout
@@ -107,8 +122,8 @@ def test_scores_make_a_new_data_set_that_a_job_trains_on_and_that_goes_with_its_
 def test_a_refusal_is_one_sentence_on_the_command_line(user: User, stack: Stack) -> None:
     rows = user.upload(support.rows(12))
     checked(user, rows)
-    done = temper(stack, "dataset", "recurate", rows, "--min-score", "support=0.6")
+    done = temper(stack.home, "dataset", "recurate", rows, "--min-score", "support=0.6")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: The file {rows} holds rows, so no data set was made of it.")
-    done = temper(stack, "dataset", "recurate", rows, "--min-score", "support")
+    done = temper(stack.home, "dataset", "recurate", rows, "--min-score", "support")
     assert done.stderr == "error: --min-score support is not SCORE=VALUE, such as support=0.6.\n"
