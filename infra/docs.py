@@ -29,6 +29,7 @@ from starlette.routing import Route
 from contracts import topics
 from contracts.topics import TOPICS, Topic
 from functions.edge.app import ROUTES
+from infra import api
 from infra.cli.main import COMMANDS, temper
 from infra.runtime.functions import consumers, declared
 from infra.settings import Settings
@@ -164,6 +165,20 @@ def endpoint_table() -> str:
     return table(("Call", "Says"), rows)
 
 
+def parameter_table() -> str:
+    """Return the table of what becomes of each parameter of OpenAI's API."""
+    rows = []
+    for asked in api.operations():
+        found = api.parameters(asked)
+        named = [
+            ", ".join(f"`{name}`" for name, standing in found.items() if standing == wanted)
+            for wanted in ("honoured", "no effect", "refused")
+        ]
+        if found:
+            rows.append((f"`{asked.method} {asked.path}`", *named))
+    return table(("Call", "Honoured", "Taken, without an effect on the answer", "Refused by name"), rows)
+
+
 LIMITS = (
     ("An upload by `POST /files`", "functions.edge.core:MAX_FILE", "bytes"),
     ("A JSON body", "functions.edge.context:MAX_JSON", "bytes"),
@@ -252,6 +267,7 @@ def function_table() -> str:
 
 BLOCKS = {
     "endpoints": endpoint_table,
+    "parameters": parameter_table,
     "limits": limit_table,
     "topics": topic_table,
     "settings": settings_table,

@@ -26,6 +26,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         "kind": created["data"]["kind"],
         "name": created["data"]["name"],
         "email": created["data"].get("email"),
+        "dialect": created["data"].get("dialect", "openai"),
         "hint": created["data"]["hint"],
         "revoked_at": revoked["at"] if revoked else None,
     }
@@ -33,7 +34,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 KEYS = ReadModel(
     name="keys",
-    version=3,
+    version=4,
     topics=frozenset({"key.created", "key.revoked"}),
     births=frozenset({"key.created"}),
     touches=_touches,

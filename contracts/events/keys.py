@@ -8,6 +8,7 @@ from pydantic import Field
 
 from contracts.bounds import Hash, Title
 from contracts.events import Payload
+from contracts.wire.dialects import Dialect
 
 ADDRESS = r"^[^@\s\x00-\x20\x7f<>()\[\],;:\\\"]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"
 """An e-mail address of one person, without a name, quotes or anything that a header could be made of."""
@@ -24,6 +25,8 @@ class KeyCreated(Payload):
     name: Title = ""
     email: str | None = Field(default=None, max_length=254, pattern=ADDRESS)
     """Where its jobs' ends are told."""
+    dialect: Dialect = "openai"
+    """Whose shapes the answers to it have."""
 
 
 class KeyRevoked(Payload):

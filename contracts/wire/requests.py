@@ -227,6 +227,8 @@ class JobRequest(jobs.JobAsked, Request):
     With `dataset` the documents of the training file become another data set, made so, and the job waits for that one.
     """
 
+    ignored = frozenset({"trainingType"})  # where Azure is to train
+
     hyperparameters: HyperparametersRequest = HyperparametersRequest()
     tuning: TuningRequest = TuningRequest()
     method: MethodRequest | None = None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from functions.edge import dialects
 from functions.edge.auth import authenticate
 from functions.edge.context import EdgeDeps
 from functions.edge.errors import BUG, answer, on_http_error, to_api_error
@@ -59,11 +62,34 @@ ROUTES: list[BaseRoute] = [
 """Every path of the API is there twice: on /v1, and on /v2 for clients of LLMHub's second version."""
 
 
-def create_app(deps: EdgeDeps) -> Starlette:
-    """Return the edge as an ASGI app; it holds no state of its own, so any number may run side by side."""
+EXPOSED = (
+    "content-disposition",
+    "openai-organization",
+    "openai-processing-ms",
+    "openai-version",
+    "retry-after",
+    "www-authenticate",
+    "x-request-id",
+)
+"""Headers of answers that a page of another origin may read, besides those that browsers always show."""
+
+
+def create_app(deps: EdgeDeps, origins: Sequence[str] = ()) -> Starlette:
+    """Return the edge as an ASGI app; it holds no state of its own, so any number may run side by side.
+
+    `origins`: the other sites whose pages may call it from a browser, or `*`.
+    """
+    browsers = Middleware(
+        CORSMiddleware,
+        allow_origins=list(origins),
+        allow_methods=["GET", "HEAD", "POST", "DELETE"],
+        allow_headers=["*"],
+        expose_headers=EXPOSED,
+        max_age=7200,
+    )
     app = Starlette(
         routes=ROUTES,
-        middleware=[Middleware(Envelope, deps=deps)],
+        middleware=[*([browsers] if origins else ()), Middleware(Envelope, deps=deps)],
         exception_handlers={HTTPException: on_http_error},
     )
     app.router.redirect_slashes = False  # clients do not follow a 307 of a POST, and it says nothing
@@ -104,12 +130,17 @@ class Envelope:
                 if "tenant" in state:
                     headers.append((b"openai-organization", state["tenant"].encode()))
                 message = {**message, "headers": headers}
+            elif scope["method"] == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
-            if scope["path"].startswith(("/v1/", "/v2/")):
-                state["tenant"], state["key_id"] = await authenticate(scope["headers"], self.deps.documents)
-            await self.app(scope, receive, stamped)
+            scope = dialects.addressed(scope)
+            if scope["path"].startswith(("/v1/", "/v2/")) and scope["method"] != "OPTIONS":
+                key = await authenticate(scope["headers"], self.deps.documents)
+                state["tenant"], state["key_id"] = key["tenant"], key["id"]
+                scope = dialects.chosen(scope, key["dialect"])
+            await self.app(scope, receive, dialects.shaped(scope, stamped))
         except Exception as error:
             told = to_api_error(error)
             if told is None:

@@ -6,7 +6,8 @@ import hashlib
 import hmac
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from contracts.ports import Documents
 from functions.edge.refusals import bad_key
@@ -64,8 +65,8 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return found
 
 
-async def authenticate(headers: Iterable[tuple[bytes, bytes]], documents: Documents) -> tuple[str, str]:
-    """Return the tenant whose key came with the request, and the key's id; raises ApiError (401)."""
+async def authenticate(headers: Iterable[tuple[bytes, bytes]], documents: Documents) -> Mapping[str, Any]:
+    """Return the view of the key that came with the request; raises ApiError (401)."""
     key = presented(headers)
     if not well_formed(key):
         raise bad_key("Incorrect API key provided: it is malformed. Make one with `temper keys create`.")
@@ -75,4 +76,4 @@ async def authenticate(headers: Iterable[tuple[bytes, bytes]], documents: Docume
         raise bad_key("Incorrect API key provided: it is unknown. Make one with `temper keys create`.")
     if view["revoked_at"] is not None:
         raise bad_key("Incorrect API key provided: it was revoked. Make one with `temper keys create`.")
-    return view["tenant"], view["id"]
+    return view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -137,7 +138,13 @@ async def read_body(request: Request) -> bytes:
             break
     if size > MAX_JSON:
         raise too_large("The JSON body", MAX_JSON)
-    return b"".join(chunks)
+    deployment = request.scope["state"].get("deployment")
+    return b"".join(chunks) if deployment is None else _deployed(b"".join(chunks), deployment)
+
+
+def _deployed(body: bytes, model: str) -> bytes:
+    """Return a body that asks the model of one of Azure's paths; its names stay in their order."""
+    return json.dumps({**parse(body), "model": model}, separators=(",", ":")).encode()
 
 
 async def read(request: Request, asked: type[Asked], optional: bool = False) -> Asked:

@@ -40,14 +40,16 @@ def answer(error: ApiError) -> Response:
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
-    """Hand Starlette's own refusals to the outermost layer, with the path that was meant or the methods it allows."""
+    """Answer OPTIONS; hand Starlette's refusals to the outermost layer, with the path that was meant or `Allow`."""
     path: str = request.scope["path"]
     status = error.status_code if isinstance(error, HTTPException) else 0
-    if status == 404 or (status == 405 and path.endswith("/")):
+    if status == 404 or (status == 405 and path.endswith("/") and path != "/"):
         raise _no_path(request, path) from error
     if isinstance(error, HTTPException) and status == 405:
         methods = {method for route in _fitting(request, path) for method in route.methods or ()}
-        error.headers = {"allow": ", ".join(sorted(methods))}
+        error.headers = {"allow": ", ".join(sorted(methods | {"OPTIONS"}))}
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=error.headers)
     raise error
 
 

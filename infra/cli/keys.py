@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
@@ -16,6 +16,7 @@ from contracts.envelope import derived_id, make
 from contracts.events.keys import ADDRESS, KeyCreated, KeyRevoked
 from contracts.ports import Documents, Emit, UnavailableError
 from contracts.signing import ingest_secret
+from contracts.wire.dialects import Dialect
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
 from infra.adapters.minio.access import MinioAccess, NoAccessError
 from infra.local.errors import UserError
@@ -36,12 +37,14 @@ class NewKey:
     secret: str
 
 
-async def create_key(emit: Emit, documents: Documents, tenant: str, name: str, email: str | None = None) -> NewKey:
+async def create_key(
+    emit: Emit, documents: Documents, tenant: str, name: str, email: str | None = None, dialect: Dialect = "openai"
+) -> NewKey:
     """Make an API key of `tenant`; only its hash is published."""
     key = encode_key(secrets.token_bytes(RANDOM_BYTES))
     if email is not None and not re.fullmatch(ADDRESS, email):
         raise UserError(f"{email!r} is not an e-mail address. Give one such as ada@example.com.")
-    data = KeyCreated(sha256=key_hash(key), hint=key[-4:], name=name, email=email)
+    data = KeyCreated(sha256=key_hash(key), hint=key[-4:], name=name, email=email, dialect=dialect)
     return NewKey(await _created(emit, documents, data, tenant, _subject(data.sha256)), tenant, "api", key)
 
 
@@ -97,9 +100,16 @@ def keys() -> None:
 @click.option("--tenant", default="local", show_default=True, help="Whose key it is; a new name is a new tenant.")
 @click.option("--name", default="", help="What it is for, to tell keys apart.")
 @click.option("--email", help="Where the ends of jobs that are created with it are told.")
+@click.option(
+    "--dialect",
+    type=click.Choice(get_args(Dialect)),
+    default="openai",
+    show_default=True,
+    help="Whose shapes answers to it have.",
+)
 @click.option("--ingest", is_flag=True, help="A key with which another system signs the events that it publishes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def create(tenant: str, name: str, email: str | None, ingest: bool, as_json: bool) -> None:
+def create(tenant: str, name: str, email: str | None, dialect: Dialect, ingest: bool, as_json: bool) -> None:
     """Make a key and print it: this is the only time that it is shown."""
     if ingest and email is not None:
         raise UserError("What an ingest key signs names no creator. Leave --email out, or make an API key.")
@@ -107,7 +117,7 @@ def create(tenant: str, name: str, email: str | None, ingest: bool, as_json: boo
     async def body(here: World) -> NewKey:
         if ingest:
             return await create_ingest_key(here.emit, here.documents, tenant, name, here.signing_key)
-        return await create_key(here.emit, here.documents, tenant, name, email)
+        return await create_key(here.emit, here.documents, tenant, name, email, dialect)
 
     made = in_world(body)
     access = _access(lambda minio: minio.grant(tenant, made.id)) if ingest else None

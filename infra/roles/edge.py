@@ -6,18 +6,20 @@ from collections.abc import Collection
 
 from functions.edge.app import create_app
 from functions.edge.context import EdgeDeps
+from functions.edge.settings import EdgeSettings
 from infra.adapters.http.serving import HttpComplete, Serving
 from infra.runtime.listening import listen
 from infra.runtime.probes import probing, read_models
 from infra.runtime.process import server
 from infra.runtime.trackers import wandb_mode
 from infra.runtime.world import needed, new_id, world
-from infra.settings import Settings
+from infra.settings import Settings, of_function
 
 
 async def run(settings: Settings, only: Collection[str] = ()) -> None:
     """Serve the API until told to stop."""
     listener = listen(settings.bind, settings.edge_port or 8000, "edge_port")
+    origins = of_function(EdgeSettings).origins
     serving = Serving(needed(settings.inference_url, "inference_url"))
     async with world(settings, lasting=True) as here, probing(settings) as (own, others):
         app = create_app(
@@ -33,7 +35,8 @@ async def run(settings: Settings, only: Collection[str] = ()) -> None:
                 new_id=new_id,
                 probes=own | {"read_models": read_models(here.documents)},
                 others=others,
-            )
+            ),
+            origins,
         )
         try:
             await server(app).serve([listener])

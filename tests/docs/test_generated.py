@@ -47,7 +47,8 @@ def test_the_check_names_what_is_stale_and_leaves_it(
 
 def test_an_unknown_block_is_named() -> None:
     with pytest.raises(
-        docs.DocsError, match=r"README\.md: there is no block 'topcis'\. Known are endpoints, limits, topics"
+        docs.DocsError,
+        match=r"README\.md: there is no block 'topcis'\. Known are endpoints, parameters, limits, topics",
     ):
         docs.with_blocks("<!-- generated: topcis -->\n<!-- end of topcis -->", "README.md")
 

@@ -108,10 +108,10 @@ class World:
         await self.documents.apply(event)
         return event
 
-    async def key(self, tenant: str, number: int = 0, kind: Any = "api") -> str:
+    async def key(self, tenant: str, number: int = 0, kind: Any = "api", **said: Any) -> str:
         """Create a key of `tenant`."""
         key = encode_key(number.to_bytes(2, "big") + tenant.encode().ljust(19, b"."))
-        await self.say(KeyCreated(sha256=key_hash(key), hint=key[-4:], kind=kind), f"key-{number}", tenant)
+        await self.say(KeyCreated(sha256=key_hash(key), hint=key[-4:], kind=kind, **said), f"key-{number}", tenant)
         return key
 
     async def revoke(self, key: str, tenant: str) -> None:

@@ -103,17 +103,33 @@ async def test_a_slash_at_the_end_of_any_path_is_a_404_that_names_it_without(api
         assert f"Did you mean {path}?" in found["message"]
 
 
-async def test_options_names_the_methods_and_head_has_no_body(
+async def test_head_of_bytes_reads_none_of_them(
     world: World, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = await api.options("/v1/files/file-1")
-    assert error(options, 405)["code"] == "method_not_allowed"
-    assert options.headers["allow"] == "DELETE, GET, HEAD"
     form = {"file": ("a.jsonl", ROWS), "purpose": (None, "fine-tune")}
     id = (await api.post("/v1/files", files=form)).json()["id"]
     monkeypatch.setattr(world.blobs, "stream", None)  # whoever read it would crash
     head = await api.head(f"/v1/files/{id}/content")
     assert (head.status_code, head.headers["content-length"], head.content) == (200, str(len(ROWS)), b"")
+
+
+async def test_options_of_every_path_names_its_methods_and_asks_for_no_key(world: World) -> None:
+    async with anonymous(world) as client:
+        for route in ROUTES:
+            assert isinstance(route, Route)
+            path = route.path.replace("{model:path}", "m").replace("{id}", "i").replace("{name:path}", "n")
+            options = await client.options(path)
+            assert (options.status_code, options.content) == (204, b""), path
+            assert {*(route.methods or ()), "OPTIONS"} <= set(options.headers["allow"].split(", "))
+
+
+async def test_head_of_every_path_that_can_be_got_has_its_head_and_no_body(api: httpx.AsyncClient) -> None:
+    for path in ("/", "/healthz", "/v1/models", "/v1/files", "/v1/fine_tuning/jobs", "/v1/models/none"):
+        got, head = await api.get(path), await api.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b""), path
+        assert head.headers["content-length"] == got.headers["content-length"]
+    response = await api.head("/v1/chat/completions")
+    assert (response.status_code, response.headers["allow"]) == (405, "OPTIONS, POST")
 
 
 async def test_every_answer_carries_its_id_and_time(world: World, api: httpx.AsyncClient) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.controls import unheld
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import derived_id, make
 from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested
-from contracts.ports import BlobNotFoundError, Reservation
+from contracts.ports import Reservation
 from contracts.wire import benchmarks as wire
 from contracts.wire import openai
 from contracts.wire.requests import Evaluation, JobBenchmark, ModelBenchmark, PageQuery, Rescore
@@ -28,6 +28,7 @@ from functions.edge.context import (
     reply,
     reply_reserved,
     reserve,
+    streamed,
     tenant,
     visible_model,
 )
@@ -169,16 +170,10 @@ async def _blob(request: Request, name: str, media_type: str) -> Response:
     view = await _find(request)
     if not view["completed"]:
         raise benchmarks.not_completed(view)
-    key, blobs = view["completed"][name]["key"], deps(request).blobs
-    stat = await blobs.stat(key)
-    if stat is None:
-        raise BlobNotFoundError(key)
     # The page holds what models and documents say: whatever slipped through its escaping must not run as this origin.
     safe = {"content-security-policy": "sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; "
             "script-src 'unsafe-inline'; img-src data:", "x-content-type-options": "nosniff"}  # fmt: skip
-    return StreamingResponse(
-        blobs.stream(key), headers={"content-length": str(stat.bytes), **safe}, media_type=media_type
-    )
+    return await streamed(request, view["completed"][name]["key"], media_type, safe)
 
 
 ROUTES = [

@@ -1,0 +1,120 @@
+"""What each route reads, found in the code that reads it: the models of its body and of its query."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any, Literal
+
+from starlette.routing import Route
+
+from contracts.wire.request import Query, Request
+from functions.edge.app import ROUTES
+from infra import sdk
+
+_OURS = "functions.edge"
+_NOT_ASKED = frozenset({Request, Query})
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call of the edge."""
+
+    method: str
+    path: str
+    """With `{name}` for each parameter."""
+    says: str
+    """What its docstring says, without the call."""
+    body: type[Request] | None
+    query: type[Query] | None
+    call: sdk.Call | None
+    """What the official client makes of it."""
+
+
+def operations() -> Iterator[Operation]:
+    """Yield what the edge answers, but for what is the same on /v2."""
+    for route in ROUTES:
+        if isinstance(route, Route) and not route.path.startswith("/v2"):
+            yield operation(route)
+
+
+def operation(route: Route) -> Operation:
+    """Return what one route does."""
+    (method,) = (route.methods or set()) - {"HEAD"}
+    path = route.path.replace(":path}", "}")
+    read = list(_read(route.endpoint))
+    return Operation(
+        method,
+        path,
+        " ".join((inspect.getdoc(route.endpoint) or "").split("\n\n")[0].split()),
+        next((each for each in read if issubclass(each, Request)), None) if method == "POST" else None,
+        next((each for each in read if issubclass(each, Query)), None),
+        sdk.calls().get((method, sdk.place(path.removeprefix("/v1")))),
+    )
+
+
+Standing = Literal["honoured", "no effect", "refused", "unknown"]
+"""What becomes of a parameter that OpenAI's API has; an unknown one would be dropped in silence."""
+_ELSEWHERE = {("GET", "/v1/fine_tuning/jobs"): frozenset({"metadata"})}
+"""Parameters whose names hold what is asked for, `metadata[key]`: no model has them."""
+
+
+def parameters(asked: Operation) -> dict[str, Standing]:
+    """Return each parameter that the official client may send, within objects with its path, and what becomes of it."""
+    if asked.call is None:
+        return {}
+    names = asked.call.names()
+    if asked.body is not None:
+        return dict(_standing(names, asked.body, ""))
+    honoured = _ELSEWHERE.get((asked.method, asked.path), frozenset()) | set(
+        asked.query.model_fields if asked.query else ()
+    )
+    return {name: "honoured" if name in honoured else "unknown" for name in names}
+
+
+def _standing(names: Mapping[str, tuple[type, ...]], known: type[Request], path: str) -> Iterator[tuple[str, Standing]]:
+    for name, inner in names.items():
+        if name in known.served or any(each.startswith(f"{name}[") for each in known.served):
+            yield path + name, "honoured"
+            within = known.served.get(name)
+            if within is not None:
+                yield from _standing(sdk.together(inner), within, f"{path}{name}.")
+        else:
+            yield (
+                path + name,
+                "refused" if name in known.refused else "no effect" if name in known.ignored else "unknown",
+            )
+
+
+def _read(endpoint: Any) -> Iterator[type[Request | Query]]:
+    """Yield the requests that a function names, then those of the functions that it calls, the nearest first."""
+    todo, seen = [endpoint], set()
+    while todo:
+        function = todo.pop(0)
+        if function in seen:
+            continue
+        seen.add(function)
+        for each in _named(function):
+            if isinstance(each, type) and issubclass(each, Request | Query) and each not in _NOT_ASKED:
+                yield each
+            elif isinstance(each, FunctionType) and each.__module__.startswith(_OURS):
+                todo.append(each)
+
+
+def _named(function: FunctionType) -> Iterator[Any]:
+    """Yield what a function's code names: of its module, and of the modules of the edge that it reaches into."""
+    names = list(_names(function.__code__))
+    found = [function.__globals__[name] for name in names if name in function.__globals__]
+    yield from found
+    for each in found:
+        if inspect.ismodule(each) and each.__name__.startswith(_OURS):
+            yield from (getattr(each, name) for name in names if hasattr(each, name))
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
