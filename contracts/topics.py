@@ -55,6 +55,7 @@ from contracts.events.notifications import (
     WebhookEndpointDeleted,
     WebhookEndpointUpdated,
 )
+from contracts.events.uploads import UploadCancelled, UploadCompleted, UploadCreated
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,9 @@ TOPICS: tuple[Topic, ...] = (
     Topic("file.validated", FileValidated),
     Topic("file.rejected", FileRejected),
     Topic("file.deleted", FileDeleted),
+    Topic("upload.created", UploadCreated, born=True),
+    Topic("upload.completed", UploadCompleted),
+    Topic("upload.cancelled", UploadCancelled),
     Topic("zip.uploaded", ZipUploaded, outside="file-", born=True),
     Topic("zip.extracted", ZipExtracted),
     Topic("document.uploaded", DocumentUploaded, outside="file-", born=True),

@@ -181,6 +181,11 @@ def parameter_table() -> str:
 
 LIMITS = (
     ("An upload by `POST /files`", "functions.edge.core:MAX_FILE", "bytes"),
+    ("An upload by parts", "contracts.wire.uploads:MAX_UPLOAD", "bytes"),
+    ("A part of an upload", "contracts.wire.uploads:MAX_PART", "bytes"),
+    ("Parts of an upload", "contracts.wire.uploads:MOST_PARTS", ""),
+    ("Open uploads of a tenant", "functions.edge.routes.uploads:MOST_OPEN", ""),
+    ("Bytes that open uploads of a tenant announce", "functions.edge.routes.uploads:MOST_BYTES", "bytes"),
     ("A JSON body", "functions.edge.context:MAX_JSON", "bytes"),
     ("A request's head", "infra.adapters.http.server:MAX_HEAD", "bytes"),
     ("What a body must bring in any 30 s", "infra.adapters.http.server:BoundedProtocol.body_bytes", "bytes"),

@@ -13,6 +13,7 @@ from contracts.documents.keys import KEYS
 from contracts.documents.models import MODELS
 from contracts.documents.notifications import NOTIFICATIONS, WEBHOOK_ENDPOINTS
 from contracts.documents.prep import PREP_JOBS
+from contracts.documents.uploads import UPLOADS
 from contracts.envelope import Event
 
 READ_MODELS: dict[str, ReadModel] = {
@@ -26,6 +27,7 @@ READ_MODELS: dict[str, ReadModel] = {
         JOB_CHECKPOINTS,
         JOBS,
         BENCHMARKS,
+        UPLOADS,
         KEYS,
         WEBHOOK_ENDPOINTS,
         NOTIFICATIONS,

@@ -108,7 +108,12 @@ def _literal(text: Any) -> Any:
         return text
 
 
-def _served_purpose(purpose: Any) -> Any:
+FilePurpose = Literal["fine-tune", "embedding", "ingestion"]
+"""The last two are stored for other tools: no job takes them."""
+
+
+def served_purpose(purpose: Any) -> Any:
+    """Refuse a purpose of OpenAI's that no file here has."""
     if purpose in ("assistants", "batch", "vision", "user_data", "evals"):
         raise refuse("unsupported", f"Files with purpose '{purpose}' are not supported yet.")
     return purpose
@@ -133,8 +138,7 @@ class FileForm(Request):
     """
 
     file: None = None
-    purpose: Annotated[Literal["fine-tune", "embedding", "ingestion"], BeforeValidator(_served_purpose)]
-    """The last two are stored for other tools: no job takes them."""
+    purpose: Annotated[FilePurpose, BeforeValidator(served_purpose)]
     anchor: Literal["created_at"] | None = Field(default=None, alias="expires_after[anchor]")
     seconds: int | None = Field(default=None, alias="expires_after[seconds]", ge=3600, le=2592000, strict=False)
     dataset: DatasetRequest | None = None

@@ -28,6 +28,7 @@ from functions.edge.routes import (
     model_files,
     models,
     preview,
+    uploads,
     usage,
     webhooks,
 )
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _API = [
     *files.ROUTES,
+    *uploads.ROUTES,
     *dataset.ROUTES,
     *preview.ROUTES,
     *jobs.ROUTES,

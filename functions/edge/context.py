@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -64,6 +65,10 @@ class EdgeDeps:
     """Whether Weights & Biases is told of jobs over the network; None: its client is not installed."""
     probes: Mapping[str, Probe] = field(default_factory=dict)
     """What the edge itself needs (kafka, mongo, minio, read_models) → its probe, for `GET /readyz`."""
+    now: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    """Returns the time in milliseconds."""
+    upload_seconds: int = 3600
+    """After its creation at which an upload by parts expires."""
     others: Mapping[str, Probe] = field(default_factory=dict)
     """The rest of Temper (serving, worker, trainer, groups, mlflow) → its probe, for `GET /status`."""
 
@@ -224,11 +229,14 @@ async def check_target(request: Request, asked: DatasetRequest | None) -> None:
         raise ApiError(sentence, param="dataset.target_model", code="model_not_found")
 
 
-async def end(request: Request, stage: str, event: Event) -> None:
-    """Record `event` as the end of its subject, unless somebody ended it first, and publish whichever end it has."""
+async def end(request: Request, stage: str, event: Event, *before: Event) -> None:
+    """Record `event` as the end of its subject, unless somebody ended it first, and publish whichever end it has.
+
+    What is said `before` it, perhaps of another subject, is part of that end.
+    """
     controls = deps(request).controls
     await controls.open(event.subject, event.tenant, stage, {}, ready=False)
-    await say(request, await controls.end(event.subject, [event]))
+    await say(request, await controls.end(event.subject, [*before, event]))
 
 
 async def say(request: Request, control: Control) -> None:

@@ -1,15 +1,17 @@
-"""multipart/form-data read as it comes: small fields are kept, the file's bytes are handed on."""
+"""multipart/form-data read as it comes: small fields are kept, the bytes of one part are handed on."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from contracts.wire.errors import ApiError
+from contracts.wire.errors import ApiError, missing
+from functions.edge.refusals import too_large
 
 _EXTENDED = re.compile(rb"""filename\*\s*=\s*(utf-8|iso-8859-1)'[^']*'([^;\s"]+)""", re.IGNORECASE)
 """A name as RFC 5987 writes it; the parser leaves it out."""
@@ -18,9 +20,10 @@ MAX_PARTS = 64
 
 
 class Form:
-    """A form with one part called `file`; feed it the body's chunks and take the file's bytes between."""
+    """A form with one part called `file`, or as `of` says; feed it the body's chunks, take the part's bytes between."""
 
-    def __init__(self, content_type: str | None) -> None:
+    def __init__(self, content_type: str | None, of: str = "file") -> None:
+        self.of = of
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise ApiError(
@@ -87,25 +90,24 @@ class Form:
         if disposition != b"form-data" or b"name" not in options:
             raise broken("a part has no Content-Disposition with a name")
         self._name = options[b"name"].decode("utf-8", errors="replace")
-        if self._name == "file":
+        if self._name == self.of:
             if self.begun:
-                raise ApiError(
-                    "There is more than one 'file'. Upload one at a time.", param="file", code="invalid_multipart"
-                )
+                sentence = f"There is more than one '{self.of}'. Upload one at a time."
+                raise ApiError(sentence, param=self.of, code="invalid_multipart")
             self.begun = True
             extended = _EXTENDED.search(header)  # where both stand it is the better one: RFC 6266
             self.filename = _decoded(*extended.groups()) if extended else options.get(b"filename")
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._name == "file":
+        if self._name == self.of:
             self._pieces.append(data[start:end])
             return
         self._field += data[start:end]
         if len(self._field) > MAX_FIELD:
-            raise broken(f"a field other than 'file' is longer than {MAX_FIELD} bytes")
+            raise broken(f"a field other than '{self.of}' is longer than {MAX_FIELD} bytes")
 
     def _on_part_end(self) -> None:
-        if self._name == "file":
+        if self._name == self.of:
             self._ended = True
         elif self._name is not None:
             try:
@@ -119,6 +121,40 @@ class Form:
 
 def _decoded(charset: bytes, name: bytes) -> bytes:
     return unquote(name.decode("latin-1"), encoding=charset.decode(), errors="replace").encode()
+
+
+async def begin(form: Form, body: AsyncIterator[bytes]) -> None:
+    """Read a form up to where its file begins; raises ApiError where there is none."""
+    while not form.begun and not form.complete:
+        form.feed(await following(body))
+    if not form.begun:
+        raise missing(form.of)
+
+
+async def following(body: AsyncIterator[bytes]) -> bytes:
+    """Return the next bytes of a body that has not come to its end."""
+    chunk = await anext(body, None)
+    if chunk is None:
+        raise broken("it ends before its closing boundary")
+    return chunk
+
+
+async def content(
+    form: Form, body: AsyncIterator[bytes], most: int, what: str, head: bytes = b""
+) -> AsyncIterator[bytes]:
+    """Yield the file's bytes, `head` first, then read the form on; raises so that a broken one is never stored."""
+    size, pieces = 0, [head]
+    while pieces or not form.complete:
+        for piece in pieces:
+            size += len(piece)
+            if size > most:
+                raise too_large(what, most)
+            yield piece
+        if not form.complete:
+            form.feed(await following(body))
+        pieces = form.take()
+    async for _ in body:
+        pass
 
 
 def broken(reason: str) -> ApiError:

@@ -10,6 +10,11 @@ def no_file(id: str) -> ApiError:
     return ApiError(f"No such File object: {id}", status=404, param="id")
 
 
+def no_upload(id: str) -> ApiError:
+    """The tenant has no such upload."""
+    return ApiError(f"No such Upload object: {id[:128]}", status=404, param="upload_id")
+
+
 def no_job(id: str) -> ApiError:
     """The tenant has no such job."""
     return ApiError(f"Could not find fine tune: {id}", status=404, param="fine_tune_id", code="fine_tune_not_found")

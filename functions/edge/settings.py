@@ -1,10 +1,10 @@
-"""From which other sites browsers may call the API."""
+"""Settings of the edge: from which other sites browsers may call it, how long uploads may take."""
 
 from __future__ import annotations
 
 import re
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from contracts.function import FunctionSettings
 
@@ -12,11 +12,14 @@ _ORIGIN = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5}
 
 
 class EdgeSettings(FunctionSettings):
-    """Cross-origin requests."""
+    """What the edge decides for everybody."""
 
     cors_origins: str = ""
     """Origins whose pages may call the API from a browser, `https://app.example.com,http://localhost:3000`; `*`:
     those of every site; none: no other site's."""
+
+    upload_seconds: int = Field(default=3600, ge=60, le=7 * 24 * 3600)
+    """How long an upload by parts may take from its creation to its completion; then its parts go."""
 
     @field_validator("cors_origins")
     @classmethod

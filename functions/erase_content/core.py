@@ -8,12 +8,13 @@ from contracts.documents.facts import View
 from contracts.envelope import Event, derived_id, make
 from contracts.events.benchmarks import FILE_DELETED, JOB_DELETED, BenchmarkFailed
 from contracts.events.files import FileDeleted
+from contracts.events.uploads import UploadCancelled
 from contracts.topics import ENDINGS
 
 TOPICS = ("file.deleted", "job.deleted", "model.deleted", *sorted(ENDINGS))
 ORPHAN_MS = 24 * 3600 * 1000
 """Age of the newest blob of a subject that nobody knows, before all of them go."""
-KINDS = {"file-": "files", "ftjob-": "jobs", "bench-": "benchmarks"}
+KINDS = {"file-": "files", "ftjob-": "jobs", "bench-": "benchmarks", "upload_": "uploads"}
 """How the name of a subject begins that is in the log before long → the read model that shows it."""
 
 
@@ -40,6 +41,12 @@ def expired(file: View) -> Event:
     """Return the end of a file whose time has come."""
     id = derived_id(file["id"], "file.deleted", "expired")
     return make(FileDeleted(reason="expired"), subject=file["id"], tenant=file["tenant"], id=id)
+
+
+def out_of_time(upload: View) -> Event:
+    """Return the end of an upload that was not completed in its time."""
+    id = derived_id(upload["id"], "end")
+    return make(UploadCancelled(reason="expired"), subject=upload["id"], tenant=upload["tenant"], id=id)
 
 
 def ended(benchmark: View, file: str | None, cause: str) -> Event:

@@ -12,14 +12,14 @@ from infra.runtime.listening import listen
 from infra.runtime.probes import probing, read_models
 from infra.runtime.process import server
 from infra.runtime.trackers import wandb_mode
-from infra.runtime.world import needed, new_id, world
+from infra.runtime.world import needed, new_id, now_ms, world
 from infra.settings import Settings, of_function
 
 
 async def run(settings: Settings, only: Collection[str] = ()) -> None:
     """Serve the API until told to stop."""
     listener = listen(settings.bind, settings.edge_port or 8000, "edge_port")
-    origins = of_function(EdgeSettings).origins
+    decided = of_function(EdgeSettings)
     serving = Serving(needed(settings.inference_url, "inference_url"))
     async with world(settings, lasting=True) as here, probing(settings) as (own, others):
         app = create_app(
@@ -33,10 +33,12 @@ async def run(settings: Settings, only: Collection[str] = ()) -> None:
                 wandb=wandb_mode(settings),
                 complete=HttpComplete(serving),
                 new_id=new_id,
+                now=now_ms,
+                upload_seconds=decided.upload_seconds,
                 probes=own | {"read_models": read_models(here.documents)},
                 others=others,
             ),
-            origins,
+            decided.origins,
         )
         try:
             await server(app).serve([listener])

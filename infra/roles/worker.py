@@ -24,7 +24,7 @@ async def run(settings: Settings, only: Collection[str] = ()) -> None:
         if projects is not None:
             loops.append(projects.run)
         if any(each.name == "erase_content" for each in functions):
-            loops.append(Sweeper(here.documents, here.blobs, here.emit, here.requests, now_ms).run)
+            loops.append(Sweeper(here.documents, here.blobs, here.emit, here.requests, here.controls, now_ms).run)
         await there.run("worker", loops, lambda: projects.trouble if projects else None)
 
 

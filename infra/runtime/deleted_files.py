@@ -40,6 +40,11 @@ class ErasingBlobs:
         await self._check(key)
         return ref
 
+    async def join(self, key: str, sources: Sequence[BlobStat]) -> None:
+        """Store under `key` what these blobs hold; raises as `store` and `get` do."""
+        await self.blobs.join(key, sources)
+        await self._check(key)
+
     async def _check(self, key: str) -> None:
         tenant, subject, _ = key.split("/", 2)
         if await self._deleted(key):

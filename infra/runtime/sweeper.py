@@ -1,4 +1,4 @@
-"""Erases what nobody will ask for again: files whose time has come, blobs that no record knows, leftovers of jobs."""
+"""Erases what nobody will ask for again: what is out of time, blobs that no record knows, leftovers of jobs."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 from contracts.documents.models import PUBLIC
 from contracts.erasure import of_jobs
-from contracts.ports import Blobs, Emit, Requests, UnavailableError
+from contracts.events.uploads import STAGE
+from contracts.ports import Blobs, Controls, Emit, Requests, UnavailableError
 from functions.erase_content import core
 from functions.erase_content.handler import keep_models
 from infra.adapters.mongo.documents import MongoDocuments
 from infra.runtime.cancellation import pause
+from infra.runtime.leases import publish_recorded
 
 log = logging.getLogger("temper.sweeper")
 
@@ -31,6 +33,7 @@ class Sweeper:
     blobs: Blobs
     emit: Emit
     requests: Requests
+    controls: Controls
     now: Callable[[], int]
     """In milliseconds."""
     settle: float = SETTLE_SECONDS
@@ -44,6 +47,7 @@ class Sweeper:
             await pause(EXPIRY_SECONDS)
             try:
                 await self.expire()
+                await self.expire_uploads()
                 if self.now() >= due:
                     await self.sweep()
                     due = self.now() + int(SWEEP_SECONDS * 1000)
@@ -68,6 +72,17 @@ class Sweeper:
                 await self.documents.apply(await self.emit(core.expired(each)))
                 gone += 1
         return gone
+
+    async def expire_uploads(self) -> int:
+        """End uploads by parts that were not completed in their time, and erase their parts; returns how many."""
+        where = {"status": "pending", "expires_at": {"$lte": self.now()}}
+        found = await self.documents.find("uploads", where, [("expires_at", 1)], _AT_ONCE)
+        for upload in found:
+            await self.controls.open(upload["id"], upload["tenant"], STAGE, {}, ready=False)
+            control = await self.controls.end(upload["id"], [core.out_of_time(upload)])
+            await publish_recorded(control, self.controls, self.emit, self.documents)
+            await self.blobs.delete(f"{upload['tenant']}/{upload['id']}/")
+        return len(found)
 
     async def sweep(self) -> int:
         """Erase what no record knows and nothing was added to for a day; returns of how many subjects.

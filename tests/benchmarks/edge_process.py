@@ -88,7 +88,7 @@ def serving(command: list[str], env: dict[str, str], path: str) -> Iterator[Serv
 
 def _answers(url: str) -> bool:
     try:
-        with urlopen(url, timeout=1) as answer:
+        with urlopen(url, timeout=5) as answer:
             return bool(answer.status == 200)
-    except URLError:
+    except (URLError, TimeoutError):
         return False

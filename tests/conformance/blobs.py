@@ -106,6 +106,31 @@ class BlobsSuite:
             await blobs.fetch(BlobRef(key=key, sha256="0" * 64, bytes=1), tmp_path / "file")
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize(
+        "sizes",
+        [(), (0,), (3,), (5 * MEBI, 1), (1, 6 * MEBI, 0, 2, 11 * MEBI, 3), (1, 1, 1), (4 * MEBI, 7 * MEBI, 1)],
+        ids=str,
+    )
+    async def test_blobs_are_joined_in_the_order_that_is_asked_for(
+        self, blobs: Blobs, prefix: str, sizes: tuple[int, ...]
+    ) -> None:
+        contents = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+        for number, content in enumerate(contents):
+            await blobs.put(f"{prefix}/parts/{99 - number}", content)
+        parts = [stat async for stat in blobs.walk(f"{prefix}/parts/")][::-1]
+        await blobs.join(f"{prefix}/content", parts)
+        assert await blobs.get(f"{prefix}/content") == b"".join(contents)
+        assert len(await blobs.list(f"{prefix}/")) == 1 + len(sizes)  # what was put together on the way is gone
+
+    async def test_a_blob_that_is_gone_is_joined_to_nothing(self, blobs: Blobs, prefix: str) -> None:
+        for name in ("a", "b"):
+            await blobs.put(f"{prefix}/parts/{name}", bytes(6 * MEBI))
+        parts = [stat async for stat in blobs.walk(f"{prefix}/parts/")]
+        await blobs.remove([parts[1].key])
+        with pytest.raises(BlobNotFoundError):
+            await blobs.join(f"{prefix}/content", parts)
+        assert await blobs.stat(f"{prefix}/content") is None
+
     async def test_a_file_is_stored_and_fetched(self, blobs: Blobs, prefix: str, tmp_path: Path) -> None:
         (tmp_path / "here").write_bytes(b"weights" * 100_000)
         ref = await blobs.store(f"{prefix}/weights", tmp_path / "here", "application/x-safetensors")

@@ -38,7 +38,7 @@ class Place(World):
     @property
     def sweeper(self) -> Sweeper:
         documents: Any = self.documents
-        return Sweeper(documents, self.blobs, self.emit, self.requests, lambda: self.now, settle=0)
+        return Sweeper(documents, self.blobs, self.emit, self.requests, self.controls, lambda: self.now, settle=0)
 
     async def file(self, id: str, expires_after: int | None = None, tenant: str = "acme") -> None:
         blob = await self.blobs.put(f"{tenant}/{id}/content", b"x")

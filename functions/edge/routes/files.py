@@ -22,7 +22,7 @@ from contracts.formats import HEAD
 from contracts.ports import UnavailableError
 from contracts.results import JSONL, PURPOSE
 from contracts.wire import dataset, openai
-from contracts.wire.errors import ApiError, missing
+from contracts.wire.errors import ApiError
 from contracts.wire.requests import FileForm, FilePage
 from functions.edge import core, provenance
 from functions.edge.context import (
@@ -40,8 +40,8 @@ from functions.edge.context import (
     streamed,
     tenant,
 )
-from functions.edge.multipart import Form, broken
-from functions.edge.refusals import no_file, too_large
+from functions.edge.multipart import Form, begin, content, following
+from functions.edge.refusals import no_file
 from functions.edge.results import unfinished
 
 
@@ -76,20 +76,14 @@ async def _store(request: Request, id: str) -> core.Uploaded:
     """Stream the upload into the store and return the event that will say so."""
     form = Form(request.headers.get("content-type"))
     body = incoming(request)
-    while not form.begun and not form.complete:
-        chunk = await anext(body, None)
-        if chunk is None:
-            raise broken("it ends before its closing boundary")
-        form.feed(chunk)
-    if not form.begun:
-        raise missing("file")
+    await begin(form, body)
     before = FileForm.read({"purpose": "fine-tune", **form.fields})  # what follows the file is read when it is there
     await check_target(request, before.dataset)
     filename = core.clean_filename(form.filename)
     head = await _head(form, body)
     core.sniff(head, filename)
     core.check_content(head, form.fields.get("purpose", ""))
-    blob = await deps(request).blobs.put(_key(request, id), _content(form, head, body))
+    blob = await deps(request).blobs.put(_key(request, id), content(form, body, core.MAX_FILE, "The file", head))
     asked = FileForm.read(form.fields)
     await check_target(request, asked.dataset)
     return core.uploaded(asked, filename, head[:HEAD], blob)
@@ -99,32 +93,9 @@ async def _head(form: Form, body: AsyncIterator[bytes]) -> bytes:
     """Return the file's first bytes, enough to tell its format."""
     head = b"".join(form.take())
     while len(head) < HEAD and not form.file_ended:
-        form.feed(await _next(body))
+        form.feed(await following(body))
         head += b"".join(form.take())
     return head
-
-
-async def _content(form: Form, head: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the file's bytes, then read the form to its end; raises so that a broken upload is never stored."""
-    size, pieces = 0, [head]
-    while pieces or not form.complete:
-        for piece in pieces:
-            size += len(piece)
-            if size > core.MAX_FILE:
-                raise too_large("The file", core.MAX_FILE)
-            yield piece
-        if not form.complete:
-            form.feed(await _next(body))
-        pieces = form.take()
-    async for _ in body:
-        pass
-
-
-async def _next(body: AsyncIterator[bytes]) -> bytes:
-    chunk = await anext(body, None)
-    if chunk is None:
-        raise broken("it ends before its closing boundary")
-    return chunk
 
 
 async def _adopt(request: Request, id: str, data: core.Uploaded) -> core.Uploaded:

@@ -65,6 +65,10 @@ class MemoryBlobs:
         """Store a file's bytes."""
         return await self.put(key, await asyncio.to_thread(path.read_bytes), media_type)
 
+    async def join(self, key: str, sources: Sequence[BlobStat]) -> None:
+        """Store under `key` what these blobs hold, one behind the other; raises BlobNotFoundError."""
+        await self.put(key, b"".join([self._blob(each.key).data for each in sources]))
+
     async def stat(self, key: str) -> BlobStat | None:
         """Return what is known of a blob, or None."""
         blob = self._blobs.get(checked(key))

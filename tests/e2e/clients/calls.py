@@ -6,6 +6,7 @@ but for two that those types do not know: a paused job, and `finish_reason: null
 """
 
 import base64
+import hashlib
 import json
 import sys
 import time
@@ -25,6 +26,7 @@ def main(part: str, model: str) -> None:
     """Make the calls of one part."""
     client = OpenAI(_strict_response_validation=True)
     files(client)
+    uploads(client)
     jobs(client, model)
     models(client, model)
     refusals(client, model)
@@ -54,6 +56,33 @@ def files(client: OpenAI) -> None:
 def upload(client: OpenAI, name: str = "rows.jsonl", content: bytes = DATA):
     """Upload a file of rows."""
     return client.files.create(file=(name, content), purpose="fine-tune")
+
+
+def uploads(client: OpenAI) -> None:
+    """A file by parts: at once, part by part in another order, cancelled."""
+    sizes = {"file": DATA, "filename": "parts.jsonl", "bytes": len(DATA), "mime_type": "text/jsonl"}
+    whole = client.uploads.upload_file_chunked(
+        **sizes, purpose="fine-tune", part_size=500, md5=hashlib.md5(DATA).hexdigest()
+    )
+    assert (whole.status, whole.file.filename, whole.file.bytes) == ("completed", "parts.jsonl", len(DATA))
+    assert client.files.content(whole.file.id).read() == DATA
+    announced = {"bytes": len(DATA), "filename": "parts.jsonl", "mime_type": "text/jsonl", "purpose": "fine-tune"}
+    begun = client.uploads.create(**announced)
+    assert begun.status == "pending"
+    assert begun.expires_at > begun.created_at
+    second = client.uploads.parts.create(begun.id, data=DATA[100:])
+    first = client.uploads.parts.create(begun.id, data=DATA[:100])
+    assert (first.object, first.upload_id) == ("upload.part", begun.id)
+    short = refused(openai.BadRequestError, lambda: client.uploads.complete(begun.id, part_ids=[first.id]))
+    assert short.code == "upload_size_mismatch"
+    done = client.uploads.complete(begun.id, part_ids=[first.id, second.id])
+    assert client.files.content(done.file.id).read() == DATA
+    other = client.uploads.create(**announced)
+    assert client.uploads.cancel(other.id).status == "cancelled"
+    over = refused(openai.BadRequestError, lambda: client.uploads.parts.create(other.id, data=b"x"))
+    assert over.code == "upload_not_pending"
+    for each in (whole, done):
+        assert client.files.delete(each.file.id).deleted
 
 
 def jobs(client: OpenAI, model: str) -> None:

@@ -63,6 +63,7 @@ from contracts.events.notifications import (
     WebhookEndpointDeleted,
     WebhookEndpointUpdated,
 )
+from contracts.events.uploads import UploadCancelled, UploadCompleted, UploadCreated
 from contracts.manifest import ManifestRef
 
 REF = ManifestRef(key="local/ftjob-1/m", sha256="0" * 64)
@@ -235,6 +236,15 @@ SEVEN_KINDS = {
         event(WebhookEndpointUpdated(**ENDPOINT, hint="2"), "we_1", at=2),
         event(WebhookEndpointUpdated(**ENDPOINT, hint="3"), "we_1", at=2, id="at the same moment"),
         event(WebhookEndpointDeleted(), "we_1", at=4),
+    ],
+    "an upload": [
+        event(
+            UploadCreated(bytes=1, filename="a", mime_type="text/jsonl", purpose="fine-tune", seconds=60),
+            "upload_1",
+            at=1,
+        ),
+        event(UploadCancelled(reason="expired"), "upload_1", at=2),
+        event(UploadCompleted(file="file-1"), "upload_1", at=3),
     ],
     "a notification": [
         event(
