@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from contracts.wire.chat import refusal
@@ -64,7 +64,7 @@ _WAYS: tuple[Callable[[Messages], Messages], ...] = (list, merged, lambda chat: 
 
 _NOW = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _NO_REASONING = "it has reasoning, which the model's chat template does not show before such an answer."
-_NO_TOOLS = "it has tools, but the model's chat template does not show them."
+_NO_TOOLS = "it has tools, but the model's chat template does not show all of them."
 
 Tools = Sequence[Any] | None
 
@@ -100,8 +100,7 @@ class ChatTemplate:
 
     def _prompt(self, messages: Messages, tools: Tools, switches: Switches) -> tuple[str, int]:
         """Return the prompt, and which of `_WAYS` shows all of the chat, the first where none does."""
-        self._check_tools(messages, tools)
-        shaped = self._dialect(tools).shaped(messages)
+        shaped = self._shaped(messages, tools)
         found: list[tuple[str, int]] = []
         refused: Exception | None = None
         for way, change in enumerate(_WAYS):
@@ -132,15 +131,6 @@ class ChatTemplate:
             return text + marks.between
         return text
 
-    def _check_tools(self, messages: Messages, tools: Tools) -> None:
-        known = self._dialect(tools)
-        if tools and not known.shows_tools:
-            raise TemplateRefusalError("tools_unsupported", _NO_TOOLS, "tools")
-        if not known.calls and any(message.get("tool_calls") for message in messages):
-            raise TemplateRefusalError(
-                "tools_unsupported", "it calls tools, but the model's chat template leaves calls out."
-            )
-
     def split(self, messages: Sequence[dict[str, Any]]) -> Messages:
         """Return the messages, with what stands between marks of thinking in a content apart from it."""
         if self.thinking.switches is None:
@@ -153,11 +143,10 @@ class ChatTemplate:
         """Return the prompt and the answer that the last message is; raises TemplateRefusalError."""
         chat = self.split(messages)
         prompt, way = self._prompt(chat[:-1], tools, switches)
-        shown = _WAYS[way](self._dialect(tools).shaped(chat[:-1]))
+        shown = _WAYS[way](self._shaped(chat[:-1], tools))
         if (index := lost(shown, prompt)) is not None:
             text = f"the model's chat template leaves out or changes message {index + 1} (role {shown[index]['role']})."
             raise TemplateRefusalError("message_left_out", text)
-        self._check_tools(chat, tools)
         answer = self._ended(said := self._said(prompt, chat, tools, switches, way))
         if reasoning_of(chat[-1]) and is_partly_missing(chat[-1], answer) and not is_partly_missing(chat[-1], said):
             text = "it has reasoning, but the model's chat template ends a thought with what ends a turn."
@@ -195,7 +184,7 @@ class ChatTemplate:
 
     def _answer(self, prompt: str, chat: Messages, tools: Tools, switches: Switches, way: int) -> str:
         """Return what the template writes of the last message behind the prompt."""
-        shaped = _WAYS[way](self._dialect(tools).shaped(chat))
+        shaped = _WAYS[way](self._shaped(chat, tools))
         try:
             full = self._render(shaped, tools, switches, prompt=False)
         except Exception as error:
@@ -273,11 +262,10 @@ class ChatTemplate:
         """Return how prompts end that the template writes in another way once their answer follows."""
         key = json.dumps([switches, reasons], sort_keys=True, default=str)
         if key not in self._joins:
-            shaped = self._dialect(None).shaped
             said = {"role": "assistant", "content": ANSWER, **({REASONING[0]: THOUGHT} if reasons else {})}
-            bare = self._render(shaped([ASKED]), None, switches, prompt=False)
+            bare = self._render(self._shaped([ASKED], None), None, switches, prompt=False)
             prompt = self.prompt([ASKED], None, switches)
-            full = self._render(shaped([ASKED, said]), None, switches, prompt=False)
+            full = self._render(self._shaped([ASKED, said], None), None, switches, prompt=False)
             same = alike(prompt, full)
             lead = full[same:].partition(THOUGHT if reasons and THOUGHT in full else ANSWER)[0]
             header = prompt[len(bare) : same] if prompt.startswith(bare) else ""
@@ -342,9 +330,8 @@ class ChatTemplate:
         yield [ASKED, said], None, ANSWER
         if self.thinking.switches is not None:
             yield [ASKED, {**said, REASONING[0]: THOUGHT}], None, ANSWER
-        if self._dialect([TOOL]).calls:
-            for calls in ([CALL, {**CALL, "id": "call_zq2"}], [CALL]):
-                yield [ASKED, {"role": "assistant", "tool_calls": calls}], [TOOL], VALUE
+        for calls in ([CALL, {**CALL, "id": "call_zq2"}], [CALL]):
+            yield [ASKED, {"role": "assistant", "tool_calls": calls}], [TOOL], VALUE
 
     @cached_property
     def _always_prompts(self) -> bool:
@@ -390,7 +377,7 @@ class ChatTemplate:
 
     def _probe(self, known: Dialect, chat: Messages, switches: Switches, *, prompt: bool) -> str:
         given, variables = known.given(None)
-        return self._raw(known.shaped(chat), given, {**variables, **switches}, prompt=prompt)
+        return self._raw(known.shaped(chat, None), given, {**variables, **switches}, prompt=prompt)
 
     def _raw(
         self, chat: Sequence[dict[str, Any]], tools: Any, variables: Switches, *, prompt: bool, for_tools: bool = False
@@ -409,6 +396,9 @@ class ChatTemplate:
         )
         return text
 
+    def _shaped(self, chat: Sequence[dict[str, Any]], tools: Tools) -> Messages:
+        return self._dialect(tools).shaped(chat, tools)
+
     def _dialect(self, tools: Tools) -> Dialect:
         return self._dialects[bool(tools)]
 
@@ -419,16 +409,14 @@ class ChatTemplate:
 
     @cached_property
     def _dialect_of_chats(self) -> Dialect:
-        return dialect.find(self.source, lambda chat, tools, more: self._raw(chat, tools, more, prompt=True))
+        return dialect.find(self.source, self._added, partial(self._raw, prompt=True))
 
     @cached_property
     def _dialect_of_tools(self) -> Dialect:
         if self._source_for_tools == self.source:
             return self._dialect_of_chats
-        return dialect.find(
-            self._source_for_tools,
-            lambda chat, tools, more: self._raw(chat, tools, more, prompt=True, for_tools=True),
-        )
+        render = partial(self._raw, prompt=True, for_tools=True)
+        return dialect.find(self._source_for_tools, self._added, render)
 
 
 @lru_cache(maxsize=64)

@@ -7,9 +7,11 @@ import html
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from functions._shared.tool_text import TAGS, CallText, answer_text, call_text
 
 Messages = list[dict[str, Any]]
 Render = Callable[[Sequence[dict[str, Any]], Any, Mapping[str, Any]], str]
@@ -98,20 +100,40 @@ class Dialect:
     """The field, or `parts` or `inline`, in which it shows what was thought; None: it does not."""
     calls: bool = False
     """It shows calls of tools."""
+    results: bool = False
+    """It shows what tools answer."""
+    text: CallText = TAGS
+    """How tools and calls are written into messages where it does not show them."""
 
-    def shaped(self, messages: Sequence[dict[str, Any]]) -> Messages:
-        """Return the messages as the template wants them."""
+    def shaped(self, messages: Sequence[dict[str, Any]], tools: Sequence[Any] | None) -> Messages:
+        """Return the messages as the template wants them, with what it has no place for in their text."""
         names: dict[str, str] = {}
-        made = [self._shaped(message, names) for message in messages]
+        told = [self._written(message) for message in messages]
+        if tools and not self.shows_tools:
+            told = _instructed(told, self.text.tools(tools, calls=self.calls))
+        made = [self._shaped(message, names) for message in told]
         return made if self.system else folded(made)
 
     def given(self, tools: Sequence[Any] | None) -> tuple[Any, dict[str, Any]]:
         """Return the tools as the template wants them: what is passed as tools, and variables."""
+        if not self.shows_tools:
+            tools = None
         if self.tools == "tools" and self.tools_form == "tools":
             return (list(tools or ()) if tools or self.empty else None), {}
         bare = [tool.get("function", tool) for tool in tools or ()]
         shown: Any = bare if self.tools_form == "functions" else list(tools or ())
         return None, {self.tools: json.dumps(shown, ensure_ascii=False) if self.tools_form == "text" else shown}
+
+    def _written(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return a message in whose text stands what the template would leave out."""
+        said = as_text(message.get("content"))
+        if message["role"] == "tool" and not self.results:
+            return {"role": "user", "content": answer_text(said)}
+        calls = message.get("tool_calls")
+        if not calls or self.calls:
+            return message
+        rest = {name: value for name, value in message.items() if name != "tool_calls"}
+        return {**rest, "content": f"{said}\n{self.text.calls(calls)}" if said else self.text.calls(calls)}
 
     def _shaped(self, message: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
         made = {name: value for name, value in message.items() if name not in REASONING}
@@ -159,6 +181,14 @@ def _bare(message: dict[str, Any], how: str) -> dict[str, Any]:
     return without if how == "absent" else {**without, "content": None if how == "null" else ""}
 
 
+def _instructed(messages: Messages, text: str) -> Messages:
+    """Return a chat whose first system message, which may be a new one, ends with a text."""
+    if not messages or messages[0]["role"] not in ("system", "developer"):
+        return [{"role": "system", "content": text}, *messages]
+    said = as_text(messages[0].get("content"))
+    return [{**messages[0], "content": f"{said}\n\n{text}"}, *messages[1:]]
+
+
 def folded(messages: Messages) -> Messages:
     """Return the chat with each system message before the words of the user who speaks next, if one does."""
     made: Messages = []
@@ -192,9 +222,10 @@ def _before(text: str, message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "content": text + (content or "")}
 
 
-def find(source: str, render: Render) -> Dialect:
-    """Return the dialect of a template whose text is `source`."""
-    ways = (Dialect(), Dialect(parts=True), Dialect(empty=True), Dialect(parts=True, empty=True))
+def find(source: str, tokens: Iterable[str], render: Render) -> Dialect:
+    """Return the dialect of a template whose text is `source`; `tokens` are its tokenizer's own."""
+    text = call_text(source, tokens)
+    ways = [Dialect(parts=parts, empty=empty, text=text) for empty in (False, True) for parts in (False, True)]
     found = next((way for way in ways if _shows(render, way, [ASKED], QUESTION)), ways[0])
     found = _tools(source, render, found)
     said = {"role": "system", "content": _SYSTEM}
@@ -215,7 +246,7 @@ def _text(render: Render, dialect: Dialect, messages: Messages, tools: Any) -> s
     """Return a probe as the template shows it, nothing where it does not."""
     given, variables = dialect.given(tools)
     try:
-        return render(dialect.shaped(messages), given, variables)
+        return render(dialect.shaped(messages, tools), given, variables)
     except Exception:  # noqa: BLE001  whatever a template raises is its refusal
         return ""
 
@@ -226,24 +257,25 @@ def _tools(source: str, render: Render, dialect: Dialect) -> Dialect:
     variables = ["tools", *sorted(set(re.findall(r"\b\w*(?:tools|functions)\b", source)) - {"tools"})]
     forms: tuple[Literal["tools", "functions", "text"], ...] = ("tools", "functions", "text")
     for variable, form in itertools.product(variables, forms):
-        tried = replace(dialect, tools=variable, tools_form=form)
+        tried = replace(dialect, tools=variable, tools_form=form, shows_tools=True)
         if any(_shows(render, tried, chat, _NAME, _KEY, QUESTION, tools=[TOOL]) for chat in chats):
-            return replace(tried, shows_tools=True)
+            return tried
     return dialect
 
 
 def _calls(render: Render, dialect: Dialect) -> Dialect:
-    """Return the dialect with how the template wants calls and their answers, if it shows them at all."""
+    """Return the dialect with how the template wants calls and their answers, as far as it shows them."""
     answered = {"role": "tool", "tool_call_id": "call_zq1", "content": _RESULT}
-    chats: tuple[Messages, ...] = ([ASKED, CALLED, answered], [ASKED, CALLED])
-    for chat in chats:
-        for tried in _ways(dialect):
+    for results in (True, False):
+        chat: Messages = [ASKED, CALLED, answered] if results else [ASKED, CALLED]
+        for tried in _ways(replace(dialect, calls=True, results=results)):
             text = _text(render, tried, chat, [TOOL])
             behind = text[text.find(QUESTION) :] if QUESTION in text else text
             odd = f'\\"{_KEY}' in behind or f"'{_KEY}'" in behind  # encoded twice, or Python's own writing
-            if not odd and all(word in behind for word in (_NAME, VALUE, *([_RESULT] if len(chat) > 2 else []))):
-                return replace(tried, calls=True)
-    return dialect
+            if not odd and all(word in behind for word in (_NAME, VALUE, *([_RESULT] if results else []))):
+                return tried
+    shown = replace(dialect, results=True)
+    return shown if _shows(render, shown, [ASKED, CALLED, answered], _RESULT, tools=[TOOL]) else dialect
 
 
 def _ways(dialect: Dialect) -> Iterator[Dialect]:

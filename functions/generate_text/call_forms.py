@@ -1,7 +1,7 @@
 """The form in which a family of models writes calls of tools, read off its chat template. Pure.
 
 No table of families: known calls are rendered, and what the template writes before, between and behind their names,
-keys and values is the form. Two families show tools and leave calls out; theirs are written here.
+keys and values is the form, be it that the template writes them or that they stand in a message's text.
 """
 
 from __future__ import annotations
@@ -54,20 +54,11 @@ _TOOLS = [
     for name in _NAMES
 ]
 _TYPES = parameters(_TOOLS)
-_LEFT_OUT = (
-    (
-        "<|tool_call_start|>",
-        CallForm("<|tool_call_start|>[", PythonForm(), r"<\|tool_call_start\|>|<\|tool_call_end\|>"),
-    ),
-    ("<|tool_call|>", CallForm("<|tool_call|>", JsonForm(("name",), ("arguments",)), r"<\|tool_call\|>")),
-)
-"""What a template that leaves calls out says of them in its instructions → their form."""
 
 
-def read_form(render: Render, source: str) -> CallForm | None:
-    """Return how a template writes calls; None where it shows none, or in a way that cannot be read back."""
-    form = _Probe(render).form()
-    return form or next((form for mark, form in _LEFT_OUT if mark in source), None)
+def read_form(render: Render) -> CallForm | None:
+    """Return how calls are written; None where they cannot be shown, or in a way that cannot be read back."""
+    return _Probe(render).form()
 
 
 @dataclass(frozen=True)
@@ -102,6 +93,8 @@ class _Probe:
         whole = self.render({"role": "assistant", "tool_calls": made}, _TOOLS)
         shared = commonprefix([plain, whole])  # noqa: RUF071  these are no paths
         shared = re.sub(r"[<\[(]\S?[^\s<>\[\]()]*$", "", shared)  # a tag stays whole
+        if whole.startswith(_NAMES[0], len(shared)):
+            shared = re.sub(r"\S*$", "", shared)  # what says to whom it is
         return whole[len(shared) :].removesuffix(plain.rpartition("zanswer")[2])
 
     def _two(self, first: dict[str, Any]) -> str:

@@ -168,7 +168,7 @@ class ServedModel:
         def answer(message: dict[str, Any], tools: list[dict[str, Any]]) -> str:
             return self.chat.turn([ASKED, message], tools, self.switches).answer
 
-        return read_form(answer, self.template)
+        return read_form(answer)
 
     @cached_property
     def _hidden(self) -> frozenset[int]:
@@ -382,7 +382,7 @@ def _tokenizer(folder: Path) -> Any:
 def _refused(error: TemplateRefusalError) -> ApiError:
     """What a client is told of a chat that the template does not show."""
     if error.param == "tools":
-        what = "This model's chat template ignores tools; leave them out or use a model that knows them."
+        what = "This model's chat template does not show all of these tools; leave some out or use another model."
         return ApiError(what, param="tools", code="unsupported")
     if error.__cause__ is not None:
         what = f"The model's chat template refuses these messages: {refusal(error.__cause__)}."

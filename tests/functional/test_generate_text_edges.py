@@ -254,8 +254,15 @@ def test_a_template_that_fails_does_not_speak_in_its_engines_words(server: Serve
     )
 
 
-def test_calls_that_a_template_leaves_out_are_refused(server: Server) -> None:
-    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    reply = server.chat({"messages": [{"role": "assistant", "tool_calls": [call]}]})
-    assert (reply.status_code, reply.json()["error"]["param"]) == (400, "messages")
-    assert "leaves calls out" in reply.json()["error"]["message"]
+def test_tools_calls_and_answers_are_shown_to_a_model_whose_template_has_no_place_for_them(server: Server) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    said = [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "zqtwo"},
+    ]
+    plain = server.chat({"messages": said[:1]})
+    shown = server.chat({"messages": said, "tools": tools})
+    assert (plain.status_code, shown.status_code) == (200, 200), shown.text
+    assert shown.json()["usage"]["prompt_tokens"] > plain.json()["usage"]["prompt_tokens"] + 40

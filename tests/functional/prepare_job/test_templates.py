@@ -14,7 +14,9 @@ import pytest
 
 from infra.runtime.bootstrap import DEMO_FOLDER
 from tests.functional.prepare_job import table
-from tests.functional.prepare_job.matrix import CASES, Case, Subject, judge, served
+from tests.functional.prepare_job.chats import CASES, Case
+from tests.functional.prepare_job.matrix import judge
+from tests.functional.prepare_job.subject import Subject, served
 from tests.functional.prepare_job.table import FILES
 
 NO_FOLDER = "official templates lie beside the checkout on some machines"
@@ -39,11 +41,11 @@ def test_a_template_whose_model_names_another_end_is_trained_as_it_is_served(fil
 
 
 @pytest.mark.skipif(not FILES, reason=NO_FOLDER)
-def test_plain_chats_are_trained_on_with_nearly_every_template() -> None:
+def test_chats_and_calls_of_tools_are_trained_on_with_nearly_every_template() -> None:
     shown = {line.split(" | ")[0].strip("| "): line.split(" | ")[1:] for line in table.PAGE.read_text().splitlines()}
     assert set(shown) >= {file.stem for file in FILES}
-    for case in (0, 1, 2):
-        assert sum(shown[file.stem][case].isdigit() for file in FILES) >= len(FILES) - 2
+    for case in (0, 1, 2, 5, 6, 8):
+        assert sum(shown[file.stem][case][0].isdigit() for file in FILES) >= len(FILES) - 2
 
 
 def wrong(subject: Subject, cases: Iterable[Case]) -> dict[str, str]:

@@ -104,7 +104,7 @@ def turn(source: str, message: dict[str, Any], tools: Any) -> str:
 
 
 def form_of(source: str) -> CallForm:
-    form = read_form(partial(turn, source), source)
+    form = read_form(partial(turn, source))
     assert form is not None
     return form
 
@@ -184,4 +184,4 @@ def test_a_bare_object_is_a_call_only_of_a_tool_that_there_is() -> None:
 
 
 def test_a_template_that_shows_no_calls_has_no_form() -> None:
-    assert read_form(partial(turn, _HEAD + _TAIL), _HEAD) is None
+    assert read_form(partial(turn, _HEAD + _TAIL)) is None

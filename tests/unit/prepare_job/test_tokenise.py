@@ -13,6 +13,7 @@ from tests.unit.prepare_job import kinds, tiny
 Turn = tuple[str, str]
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
 TOOL = {"type": "function", "function": {"name": "add"}}
+OTHER = {"type": "function", "function": {"name": "subtract"}}
 
 
 def row(*turns: Turn, **more: Any) -> dict[str, Any]:
@@ -104,21 +105,29 @@ def test_tools_and_calls_are_shown_to_a_template_that_knows_them(tmp_path: Path)
     assert learned(tokeniser, found) == 'call add {"a": 1}<|end|>two<|end|>'
 
 
+@pytest.mark.parametrize("template", [tiny.PLAIN, tiny.NO_SYSTEM, tiny.DEAF])
+def test_tools_and_calls_stand_in_the_text_where_a_template_has_no_place_for_them(
+    template: str, tmp_path: Path
+) -> None:
+    tokeniser = made(tmp_path, template)
+    called = {"role": "assistant", "content": "Hm.", "tool_calls": [CALL]}
+    result = {"role": "tool", "content": "zqtwo", "tool_call_id": "c1"}
+    chat = [{"role": "user", "content": "1+1"}, called, result, {"role": "assistant", "content": "two"}]
+    found = tokens(tokeniser, tmp_path, {"messages": chat, "tools": [TOOL], "line": 1})
+    call = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
+    assert learned(tokeniser, found) == f"Hm.\n{call}<|end|>two<|end|>"
+    whole = tokeniser.tokenizer.decode(list(found.ids))
+    assert whole.index('{"name": "add"}') < whole.index("1+1") < whole.index("zqtwo")
+
+
 SAID = (("user", "q"), ("assistant", "a"))
-CALLING = {"role": "assistant", "content": "x", "tool_calls": [CALL]}
 LONG = row(("user", "x" * 600), ("assistant", "y"))
 
 
 @pytest.mark.parametrize(
     ("template", "bad", "code", "text"),
     [
-        (tiny.PLAIN, row(*SAID, tools=[TOOL]), "tools_unsupported", "does not show them"),
-        (
-            tiny.PLAIN,
-            {"messages": [*CHAT["messages"][:2], CALLING], "line": 7},
-            "tools_unsupported",
-            "leaves calls out",
-        ),
+        (tiny.FORGETFUL, row(*SAID, tools=[TOOL, OTHER]), "tools_unsupported", "does not show all of them"),
         (tiny.STRICT, row(*SAID), "template_failed", "Not today"),
         (tiny.UPPER, row(*SAID), "message_left_out", "message 1 (role user)"),
         (

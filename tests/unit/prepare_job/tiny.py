@@ -28,6 +28,7 @@ TOOLS = (
     "{% for c in m.tool_calls or [] %}{{ 'call ' + c.function.name + ' ' + (c.function.arguments | tojson) }}"
     "{% endfor %}{{ '<|end|>' }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+FORGETFUL = "{% if tools %}{{ '<|system|>' + (tools[0] | tojson) + '<|end|>' }}{% endif %}" + PLAIN
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + PLAIN
 DEAF = (
     "{% for m in messages if m.role != 'system' %}{{ '<|' + m.role + '|>' + m.content + '<|end|>\n' }}{% endfor %}"
