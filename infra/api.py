@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -15,6 +16,7 @@ from functions.edge.app import ROUTES
 from infra import sdk
 
 _OURS = "functions.edge"
+_MEDIA_TYPE = re.compile(r"(application|text)/[a-z.-]+(; charset=utf-8)?")
 _NOT_ASKED = frozenset({Request, Query})
 
 
@@ -31,6 +33,12 @@ class Operation:
     query: type[Query] | None
     call: sdk.Call | None
     """What the official client makes of it."""
+    media_types: tuple[str, ...] = ()
+    """Of its answers, where its code names them."""
+    statuses: tuple[int, ...] = ()
+    """Of answers that are no errors in OpenAI's shape, beside 200."""
+    beside: tuple[str, ...] = ()
+    """Parameters of its query that no model has."""
 
 
 def operations() -> Iterator[Operation]:
@@ -44,7 +52,9 @@ def operation(route: Route) -> Operation:
     """Return what one route does."""
     (method,) = (route.methods or set()) - {"HEAD"}
     path = route.path.replace(":path}", "}")
-    read = list(_read(route.endpoint))
+    functions = list(_functions(route.endpoint))
+    read = [each for function in functions for each in _named(function) if _is_asked(each)]
+    said = [each for function in functions for each in _constants(function.__code__)]
     return Operation(
         method,
         path,
@@ -52,13 +62,20 @@ def operation(route: Route) -> Operation:
         next((each for each in read if issubclass(each, Request)), None) if method == "POST" else None,
         next((each for each in read if issubclass(each, Query)), None),
         sdk.calls().get((method, sdk.place(path.removeprefix("/v1")))),
+        tuple(sorted({each for each in said if isinstance(each, str) and _MEDIA_TYPE.fullmatch(each)})),
+        tuple(each for each in _constants(route.endpoint.__code__) if type(each) is int and 500 <= each < 600),
+        _ELSEWHERE.get((method, path), ()),
     )
 
 
 Standing = Literal["honoured", "no effect", "refused", "unknown"]
 """What becomes of a parameter that OpenAI's API has; an unknown one would be dropped in silence."""
-_ELSEWHERE = {("GET", "/v1/fine_tuning/jobs"): frozenset({"metadata"})}
-"""Parameters whose names hold what is asked for, `metadata[key]`: no model has them."""
+_ELSEWHERE = {
+    ("GET", "/v1/fine_tuning/jobs"): ("metadata",),  # also metadata[key]
+    ("GET", "/v1/files/{id}/content"): ("format",),
+    ("POST", "/v1/val_dataset"): ("file_id",),
+}
+"""Parameters of queries that no model has."""
 
 
 def parameters(asked: Operation) -> dict[str, Standing]:
@@ -68,9 +85,7 @@ def parameters(asked: Operation) -> dict[str, Standing]:
     names = asked.call.names()
     if asked.body is not None:
         return dict(_standing(names, asked.body, ""))
-    honoured = _ELSEWHERE.get((asked.method, asked.path), frozenset()) | set(
-        asked.query.model_fields if asked.query else ()
-    )
+    honoured = {*asked.beside, *(asked.query.model_fields if asked.query else ())}
     return {name: "honoured" if name in honoured else "unknown" for name in names}
 
 
@@ -88,24 +103,28 @@ def _standing(names: Mapping[str, tuple[type, ...]], known: type[Request], path:
             )
 
 
-def _read(endpoint: Any) -> Iterator[type[Request | Query]]:
-    """Yield the requests that a function names, then those of the functions that it calls, the nearest first."""
+def _functions(endpoint: Any) -> Iterator[FunctionType]:
+    """Yield a function, then those of the edge that it calls, the nearest first."""
     todo, seen = [endpoint], set()
     while todo:
         function = todo.pop(0)
-        if function in seen:
-            continue
-        seen.add(function)
-        for each in _named(function):
-            if isinstance(each, type) and issubclass(each, Request | Query) and each not in _NOT_ASKED:
-                yield each
-            elif isinstance(each, FunctionType) and each.__module__.startswith(_OURS):
-                todo.append(each)
+        if function not in seen:
+            seen.add(function)
+            yield function
+            todo += [
+                each
+                for each in _named(function)
+                if isinstance(each, FunctionType) and each.__module__.startswith(_OURS)
+            ]
+
+
+def _is_asked(each: Any) -> bool:
+    return isinstance(each, type) and issubclass(each, Request | Query) and each not in _NOT_ASKED
 
 
 def _named(function: FunctionType) -> Iterator[Any]:
     """Yield what a function's code names: of its module, and of the modules of the edge that it reaches into."""
-    names = list(_names(function.__code__))
+    names = [name for code in _codes(function.__code__) for name in code.co_names]
     found = [function.__globals__[name] for name in names if name in function.__globals__]
     yield from found
     for each in found:
@@ -113,8 +132,15 @@ def _named(function: FunctionType) -> Iterator[Any]:
             yield from (getattr(each, name) for name in names if hasattr(each, name))
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
+def _constants(code: CodeType) -> Iterator[Any]:
+    for each in _codes(code):
+        for constant in each.co_consts:
+            yield from constant if isinstance(constant, tuple) else (constant,)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    """Yield the code of a function and of what is made within it."""
+    yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _codes(constant)

@@ -19,6 +19,8 @@ import openai
 from typing_extensions import get_type_hints, is_typeddict
 
 HOME = Path(openai.__file__).parent
+_ELSEWHERE = frozenset({"admin", "beta", "realtime"})
+"""Parts of the client that need long to load, and of whose paths none is served."""
 _CALLS = {"_get": "GET", "_get_api_list": "GET", "_post": "POST", "_delete": "DELETE"}
 
 
@@ -46,6 +48,8 @@ def calls() -> Mapping[tuple[str, str], Call]:
     """Return (method, path) → what the synchronous client calls there."""
     found: dict[tuple[str, str], Call] = {}
     for path in sorted((HOME / "resources").rglob("*.py")):
+        if _ELSEWHERE.intersection(path.parts):
+            continue
         name = ".".join(["openai", *path.relative_to(HOME).with_suffix("").parts])
         for call in _of_module(name.removesuffix(".__init__"), ast.parse(path.read_text())):
             found.setdefault((call.method, call.path), call)

@@ -26,6 +26,7 @@ COMMANDS = {
     "file": ("infra.cli.file:file", "Look at what is trained of a file's rows."),
     "job": ("infra.cli.job:job", "Follow a fine-tuning job."),
     "dataset": ("infra.cli.dataset:dataset", "Make a new data set of one that is there."),
+    "import": ("infra.cli.imports:import_", "Bring fine-tuning files and jobs of another server here."),
     "bundle": ("infra.cli.bundle:bundle", "Check a folder of public benchmarks."),
     "report": ("infra.cli.report:report", "Write the report of a job's benchmark as one HTML page."),
     "benchmark": ("infra.cli.benchmark:benchmark", "Score a benchmark's answers anew."),

@@ -1,9 +1,11 @@
-"""/healthz: this process answers. /readyz: what it needs does too. /status: how all of Temper is."""
+"""/healthz: this process answers. /readyz: what it needs does too. /status: how all of Temper is. /openapi.json."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from starlette.requests import Request
@@ -71,6 +73,16 @@ async def status(request: Request) -> Response:
     return reply({"status": state, "reasons": reasons + _reasons(others), "checks": needs | others})
 
 
+@cache
+def _described() -> bytes:
+    return files("contracts").joinpath("openapi.json").read_bytes()
+
+
+async def openapi(_request: Request) -> Response:
+    """GET /openapi.json: this API in OpenAPI 3.1."""
+    return Response(_described(), media_type="application/json")
+
+
 def _reasons(checks: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {check['message']}" for name, check in checks.items() if not check["ok"]]
 
@@ -79,4 +91,5 @@ ROUTES = [
     Route("/healthz", healthz, methods=["GET"]),
     Route("/readyz", readyz, methods=["GET"]),
     Route("/status", status, methods=["GET"]),
+    Route("/openapi.json", openapi, methods=["GET"]),
 ]

@@ -1,0 +1,1 @@
+"""Fine-tuning files and jobs of another server that speaks OpenAI's API, brought here."""
