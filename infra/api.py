@@ -39,6 +39,8 @@ class Operation:
     """Of answers that are no errors in OpenAI's shape, beside 200."""
     beside: tuple[str, ...] = ()
     """Parameters of its query that no model has."""
+    part: str | None = None
+    """The part of the form that it reads, where that is all."""
 
 
 def operations() -> Iterator[Operation]:
@@ -65,6 +67,7 @@ def operation(route: Route) -> Operation:
         tuple(sorted({each for each in said if isinstance(each, str) and _MEDIA_TYPE.fullmatch(each)})),
         tuple(each for each in _constants(route.endpoint.__code__) if type(each) is int and 500 <= each < 600),
         _ELSEWHERE.get((method, path), ()),
+        _BYTES.get((method, path)),
     )
 
 
@@ -76,6 +79,8 @@ _ELSEWHERE = {
     ("POST", "/v1/val_dataset"): ("file_id",),
 }
 """Parameters of queries that no model has."""
+_BYTES = {("POST", "/v1/uploads/{id}/parts"): "data"}
+"""The one part of a form that is nothing but bytes."""
 
 
 def parameters(asked: Operation) -> dict[str, Standing]:
@@ -85,7 +90,7 @@ def parameters(asked: Operation) -> dict[str, Standing]:
     names = asked.call.names()
     if asked.body is not None:
         return dict(_standing(names, asked.body, ""))
-    honoured = {*asked.beside, *(asked.query.model_fields if asked.query else ())}
+    honoured = {asked.part, *asked.beside, *(asked.query.model_fields if asked.query else ())}
     return {name: "honoured" if name in honoured else "unknown" for name in names}
 
 

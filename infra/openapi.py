@@ -16,6 +16,7 @@ from infra.api import Operation, operations
 TEMPLATE = "#/components/schemas/{model}"
 ERROR = {"$ref": "#/components/schemas/Error"}
 ANY = {"type": "object"}
+_BINARY = {"type": "string", "format": "binary"}
 BEYOND: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "FineTuningJob": {"status": ("paused",)},
     "FileObject": {"purpose": ("embedding", "ingestion", "evals")},
@@ -118,6 +119,9 @@ def _operation(asked: Operation, schemas: _Schemas) -> Schema:
         described["parameters"] = parameters
     if asked.body is not None:
         described["requestBody"] = _body(asked.body, schemas)
+    if asked.part is not None:
+        form = {"type": "object", "required": [asked.part], "properties": {asked.part: _BINARY}}
+        described["requestBody"] = {"required": True, "content": {"multipart/form-data": {"schema": form}}}
     if not asked.path.startswith("/v1/"):
         described["security"] = []
     return {**described, "responses": _responses(asked, schemas)}
@@ -136,7 +140,7 @@ def _body(model: type[Request], schemas: _Schemas) -> Schema:
     schema = schemas.of_request(model)
     if not model.__name__.endswith("Form"):
         return {"required": bool(schema.get("required")), "content": {"application/json": {"schema": schema}}}
-    parts = {**schema["properties"], "file": {"type": "string", "format": "binary"}}
+    parts = {**schema["properties"], "file": _BINARY}
     form = {**schema, "properties": parts, "required": sorted({*schema.get("required", ()), "file"})}
     return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
 
