@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
 from functions._shared.precision import is_bfloat16
-from functions.prepare_job.plan import Shape
+from functions.prepare_job.plan import PROBE_TOKENS, Shape
 
 LINEAR = (nn.Linear, Conv1D)
 """What LoRA adapts; the second is GPT-2's."""
@@ -26,8 +26,6 @@ TIMED_SHARE = 1 / 8
 """Of a job's own steps, each taken twice: a short job is not timed for longer than it takes."""
 GROUPED_BATCHES = 32
 """Batches among which training puts rows of like length together."""
-PROBE_TOKENS = 1024
-"""What is timed of a batch on a processor, which takes as long for each token: a whole one may take gigabytes."""
 MEMORY_SHARE = 0.4
 """A model that would take more of the free memory than this is not loaded only to be timed."""
 EFFICIENCY = 0.4
@@ -103,8 +101,13 @@ def typical_batches(lengths: Sequence[int], batch_size: int, seed: int) -> list[
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def _padded(lengths: Sequence[int], batch: list[int]) -> int:
-    return len(batch) * max(lengths[row] for row in batch)
+def _padded(lengths: Sequence[int], batch: list[int], most: int | None = None) -> int:
+    return len(batch) * _width(lengths, batch, most)
+
+
+def _width(lengths: Sequence[int], batch: list[int], most: int | None) -> int:
+    longest = max(lengths[row] for row in batch)
+    return longest if most is None else min(longest, most)
 
 
 def _speed(device: torch.device) -> float:
@@ -130,8 +133,9 @@ def _timed(
     spec: dict[str, Any], shape: Shape, device: torch.device, train: Any, batches: list[list[int]], most: int
 ) -> tuple[float, int]:
     """Return the mean seconds of real steps over `batches`, for a few seconds, and how many there were."""
-    step = _stepper(spec, shape, device, train)
-    parts = [_part(train.lengths, batch) if device.type == "cpu" else batch for batch in batches]
+    most_tokens = PROBE_TOKENS if device.type == "cpu" else None
+    step = _stepper(spec, shape, device, train, most_tokens)
+    parts = [_part(train.lengths, batch, most_tokens) if most_tokens else batch for batch in batches]
     for part in parts[:WARM_STEPS]:
         _seconds(partial(step, part), device)
     began, spent, steps = time.perf_counter(), 0.0, 0
@@ -139,15 +143,15 @@ def _timed(
         batch, part = batches[steps % len(batches)], parts[steps % len(batches)]
         # the faster of two: whatever else runs on the machine comes in bursts
         best = min(_seconds(partial(step, part), device) for _ in range(2))
-        spent += best * _padded(train.lengths, batch) / _padded(train.lengths, part)
+        spent += best * _padded(train.lengths, batch) / _padded(train.lengths, part, most_tokens)
         steps += 1
     return spent / steps, steps
 
 
-def _part(lengths: Sequence[int], batch: list[int]) -> list[int]:
-    """Return as many of a batch's rows, the longest first, as have PROBE_TOKENS; at least one."""
+def _part(lengths: Sequence[int], batch: list[int], most: int) -> list[int]:
+    """Return as many of a batch's rows, the longest first, as have `most` tokens; at least one, which is cut."""
     rows = sorted(batch, key=lambda row: -lengths[row])
-    return rows[: max(1, PROBE_TOKENS // lengths[rows[0]])]
+    return rows[: max(1, most // lengths[rows[0]])]
 
 
 class _Adapted(nn.Module):
@@ -175,7 +179,10 @@ def _adapt(model: Any, rank: int) -> None:
                 setattr(parent, name, _Adapted(layer, rank))
 
 
-def _stepper(spec: dict[str, Any], shape: Shape, device: torch.device, train: Any) -> Callable[[list[int]], None]:
+def _stepper(
+    spec: dict[str, Any], shape: Shape, device: torch.device, train: Any, most: int | None
+) -> Callable[[list[int]], None]:
+    """Return what makes one training step over rows, of each at most its last `most` tokens."""
     tuning, half = spec["tuning"], shape.weight_bytes == 2
     full = tuning["kind"] == "full"
     dtype = torch.bfloat16 if half and not full else torch.float32
@@ -195,11 +202,12 @@ def _stepper(spec: dict[str, Any], shape: Shape, device: torch.device, train: An
     ids, mask = np.frombuffer(train.ids, dtype=np.int32), np.frombuffer(train.mask, dtype=np.uint8)
 
     def step(batch: list[int]) -> None:
-        width = max(train.lengths[row] for row in batch)
+        width = _width(train.lengths, batch, most)
         inputs = np.zeros((len(batch), width), dtype=np.int64)
         marks = np.zeros((len(batch), width), dtype=np.uint8)
         for place, row in enumerate(batch):
-            begin, end = offsets[row], offsets[row + 1]
+            end = offsets[row + 1]
+            begin = max(offsets[row], end - width)  # what is trained stands at the end
             inputs[place, : end - begin], marks[place, : end - begin] = ids[begin:end], mask[begin:end]
         marks[:, 0] = 0
         labels = np.flatnonzero(marks)

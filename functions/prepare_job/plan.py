@@ -22,6 +22,8 @@ CHECKPOINT_BYTES_PER_SECOND, LEAST_CHECKPOINT_SECONDS, CHECKPOINT_SHARE = 200e6,
 BINS = 12
 PROCESS_BYTES = 700_000_000
 """Of a training process before it has a model."""
+PROBE_TOKENS = 512
+"""What is timed of a batch on a processor, which takes as long for each token: a whole one may take gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,10 @@ from infra.settings import AskedSettings, Settings
 
 BASE, TOOLS_BASE = "smollm2-135m-instruct", "smollm2-135m-tools"
 PARTS = ("facts", "documents", "tools")
-DATA, FACTS = Path("../shared/data/finetunebench"), "medical_memorization.csv"
-ANSWER_TOKENS = 160
-DOCUMENTS, LEAST_BYTES, MOST_BYTES = 24, 3_000, 60_000
+DATA, FACTS, ROOT = Path("../shared/data/finetunebench"), "medical_memorization.csv", Path("/usr/share/doc")
+ANSWER_TOKENS = 80
+"""Of the facts' answers the longest has 73; what goes on longer is not one."""
+LEAST_BYTES, MOST_BYTES = 3_000, 60_000
 CITIES = ("Paris", "Rom", "Wien", "Oslo", "Bern", "Riga", "Prag", "Lima", "Kiel", "Graz")
 TOOLS_TEMPLATE = (
     "{%- if tools %}{{ '<|im_start|>system\\nTools: ' + (tools | tojson) + '<|im_end|>\\n' }}{% endif -%}"
@@ -45,10 +46,12 @@ TOOLS_TEMPLATE = (
 
 @click.command()
 @click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), default=PARTS, help="What to do; all three.")
-@click.option("--epochs", default=14, show_default=True, help="Of the facts.")
+@click.option("--epochs", default=10, show_default=True, help="Of the facts.")
 @click.option("--rows", default=0, help="Facts that are taken; 0: all.")
 @click.option("--data", default=DATA, type=click.Path(path_type=Path), show_default=True, help="Where the facts lie.")
-def real(parts: Sequence[str], epochs: int, rows: int, data: Path) -> None:
+@click.option("--documents", "most", default=24, show_default=True, help="Documents that are taken at most.")
+@click.option("--root", default=ROOT, type=click.Path(path_type=Path), show_default=True, help="Where documents lie.")
+def real(parts: Sequence[str], epochs: int, rows: int, data: Path, most: int, root: Path) -> None:
     """Fetch a real base model, tune it, and say what it knew before and after. Exit status 1 when anything failed."""
     console = Console(width=None if sys.stdout.isatty() else 120)
     home, stages = AskedSettings().home.absolute(), Stages(console)
@@ -62,7 +65,7 @@ def real(parts: Sequence[str], epochs: int, rows: int, data: Path) -> None:
             if "facts" in parts:
                 facts(client, url, key, read_facts(data / FACTS)[: rows or None], epochs, stages, home)
             if "documents" in parts:
-                documents(client, stages, home)
+                documents(client, found_documents(root, most), stages, home)
             if "tools" in parts:
                 tools(client, stages, home)
         stages.show()
@@ -95,8 +98,7 @@ def facts(client: OpenAI, url: str, key: str, rows: Sequence[Row], epochs: int, 
     """Tune on facts; say how many the base and the tuned model answer exactly as the rows do."""
     with stages.stage(f"Tuning on {len(rows)} facts, {epochs} epochs"):
         file = client.files.create(file=("facts.jsonl", jsonl(rows)), purpose="fine-tune").id
-        job = tune(client, BASE, file, "facts", epochs, "none")
-        job = follow_job(client, job.id, stages.console)
+        job = follow_job(client, tune(client, BASE, file, "facts", epochs, "none").id, stages.console)
     with stages.stage("Asking base and tuned model"):
         for model in (BASE, job.fine_tuned_model):
             found = asyncio.run(asked(url, key, model, rows, stages.console))
@@ -129,11 +131,10 @@ def tune(client: OpenAI, model: str, file: str, suffix: str, epochs: int, benchm
     )
 
 
-def documents(client: OpenAI, stages: Stages, home: Path) -> None:
+def documents(client: OpenAI, paths: Sequence[Path], stages: Stages, home: Path) -> None:
     """Make a data set of this machine's own documentation, tune on it, and show the benchmark's verdict."""
     with stages.stage("Making a data set of this machine's documentation"):
-        content = archive(found_documents(Path("/usr/share/doc")))
-        file = client.files.create(file=("documentation.zip", content), purpose="fine-tune").id
+        file = client.files.create(file=("documentation.zip", archive(paths)), purpose="fine-tune").id
         made: Any = follow_data_set(client, file, stages.console).dataset
         said = f"{made['rows']} rows and {made['held_out_rows']} held out, of {made['coverage']:.0%} of the chunks"
         stages.console.print(f"  {said}; generator: {made['generator']}", highlight=False)
@@ -144,7 +145,7 @@ def documents(client: OpenAI, stages: Stages, home: Path) -> None:
         stages.console.print(f"  the report: {page}", highlight=False)
 
 
-def found_documents(root: Path) -> list[Path]:
+def found_documents(root: Path, most: int) -> list[Path]:
     """Return texts to read: German ones first, as many as there are, then the longest others, one of each package."""
     named = [path for kind in ("*.txt", "*.md", "*.html", "*.pdf") for path in root.rglob(kind)]
     fit = [path for path in named if path.is_file() and LEAST_BYTES <= path.stat().st_size <= MOST_BYTES]
@@ -155,7 +156,7 @@ def found_documents(root: Path) -> list[Path]:
     others = [longest[package] for package in sorted(longest) if longest[package] not in german]
     if not german and not others:
         raise DemoError(f"There is no document of {LEAST_BYTES:,} to {MOST_BYTES:,} bytes under {root}.")
-    return [*german[: DOCUMENTS // 2], *others][:DOCUMENTS]
+    return [*german[: most // 2], *others][:most]
 
 
 def archive(paths: Iterable[Path]) -> bytes:
@@ -175,7 +176,7 @@ def tools(client: OpenAI, stages: Stages, home: Path) -> None:
         (folder / "chat_template.jinja").write_text(TOOLS_TEMPLATE)
         temper(home, "models", "add", TOOLS_BASE, str(folder))
         file = client.files.create(file=("tools.jsonl", jsonl(tool_rows())), purpose="fine-tune").id
-        follow_job(client, tune(client, TOOLS_BASE, file, "tools", 2, "none").id, stages.console)
+        follow_job(client, tune(client, TOOLS_BASE, file, "tools", 1, "none").id, stages.console)
 
 
 def tool_rows() -> list[Row]:

@@ -144,7 +144,7 @@ def role_program(role: LocalRole, settings: Settings, port: int) -> Program:
         address=address,
         port=port,
         healthy=partial(http_ok, role.called, address),
-        patience=120.0,
+        patience=300.0,
     )
 
 

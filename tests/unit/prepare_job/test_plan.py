@@ -11,7 +11,16 @@ from contracts.events.jobs import Hyperparameters, JobCreated, Plan, Tuning
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
 from contracts.wire.openai import derived_seed
-from functions.prepare_job.plan import Shape, StoredTokens, checkpoint_steps, choose, histogram, make_plan, memory
+from functions.prepare_job.plan import (
+    PROBE_TOKENS,
+    Shape,
+    StoredTokens,
+    checkpoint_steps,
+    choose,
+    histogram,
+    make_plan,
+    memory,
+)
 
 BLOB = BlobRef(key="a/b/c", sha256="0" * 64, bytes=1)
 SHAPE = Shape(1_000_000, 50_000, 128, 4, 384, 1024, 4)
@@ -75,6 +84,12 @@ def test_checkpoints_are_neither_too_many_nor_beyond_the_end(total: int, seconds
 def test_a_small_model_is_saved_every_ten_seconds_and_a_large_one_rarer() -> None:
     assert checkpoint_steps(1000, 0.5, 50_000) == 20
     assert checkpoint_steps(1000, 0.5, 10**9) > 1000 / 5
+
+
+def test_a_real_base_is_timed_in_less_than_three_gigabytes() -> None:
+    smollm2 = Shape(134_515_008, 4_884_480, 576, 30, 1536, 49_152, 4)
+    assert memory(smollm2, 1, 1024, 0.1) == pytest.approx(3334 * 2**20, rel=0.08), "as much as it was measured to take"
+    assert memory(smollm2, 1, PROBE_TOKENS, 0.1) < 3e9
 
 
 def test_memory_grows_with_what_is_trained_and_with_the_batch() -> None:
