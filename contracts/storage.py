@@ -10,7 +10,13 @@ Kind = Literal[
     "files", "documents", "data sets", "job inputs", "checkpoints", "models", "benchmarks", "ingest", "other"
 ]  # fmt: skip
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
-_OF_SUBJECT: Mapping[str, Kind] = {"file-": "files", "upload_": "files", "ftjob-": "job inputs", "bench-": "benchmarks"}
+_OF_SUBJECT: Mapping[str, Kind] = {
+    "file-": "files",
+    "upload_": "files",
+    "batch_": "files",
+    "ftjob-": "job inputs",
+    "bench-": "benchmarks",
+}
 _OF_FILE: Mapping[str, Kind] = {"documents": "documents", "members.json": "documents", "plan.json": "data sets"}
 
 

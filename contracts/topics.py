@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from contracts.events import Payload
+from contracts.events.batches import (
+    BatchCancelRequested,
+    BatchCreated,
+    BatchEnded,
+    BatchFinalizing,
+    BatchProgressed,
+    BatchStarted,
+)
 from contracts.events.benchmarks import (
     BenchmarkCompleted,
     BenchmarkFailed,
@@ -114,6 +122,12 @@ TOPICS: tuple[Topic, ...] = (
     Topic("benchmark.progressed", BenchmarkProgressed),
     Topic("benchmark.completed", BenchmarkCompleted),
     Topic("benchmark.failed", BenchmarkFailed),
+    Topic("batch.created", BatchCreated, born=True),
+    Topic("batch.started", BatchStarted),
+    Topic("batch.progressed", BatchProgressed),
+    Topic("batch.cancel_requested", BatchCancelRequested),
+    Topic("batch.finalizing", BatchFinalizing),
+    Topic("batch.ended", BatchEnded),
     Topic("key.created", KeyCreated),
     Topic("key.revoked", KeyRevoked),
     Topic("webhook_endpoint.created", WebhookEndpointCreated),

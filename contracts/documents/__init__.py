@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from contracts.documents.batches import BATCHES
 from contracts.documents.benchmarks import BENCHMARKS
 from contracts.documents.corpus import ARCHIVES, DOCUMENTS
 from contracts.documents.facts import Facts, ReadModel, Stored, View, build, fold
@@ -27,6 +28,7 @@ READ_MODELS: dict[str, ReadModel] = {
         JOB_CHECKPOINTS,
         JOBS,
         BENCHMARKS,
+        BATCHES,
         UPLOADS,
         KEYS,
         WEBHOOK_ENDPOINTS,

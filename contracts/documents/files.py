@@ -13,6 +13,8 @@ BIRTHS = ("file.uploaded", *OF_DOCUMENTS)
 VERDICTS = ("file.validated", "dataset.assembled")
 """The rows are there."""
 REFUSALS = ("file.rejected", "dataset.failed")
+MADE = ("fine-tune-results", "batch_output")
+"""Purposes of files that Temper writes: nothing in them is checked."""
 _FORMATS = {"zip.uploaded": "zip", "dataset.recurated": "dataset"}
 TOPICS = frozenset({*BIRTHS, *VERDICTS, *REFUSALS, "file.deleted"})
 
@@ -43,7 +45,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     deleted = first(facts, "file.deleted")
     documents = born["type"] != "file.uploaded"
     created_at = (first(facts, "file.uploaded") or born)["at"]
-    if data["purpose"] == "fine-tune-results" or (documents and data["purpose"] != "fine-tune"):
+    if data["purpose"] in MADE or (documents and data["purpose"] != "fine-tune"):
         status = "processed"  # only kept: nothing is made of it
     elif rejected is not None:
         status = "error"

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from contracts.blobs import BlobRef
-from contracts.bounds import Code, Count, Phrase, Place, Sentence
+from contracts.bounds import Code, Count, Name, Phrase, Place, Sentence
 from contracts.events import Payload
 
 
@@ -32,7 +32,7 @@ class FileUploaded(Payload):
     """The bytes as they came."""
     filename: str = Field(max_length=1024)
     purpose: str = Field(max_length=64)
-    """`fine-tune`, or `fine-tune-results` for a job's own result file."""
+    """`fine-tune`, `batch`, … or what Temper writes: `fine-tune-results` of a job, `batch_output` of a batch."""
     format: Literal["jsonl", "json", "csv", "unknown"] = "unknown"
     """As sniffed from the first bytes; validation decides."""
     expires_after: int | None = Field(default=None, ge=3600, le=2592000)
@@ -43,16 +43,21 @@ class FileValidated(Payload):
     """Every row was checked and none is wrong."""
 
     format: Literal["jsonl", "json", "csv"]
-    shape: Literal["chat", "prompt_completion"]
+    shape: Literal["chat", "prompt_completion", "batch"]
     rows: Count
     blob: BlobRef
-    """The rows as canonical chat JSONL: `{"messages": […], "tools"?: […], "variant_of"?: text, "line": n}`.
+    """The rows as canonical chat JSONL: `{"messages": […], "tools"?: […], "variant_of"?: text, "line": n}`, or the
+    requests of a batch: `{"custom_id": text, "line": n, "body": {…}}`.
 
     Rows with the same `variant_of` are variants of one row: an epoch takes one of them."""
     has_tools: bool = False
     """Whether any row carries tools or functions."""
     encoding: Literal["utf-8", "windows-1252"] = "utf-8"
     """What a table was read as that is not UTF-8."""
+    url: Code | None = None
+    """Of a batch: the path that every line asks."""
+    model: Name | None = None
+    """Of a batch: the model that every line asks."""
 
 
 class FileRejected(Payload):

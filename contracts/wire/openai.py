@@ -17,7 +17,8 @@ Object = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = 253402300799999  # the end of the year 9999, beyond which ISO 8601 and datetime do not go
 TRAINING = "fine-tune"
-"""The purpose of files whose rows are checked."""
+CHECKED = (TRAINING, "batch")
+"""The purposes of files whose rows are checked."""
 FOUND = (
     "rows",
     "format",
@@ -134,7 +135,7 @@ def file(view: View) -> Object:
 def _rejected(view: View) -> Mapping[str, Any] | None:
     """Return why the file cannot be used; what is wrong with rows is nothing to a file that is not for training."""
     rejected: Mapping[str, Any] | None = view["rejected"]
-    if rejected is None or view["purpose"] == TRAINING or view["archive"] or rejected["param"] != "file":
+    if rejected is None or view["purpose"] in CHECKED or view["archive"] or rejected["param"] != "file":
         return rejected
     return None
 
@@ -154,7 +155,7 @@ def _validation(view: View) -> Object:
         for each in rejected.get("errors", ()):
             errors.setdefault(str(each["line"]), []).append(each)
         return {**shown, **_named(rejected, REFUSED), "errors": errors}
-    if view["purpose"] != TRAINING:
+    if view["purpose"] not in CHECKED:
         message = f"A file with the purpose '{view['purpose']}' is stored as it is; only rows for training are checked."
         return {**shown, "is_checked": False, "message": message}
     if validated is not None:

@@ -108,13 +108,13 @@ def _literal(text: Any) -> Any:
         return text
 
 
-FilePurpose = Literal["fine-tune", "embedding", "ingestion"]
+FilePurpose = Literal["fine-tune", "batch", "embedding", "ingestion"]
 """The last two are stored for other tools: no job takes them."""
 
 
 def served_purpose(purpose: Any) -> Any:
     """Refuse a purpose of OpenAI's that no file here has."""
-    if purpose in ("assistants", "batch", "vision", "user_data", "evals"):
+    if purpose in ("assistants", "vision", "user_data", "evals"):
         raise refuse("unsupported", f"Files with purpose '{purpose}' are not supported yet.")
     return purpose
 

@@ -18,6 +18,7 @@ from functions.edge.auth import authenticate
 from functions.edge.context import EdgeDeps
 from functions.edge.errors import BUG, answer, on_http_error, to_api_error
 from functions.edge.routes import (
+    batches,
     benchmarks,
     completions,
     dataset,
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 _API = [
     *files.ROUTES,
     *uploads.ROUTES,
+    *batches.ROUTES,
     *dataset.ROUTES,
     *preview.ROUTES,
     *jobs.ROUTES,

@@ -30,8 +30,8 @@ from contracts.ports import (
 )
 from contracts.wire import openai
 from contracts.wire import request as wire
-from contracts.wire.body import check_strings, escapes, parse
-from contracts.wire.completions import Routed
+from contracts.wire.asked import model_asked
+from contracts.wire.body import check_strings, parse
 from contracts.wire.errors import ApiError
 from contracts.wire.requests import DatasetRequest, PageQuery
 from functions.edge.listing import Order, beyond, unknown_after
@@ -163,10 +163,7 @@ async def read(request: Request, asked: type[Asked], optional: bool = False) -> 
 async def read_completion(request: Request, known: type[wire.Request]) -> tuple[bytes, str]:
     """Return a body that is passed on as it is, whose names are all known, and the model that it asks."""
     body = await read_body(request)
-    given = parse(body)
-    if escapes(body):
-        check_strings(given)
-    return body, Routed.read(given, known).model
+    return body, model_asked(body, known)
 
 
 def is_retry(request: Request) -> bool:

@@ -12,10 +12,10 @@ from contracts.events.corpus import DatasetAsked, DatasetRecurated, DocumentUplo
 from contracts.events.files import FileUploaded
 from contracts.events.jobs import JobCreated
 from contracts.formats import HEAD
-from contracts.wire import openai
+from contracts.wire import batches, openai
 from contracts.wire.errors import ApiError, missing, unsupported
 from contracts.wire.requests import FileForm, Recurate
-from functions.edge.refusals import no_file
+from functions.edge.refusals import no_file, too_large
 
 View = Mapping[str, Any]
 Filter = dict[str, Any]
@@ -66,7 +66,7 @@ def sniff(head: bytes, filename: str) -> str:
 
 def check_content(head: bytes, purpose: str) -> None:
     """Refuse what is to be trained on and cannot be, by its first bytes; anything else may be stored."""
-    skip = formats.foreign(head) if purpose == openai.TRAINING else None
+    skip = formats.foreign(head) if purpose in openai.CHECKED else None
     if skip is not None:
         raise ApiError(f"The file cannot be read: {skip.message}", param="file", code="unsupported_file")
 
@@ -87,6 +87,8 @@ def uploaded(form: FileForm, filename: str, head: bytes, blob: BlobRef) -> Uploa
             raise missing(f"expires_after.{other}")
     check_content(head, form.purpose)
     found = sniff(head, filename)
+    if form.purpose == batches.PURPOSE:
+        _check_batch_file(found, blob.bytes)
     said: dict[str, Any] = {"blob": blob, "filename": filename, "purpose": form.purpose, "expires_after": form.seconds}
     if found in ROWS:
         if form.dataset is not None:
@@ -96,6 +98,14 @@ def uploaded(form: FileForm, filename: str, head: bytes, blob: BlobRef) -> Uploa
     if form.dataset is not None:
         said["dataset"] = DatasetAsked(**form.dataset.model_dump(exclude_none=True))
     return ZipUploaded(**said) if found == "zip" else DocumentUploaded(**said, format=found)
+
+
+def _check_batch_file(found: str, size: int) -> None:
+    if found not in ("jsonl", "unknown"):
+        sentence = f"A file for a batch is JSON lines, a request in each; this one looks like {found}."
+        raise ApiError(sentence, param="file", code="unsupported_file")
+    if size > batches.MAX_BYTES:
+        raise too_large("A file for a batch", batches.MAX_BYTES)
 
 
 def same_upload(data: Uploaded) -> dict[str, Any]:

@@ -15,6 +15,11 @@ def no_upload(id: str) -> ApiError:
     return ApiError(f"No such Upload object: {id[:128]}", status=404, param="upload_id")
 
 
+def no_batch(id: str) -> ApiError:
+    """The tenant has no such batch."""
+    return ApiError(f"No such Batch object: {id[:128]}", status=404, param="batch_id")
+
+
 def no_job(id: str) -> ApiError:
     """The tenant has no such job."""
     return ApiError(f"Could not find fine tune: {id}", status=404, param="fine_tune_id", code="fine_tune_not_found")

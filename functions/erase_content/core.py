@@ -14,7 +14,7 @@ from contracts.topics import ENDINGS
 TOPICS = ("file.deleted", "job.deleted", "model.deleted", *sorted(ENDINGS))
 ORPHAN_MS = 24 * 3600 * 1000
 """Age of the newest blob of a subject that nobody knows, before all of them go."""
-KINDS = {"file-": "files", "ftjob-": "jobs", "bench-": "benchmarks", "upload_": "uploads"}
+KINDS = {"file-": "files", "ftjob-": "jobs", "bench-": "benchmarks", "upload_": "uploads", "batch_": "batches"}
 """How the name of a subject begins that is in the log before long → the read model that shows it."""
 
 

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from contracts.wire.batches import MAX_BYTES, MAX_LINES, PURPOSE
 from functions._shared.child import answer
+from functions.validate_file.batch import Requests
 from functions.validate_file.core import SHOWN_ERRORS, check
 from functions.validate_file.row import Checked, Fault, Shape, UnreadableFileError
 from functions.validate_file.rows import open_rows
@@ -56,6 +58,38 @@ def verdict(source: BinaryIO, rows: BinaryIO, errors: BinaryIO) -> dict[str, Any
     }
 
 
+def batch(source: BinaryIO, lines: BinaryIO, errors: BinaryIO) -> dict[str, Any]:
+    """Return the verdict on a file of requests as JSON, having written them and their errors."""
+    shown: list[dict[str, Any]] = []
+    requests, count, number = Requests(), 0, 0
+    try:
+        opened = open_rows(source)
+        if opened.format != "jsonl":
+            text = "A file for a batch is JSON lines, a request in each: its first line must begin with {."
+            return _rejected("unexpected_format", text, 0, 0, [])
+        for number, (line, value) in enumerate(opened.rows, 1):
+            if number > MAX_LINES:
+                text = f"The file has more than {MAX_LINES} requests. Split it."
+                return _rejected("too_many_rows", text, number, 0, [])
+            request = requests.check(value, number, line)
+            count += _note(request, errors, shown)
+            if not count:
+                lines.write(request.encoded + b"\n")
+            if isinstance(value, Fault) and value.fatal:
+                break
+        size = source.tell()
+    except UnreadableFileError as error:
+        return _rejected(error.code, str(error), number, 0, [])
+    if count:
+        return _rejected(shown[0]["code"], _summary(shown, count), number, count, shown)
+    if size > MAX_BYTES:
+        return _rejected("file_too_large", f"The file is larger than {MAX_BYTES} bytes. Split it.", number, 0, [])
+    if not number:
+        return _rejected("no_rows", "The file has no requests. It needs at least one.", 0, 0, [])
+    asked = {"url": requests.url, "model": requests.model}
+    return {"ok": True, "format": "jsonl", "shape": "batch", "rows": number, "has_tools": False, **asked}
+
+
 def _note(row: Checked, errors: BinaryIO, shown: list[dict[str, Any]]) -> int:
     for error in row.errors:
         body = error.model_dump(mode="json")
@@ -82,7 +116,7 @@ def main(spec: dict[str, Any]) -> dict[str, Any]:
         Path(spec["rows"]).open("wb", buffering=2**20) as rows,
         Path(spec["errors"]).open("wb") as errors,
     ):
-        return verdict(source, rows, errors)
+        return (batch if spec["purpose"] == PURPOSE else verdict)(source, rows, errors)
 
 
 if __name__ == "__main__":

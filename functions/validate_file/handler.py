@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from contracts.documents import View
+from contracts.documents.files import MADE
 from contracts.envelope import Event
 from contracts.ports import Controls, WakeUp
 
@@ -12,9 +13,9 @@ STAGE = "validate"
 
 
 async def on_file_uploaded(event: Event, controls: Controls, wake: WakeUp) -> None:
-    """Open validation of the file; a job's own result file needs none."""
+    """Open validation of the file; one that Temper wrote needs none."""
     uploaded = event.data.model_dump(mode="json")
-    if uploaded["purpose"] == "fine-tune-results":
+    if uploaded["purpose"] in MADE:
         return
     inputs = {"event_id": event.id, "uploaded": uploaded}
     await controls.open(event.subject, event.tenant, STAGE, inputs)

@@ -14,6 +14,7 @@ from contracts.events import Payload
 from contracts.events.files import FileRejected, FileUploaded, FileValidated, RowError
 from contracts.formats import HEAD
 from contracts.ports import Blobs, Child, Lease
+from contracts.wire.batches import PURPOSE
 from functions._shared.stage import ChildStage, Limits, event_of, run_stage
 from functions._shared.uploaded import UnusableBlobError, bring, own_key
 from functions.validate_file.core import handed_on
@@ -47,11 +48,13 @@ async def _verdict(stage: ChildStage) -> Payload:
         blob = await bring(blobs, tenant, file, uploaded.blob, content, own_key(tenant, file))
     except UnusableBlobError as error:
         return FileRejected(code=error.code, message=str(error), param=error.param)
-    documents = await asyncio.to_thread(lambda: handed_on(_head(content), uploaded, blob))
+    documents = None
+    if uploaded.purpose != PURPOSE:
+        documents = await asyncio.to_thread(lambda: handed_on(_head(content), uploaded, blob))
     if documents is not None:
         return documents
     rows, errors = folder / "rows.jsonl", folder / "errors.jsonl"
-    spec = {"input": content, "rows": rows, "errors": errors}
+    spec = {"input": content, "rows": rows, "errors": errors, "purpose": uploaded.purpose}
     found = await stage.run(CHECK, spec, LIMITS, f"checking {file}", _TOO_COMPLEX)
     prefix = f"{tenant}/{file}"
     if found.pop("ok"):

@@ -14,7 +14,7 @@ from contracts.function import Function, Role
 from contracts.manifest import ManifestRef
 from contracts.ports import Child, Served
 from infra.adapters.http.generator import HttpGenerate
-from infra.adapters.http.serving import MANIFEST_HEADER, HttpProve, Serving
+from infra.adapters.http.serving import MANIFEST_HEADER, HttpComplete, HttpProve, Serving
 from infra.children.child import ProcessChild
 from infra.runtime.base_models import CachedBaseModels
 from infra.runtime.deleted_files import ErasingBlobs
@@ -114,6 +114,7 @@ def ports(here: World, wake: WakeUps, publish: Callable[..., Awaitable[None]], c
     made: dict[str, Callable[[], Any]] = {
         "prove": lambda: HttpProve(Serving(needed(settings.inference_url, "inference_url"))),
         "served": lambda: served(needed(settings.inference_url, "inference_url")),
+        "complete": lambda: HttpComplete(Serving(needed(settings.inference_url, "inference_url"))),
         "track": lambda: track(settings),
         "wandb": lambda: wandb(settings),
     }

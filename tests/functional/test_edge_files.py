@@ -190,7 +190,7 @@ async def test_a_body_that_comes_byte_by_byte_is_the_same_upload(world: World, a
         (gzip.compress(ROWS), "a.jsonl.gz", "fine-tune", "unsupported_file", "file"),
         (b"PAR1" + bytes(99), "a.jsonl", "fine-tune", "unsupported_file", "file"),
         (b"", "a.jsonl", "fine-tune", "empty_file", "file"),
-        (ROWS, "a.jsonl", "batch", "unsupported", "purpose"),
+        (ROWS, "a.jsonl", "assistants", "unsupported", "purpose"),
         (ROWS, "a.jsonl", "tuning", "invalid_value", "purpose"),
     ],
 )

@@ -195,6 +195,14 @@ async def _delete(request: Request, view: Mapping[str, Any]) -> None:
 
 
 async def _check_unused(request: Request, id: str) -> None:
+    asking = {"tenant": tenant(request), "over": False, "input_file": id}
+    batches = await deps(request).documents.find("batches", asking, limit=1)
+    if batches:
+        raise ApiError(
+            f"The file {id} is in use by the batch {batches[0]['id']}. Cancel it or wait for its end, then delete it.",
+            param="id",
+            code="file_in_use",
+        )
     using = {"tenant": tenant(request), "ended": False, **of_jobs(id)}
     jobs = await deps(request).documents.find("jobs", using, limit=1)
     if jobs:

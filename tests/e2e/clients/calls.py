@@ -27,6 +27,7 @@ def main(part: str, model: str) -> None:
     client = OpenAI(_strict_response_validation=True)
     files(client)
     uploads(client)
+    batches(client, model)
     jobs(client, model)
     models(client, model)
     refusals(client, model)
@@ -53,9 +54,9 @@ def files(client: OpenAI) -> None:
     assert (error.param, error.code) == ("id", None)
 
 
-def upload(client: OpenAI, name: str = "rows.jsonl", content: bytes = DATA):
-    """Upload a file of rows."""
-    return client.files.create(file=(name, content), purpose="fine-tune")
+def upload(client: OpenAI, name: str = "rows.jsonl", content: bytes = DATA, purpose: str = "fine-tune"):
+    """Upload a file of rows, or of requests."""
+    return client.files.create(file=(name, content), purpose=purpose)
 
 
 def uploads(client: OpenAI) -> None:
@@ -83,6 +84,60 @@ def uploads(client: OpenAI) -> None:
     assert over.code == "upload_not_pending"
     for each in (whole, done):
         assert client.files.delete(each.file.id).deleted
+
+
+def batches(client: OpenAI, model: str) -> None:
+    """A small batch to its end, one of them wrong; a cancelled one; one whose file is wrong."""
+    lines = [batch_line(number, model) for number in range(3)]
+    lines[1]["body"]["temperature"] = 9
+    file = upload(client, "requests.jsonl", jsonl(lines), "batch")
+    made = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"run": "1"}
+    )
+    assert (made.object, made.status, made.metadata) == ("batch", "validating", {"run": "1"})
+    done = wait_for_batch(client, made.id)
+    assert (done.status, done.request_counts.completed, done.request_counts.failed) == ("completed", 2, 1)
+    good = [json.loads(each) for each in client.files.content(done.output_file_id).text.splitlines()]
+    assert [each["custom_id"] for each in good] == ["id-0", "id-2"]
+    assert good[0]["response"]["body"]["object"] == "chat.completion"
+    (bad,) = [json.loads(each) for each in client.files.content(done.error_file_id).text.splitlines()]
+    assert (bad["custom_id"], bad["response"]["status_code"]) == ("id-1", 400)
+    assert bad["response"]["body"]["error"]["param"] == "temperature"
+    assert client.files.retrieve(done.output_file_id).purpose == "batch_output"
+    assert made.id in [each.id for each in client.batches.list(limit=1)]
+    over = refused(openai.BadRequestError, lambda: client.batches.cancel(made.id))
+    assert over.code == "batch_already_ended"
+    wrong = upload(client, "requests.jsonl", jsonl([lines[0], lines[0]]), "batch")
+    failed = client.batches.create(input_file_id=wrong.id, endpoint="/v1/chat/completions", completion_window="24h")
+    failed = wait_for_batch(client, failed.id)
+    assert (failed.status, failed.errors.data[0].code, failed.errors.data[0].line) == (
+        "failed",
+        "duplicate_custom_id",
+        2,
+    )
+    other = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
+    assert client.batches.cancel(other.id).status in ("cancelling", "cancelled")
+    assert wait_for_batch(client, other.id).status == "cancelled"
+
+
+def batch_line(number: int, model: str) -> dict:
+    """One line of a batch's file."""
+    body = {"model": model, "messages": [{"role": "user", "content": f"What is code {number}?"}], "max_tokens": 4}
+    return {"custom_id": f"id-{number}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+def jsonl(lines: list) -> bytes:
+    """Lines of a file."""
+    return "\n".join(json.dumps(each) for each in lines).encode()
+
+
+def wait_for_batch(client: OpenAI, id: str):
+    """Return a batch that is over."""
+    until = time.monotonic() + PATIENCE
+    while (batch := client.batches.retrieve(id)).status in ("validating", "in_progress", "finalizing", "cancelling"):
+        assert time.monotonic() < until, batch
+        time.sleep(0.2)
+    return batch
 
 
 def jobs(client: OpenAI, model: str) -> None:
@@ -143,7 +198,7 @@ def refusals(client: OpenAI, model: str) -> None:
         lambda: client.fine_tuning.jobs.create(model=model, training_file="file-x", method={"type": "dpo"}),
     )
     assert (error.code, error.param) == ("unsupported", "method")
-    error = refused(openai.BadRequestError, lambda: client.files.create(file=("a", b"{}"), purpose="batch"))
+    error = refused(openai.BadRequestError, lambda: client.files.create(file=("a", b"{}"), purpose="vision"))
     assert (error.code, error.param) == ("unsupported", "purpose")
     error = refused(openai.NotFoundError, lambda: chat(client, "no-such-model"))
     assert (error.code, error.param) == ("model_not_found", "model")

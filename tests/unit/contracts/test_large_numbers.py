@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from contracts.documents import READ_MODELS
-from contracts.wire import benchmarks, dataset, legacy, openai, uploads
+from contracts.wire import batches, benchmarks, dataset, legacy, openai, uploads
 from infra.adapters.mongo.documents import PLAIN
 from tests.events import golden
 
@@ -35,6 +35,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "job_events": (openai.job_event, openai.step_metrics, legacy.job_event),
     "models": (openai.model, openai.checkpoint),
     "benchmarks": (benchmarks.benchmark,),
+    "batches": (batches.batch,),
     "uploads": (lambda view: uploads.upload(view, 0),),
     "webhook_endpoints": (openai.webhook_endpoint,),
     "notifications": (openai.notification,),

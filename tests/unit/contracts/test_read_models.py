@@ -16,6 +16,14 @@ from contracts.documents.facts import Fact, add, fact_of
 from contracts.documents.jobs import JOBS
 from contracts.envelope import Event, make
 from contracts.events import Payload
+from contracts.events.batches import (
+    BatchCancelRequested,
+    BatchCreated,
+    BatchEnded,
+    BatchFinalizing,
+    BatchProgressed,
+    BatchStarted,
+)
 from contracts.events.benchmarks import (
     BenchmarkCompleted,
     BenchmarkedModel,
@@ -236,6 +244,15 @@ SEVEN_KINDS = {
         event(WebhookEndpointUpdated(**ENDPOINT, hint="2"), "we_1", at=2),
         event(WebhookEndpointUpdated(**ENDPOINT, hint="3"), "we_1", at=2, id="at the same moment"),
         event(WebhookEndpointDeleted(), "we_1", at=4),
+    ],
+    "a batch": [
+        event(BatchCreated(input_file="file-1", endpoint="/v1/completions"), "batch_1", at=1),
+        event(BatchStarted(total=9, model="m"), "batch_1", at=2),
+        event(BatchProgressed(completed=3, failed=0), "batch_1", at=3),
+        event(BatchProgressed(completed=3, failed=2), "batch_1", at=3, id="further at the same moment"),
+        event(BatchCancelRequested(), "batch_1", at=4),
+        event(BatchFinalizing(), "batch_1", at=5),
+        event(BatchEnded(status="cancelled", total=9, completed=3, failed=2), "batch_1", at=6),
     ],
     "an upload": [
         event(
