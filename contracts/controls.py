@@ -80,6 +80,19 @@ class Claim:
         return self.control.subject
 
 
+EXAMPLES = "/examples"
+"""What the control document of a document's questions has after the document's own id."""
+TROUBLE = "trouble_"
+"""What is recorded under a name that begins so is said while the work goes on: an object with `code` and `message`."""
+
+
+def troubles(control: Control | None) -> list[dict[str, str]]:
+    """Return what the work on a thing has met and gone on from, as it recorded it; an ended thing says it itself."""
+    if control is None or control.ended:
+        return []
+    return [dict(value) for name, value in sorted(control.recorded.items()) if name.startswith(TROUBLE)]
+
+
 def unheld(control: Control | None) -> dict[str, str] | None:
     """Return what nobody says of a thing that was begun: its process is gone, or it waits; None where it is in hand.
 

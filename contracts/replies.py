@@ -60,13 +60,20 @@ class Recorded:
 class Replies:
     """One endpoint, as one piece of work asks it."""
 
-    def __init__(self, blobs: Blobs, prefix: str, generate: Generate, patience: Patience, pause: Pause) -> None:
-        """Replies lie at `{prefix}/{sha256 of the request}.json`."""
+    def __init__(
+        self, blobs: Blobs, prefix: str, generate: Generate, patience: Patience, pause: Pause, simplest: int = 0
+    ) -> None:
+        """Replies lie at `{prefix}/{sha256 of the request}.json`; forms before `simplest` are known to be refused."""
         self._blobs, self._prefix = blobs, prefix
         self._generate, self._patience, self._pause = generate, patience, pause
         self._answered = 0
-        self._simplest = 0
+        self._simplest = simplest
         self._closed = False
+
+    @property
+    def simplest(self) -> int:
+        """Which of a request's forms the endpoint took last."""
+        return self._simplest
 
     def close(self) -> None:
         """From now on give recorded answers alone."""

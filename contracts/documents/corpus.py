@@ -101,7 +101,7 @@ def document_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 DOCUMENTS = ReadModel(
     name="documents",
-    version=3,
+    version=4,
     topics=OF_DOCUMENTS,
     births=OF_DOCUMENTS,
     touches=_subject,

@@ -15,8 +15,10 @@ from contracts.blobs import BlobRef
 from contracts.bounds import LARGEST, Code, Count, Hash, Id, Key, Phrase, Sentence, Share
 from contracts.events import Payload
 
-Generator = Literal["extractive", "endpoint"]
-"""Who wrote the questions: rules over the text, or a model behind an OpenAI-compatible endpoint."""
+Generator = Literal["extractive", "endpoint", "base"]
+"""Who wrote the questions: rules over the text, a model behind an OpenAI-compatible endpoint, or the target model."""
+Writer = Literal["endpoint", "tenant_endpoint", "server_endpoint", "base", "extractive"]
+"""Who may be asked to write them; `endpoint` is the tenant's own, or else the server's."""
 Score = Literal["support", "closed_book"]
 """What a question is rated by: the share of its answer's words that the quote says, and that the base model says
 without the context."""
@@ -37,6 +39,28 @@ class Problem(BaseModel):
     """What is wrong and what to do, in a sentence."""
 
 
+class Tried(BaseModel):
+    """Whoever was asked to write questions before, or is taken, and why."""
+
+    model_config = ConfigDict(frozen=True)
+
+    generator: Generator
+    model: str = Field(default="", max_length=256)
+    code: Code
+    """taken; weak, too_slow, timed_out, unavailable, refused: it does not write; fell: nothing of it could be used."""
+    message: Phrase
+    asked: Count = 0
+    """Chunks that it was tried with."""
+    kept: Count = 0
+    """Questions about them that passed the checks."""
+    share: Share | None = None
+    """Of what it wrote, and of chunks that it wrote nothing readable about; None where that was not looked at."""
+    threshold: Share | None = None
+    """The least share that the settings ask for."""
+    failed: Mapping[Code, Count] = Field(default_factory=dict, max_length=20)
+    """Reason → questions or chunks lost to it."""
+
+
 class DatasetAsked(BaseModel):
     """How a data set is to be made, as far as its request said; what it left open is the server's setting."""
 
@@ -44,8 +68,8 @@ class DatasetAsked(BaseModel):
 
     target_model: str | None = Field(default=None, min_length=1, max_length=256)
     """The base model in whose tokens documents are cut, and that is asked without context."""
-    generator: Generator | None = None
-    """Who writes the questions; `extractive` asks no endpoint even where there is one."""
+    generator: Writer | Annotated[tuple[Writer, ...], Field(min_length=1, max_length=5)] | None = None
+    """Who writes the questions, and nobody else; of several, the first that can."""
     rows_per_chunk: int | None = Field(default=None, ge=1, le=50)
     held_out: Share | None = Field(default=None, le=0.9)
     chunk_tokens: int | None = Field(default=None, ge=16, le=8192)
@@ -184,6 +208,8 @@ class ExamplesSynthesized(Payload):
     """Chunks with at least one kept row."""
     language: Language = ""
     """Of the document, where rules wrote: ISO 639-1; empty where nobody measured it."""
+    tried: tuple[Tried, ...] = Field(default=(), max_length=8)
+    """Who was to write them, in order."""
 
 
 class ExamplesFailed(Payload):
@@ -194,6 +220,7 @@ class ExamplesFailed(Payload):
     message: Sentence
     language: Language = ""
     """Of the document, where rules were to write."""
+    tried: tuple[Tried, ...] = Field(default=(), max_length=8)
 
 
 class DatasetAssembled(Payload):

@@ -13,6 +13,7 @@ from contracts.ports.errors import (
     ProofFailedError,
     RebuildingError,
     RefusedError,
+    SlowError,
     UnavailableError,
 )
 from contracts.ports.models import BaseModels, Complete, Endpoints, Generate, Proof, Prove, Reply, Served
@@ -52,6 +53,7 @@ __all__ = [
     "Running",
     "Secrets",
     "Served",
+    "SlowError",
     "Track",
     "UnavailableError",
     "WakeUp",

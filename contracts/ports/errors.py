@@ -15,6 +15,10 @@ class FaultyError(UnavailableError):
     """A dependency is there and answers wrongly, or not to the end; it may do so for ever."""
 
 
+class SlowError(FaultyError):
+    """A dependency is there and gave no whole answer in time."""
+
+
 class RebuildingError(UnavailableError):
     """Read models are being rebuilt from the log; nothing is shown or claimed until they are whole."""
 

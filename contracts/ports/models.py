@@ -66,8 +66,8 @@ class Generate(Protocol):
     async def __call__(self, body: Mapping[str, Any]) -> str:
         """POST a chat request and return the text of its first choice.
 
-        Raises UnavailableError (nobody there, 503), FaultyError (no answer in time, another 5xx, an answer of another
-        shape), BusyError (429) or RefusedError.
+        Raises UnavailableError (nobody there, 503), SlowError (no answer in time), FaultyError (another 5xx, an answer
+        of another shape), BusyError (429) or RefusedError.
         """
         ...
 

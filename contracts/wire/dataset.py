@@ -141,12 +141,15 @@ def seen_by(jobs: Iterable[View]) -> list[Object]:
     return [{**model, "job": job["id"], "used_as": job["used_as"]} for job in jobs for model in job["models"]]
 
 
-def progress(archive: View, counts: Mapping[str, int], rejected: Sequence[View] = ()) -> Object:
+def progress(
+    archive: View, counts: Mapping[str, int], rejected: Sequence[View] = (), met: Sequence[Mapping[str, str]] = ()
+) -> Object:
     """Return how far an archive is; `counts` are documents extracted, rejected, chunked, cut and made, and rows kept.
 
     Of one that was re-curated, `documents` are those of its `source`. `rows_made` are questions before assembly, which
     makes several rows of one; `rows` are those of the data set. `left_out` are the first members that were skipped
-    and the first documents `rejected`, each with its reason.
+    and the first documents `rejected`, each with its reason. `warnings` are those of the data set; until it is there,
+    what its making has `met` so far.
     """
     assembled, uploaded = archive["assembled"], archive["uploaded"]
     known = assembled or {}
@@ -161,7 +164,7 @@ def progress(archive: View, counts: Mapping[str, int], rejected: Sequence[View] 
         **{name: known.get(name) for name in ("rows", "held_out_rows", "generator", "version")},
         "asked": {name: value for name, value in (uploaded.get("dataset") or {}).items() if value is not None},
         "coverage": (assembled or archive["failed"] or {}).get("coverage"),
-        "warnings": list(known.get("warnings", ())),
+        "warnings": list(known.get("warnings", ())) if known else [each["message"] for each in met],
     }
 
 

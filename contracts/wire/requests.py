@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from contracts.bounds import Share
 from contracts.corpus import Split
 from contracts.events import benchmarks, corpus, jobs, notifications
-from contracts.events.corpus import Score
+from contracts.events.corpus import Score, Writer
 from contracts.wire.errors import ApiError, refuse
 from contracts.wire.request import Query, Request
 
@@ -121,6 +121,15 @@ def served_purpose(purpose: Any) -> Any:
 
 class DatasetRequest(corpus.DatasetAsked, Request):
     """How the data set of a file of documents is to be made: the fields of its event."""
+
+    @field_validator("generator", mode="before")
+    @classmethod
+    def _known_writers(cls, value: Any) -> Any:
+        asked, known = value if isinstance(value, tuple | list) else (value,), get_args(Writer)
+        if not 0 < len(asked) <= len(known) or not all(each in known for each in asked):
+            sentence = f"Expected one of {', '.join(known)}, or a list of those to be tried, in order."
+            raise refuse("invalid_value", f"Invalid '{{param}}': {sentence}")
+        return value
 
     @model_validator(mode="after")
     def _overlap_leaves_room(self) -> Self:

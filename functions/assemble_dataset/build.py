@@ -1,8 +1,9 @@
 """Make the data set's files: `python -m functions.assemble_dataset.build spec.json`.
 
 The spec names `plan`, `documents` (pairs of a chunks file and an examples file or null), `written` (of each the
-language that rules saw and the code of why there are no examples, or null), `general` (a file of canonical
-chat rows or null), `folder` (where the files are written) and `settings`. The verdict is printed as one JSON object.
+language that rules saw and the code of why there are no examples, or null), `tried` (who was to write), `general` (a
+file of canonical chat rows or null), `folder` (where the files are written) and `settings`. The verdict is printed as
+one JSON object.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
         return {"ok": False, "code": refused.code, "message": message, "coverage": refused.coverage}
 
     general = _general(spec["general"], settings, len(made["train"]), plan.seed)
-    page = reporting.report(plan, shown_passages, selection, made, settings, len(general), written)
+    tried = reporting.tried_once(spec.get("tried", ()))
+    page = reporting.report(plan, shown_passages, selection, made, settings, len(general), written, tried)
     own = _Rows(selection, shown_passages)
     count = len(made["train"]) + len(general)
     trained = _mixed(map(own, made["train"]), len(made["train"]), general)

@@ -92,6 +92,7 @@ async def _planned(archive: View, documents: Documents) -> dict[str, Any] | None
                 "examples": (each["examples"] or {}).get("examples"),
                 "language": (each["examples"] or each["failed"] or {}).get("language", ""),
                 "lacks": (each["failed"] or {}).get("code"),
+                "tried": (each["examples"] or each["failed"] or {}).get("tried", ()),
             }
             for each in made
         ],

@@ -20,12 +20,14 @@ SAMPLES = 10
 Report = dict[str, Any]
 Written = tuple[str, str | None]
 """Of a document: the language that the rules saw ("": none wrote), and why it has no questions at all."""
+_WEAKEST: tuple[Generator, ...] = ("extractive", "base", "endpoint")
 _NO_RULES = "no_rules_for_language"
 
 
 def generator_of(generators: Iterable[Generator]) -> Generator:
-    """Return the label of a data set: `extractive` as soon as rules wrote a part of it."""
-    return "endpoint" if set(generators) == {"endpoint"} else "extractive"
+    """Return the label of a data set: the weakest that wrote a part of it, rules, then the target model."""
+    used = set(generators)
+    return next((each for each in _WEAKEST if each in used), "extractive")
 
 
 def covered_by(selection: Selection, drafts: Iterable[Draft]) -> Counter[str]:
@@ -47,6 +49,7 @@ def report(
     settings: RowSettings,
     general: int,
     written: Mapping[str, Written],
+    tried: Sequence[Report] = (),
 ) -> Report:
     """Return the report without the version and the samples, which are known when the rows are written."""
     rows = covered_by(selection, (draft for split in SPLITS for draft in drafts[split]))
@@ -54,8 +57,9 @@ def report(
     used = Counter(selection.kept[draft.example].generator for draft in everything)
     return {
         "generator": generator_of(used),
-        "warnings": _warnings(passages, rows, settings, written),
+        "warnings": [*_warnings(passages, rows, settings, written), *_passed_over(tried)][:20],
         "generators": dict(sorted(used.items())),
+        "tried": list(tried),
         "languages": _languages(passages, rows, written),
         "settings": settings.model_dump(mode="json"),
         "splits": {split: _counts(drafts[split], general if split == "train" else 0) for split in SPLITS},
@@ -84,6 +88,29 @@ def _warnings(
         said = f"{little(covered, chunks, settings)} wanted): the model learns nothing of the others."
         found.append(f"{said} Name a generator that writes more questions, or upload documents with more running text.")
     return [*found, *without_rules(passages, written)]
+
+
+def tried_once(tried: Iterable[Report]) -> list[Report]:
+    """Return who was to write, each once with the `documents` that say so, at most 20."""
+    counted: dict[tuple[str, ...], Report] = {}
+    for each in tried:
+        key = tuple(str(each[name]) for name in ("generator", "model", "code"))
+        first = counted.setdefault(key, {**each, "documents": 0})
+        first["documents"] += 1
+    return list(counted.values())[:20]
+
+
+def _passed_over(tried: Sequence[Report]) -> list[str]:
+    """Return a sentence for each endpoint, and each model that was chosen, that did not write what it was to write."""
+    return [
+        f"{each['message']} ({_count(each['documents'])})"
+        for each in tried
+        if each["code"] == "fell" or (each["generator"] == "endpoint" and each["code"] != "taken")
+    ]
+
+
+def _count(documents: int) -> str:
+    return f"{documents} document{'' if documents == 1 else 's'}"
 
 
 def without_rules(passages: Sequence[Passage], written: Mapping[str, Written]) -> list[str]:

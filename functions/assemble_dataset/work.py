@@ -34,10 +34,10 @@ async def work(
     The control document's subject is `{archive}/dataset`, the event's is the archive. Its inputs: `event_id` (the
     cause), `archive`, `plan` (a BlobRef) and `listed` (a BlobRef of a JSON array), in any order: {chunks (a BlobRef),
     examples (a BlobRef, or null where there are none), language (that rules saw), lacks (the code of why there are
-    none)} for every document that the plan has chunks of. A re-curation has those of its source, and `min_score`,
-    `max_score`, and `report` (a BlobRef): rows are made with the settings of that report, so that the scores alone
-    make a difference. `members` and `rejected` (BlobRefs) say which members of the archive were skipped and which
-    documents rejected, and why. `refused` (code, message) is there instead of all of it.
+    none), tried (who was to write them)} for every document that the plan has chunks of. A re-curation has those of its
+    source, and `min_score`, `max_score`, and `report` (a BlobRef): rows are made with the settings of that report, so
+    that the scores alone make a difference. `members` and `rejected` (BlobRefs) say which members of the archive were
+    skipped and which documents rejected, and why. `refused` (code, message) is there instead of all of it.
     Files lie under `{tenant}/{archive}/dataset/{version}/`: rows.jsonl, held_out.jsonl, each with its lineage
     (lineage.jsonl, held_out.lineage.jsonl), and report.json.
     """
@@ -104,6 +104,7 @@ async def _spec(stage: ChildStage, settings: RowSettings) -> dict[str, Any]:
             for number, entry in enumerate(listed)
         ],
         "written": [(entry.get("language", ""), entry.get("lacks")) for entry in listed],
+        "tried": [each for entry in listed for each in entry.get("tried", ())],
         "members": brought(inputs.get("members"), "members.json"),
         "rejected": brought(inputs.get("rejected"), "rejected.json"),
         "general": brought(None if settings.general is None else settings.general.model_dump(), "general.jsonl"),

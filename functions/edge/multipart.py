@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,6 +31,7 @@ class Form:
                 "The body must be multipart/form-data with a boundary in its Content-Type.", code="invalid_multipart"
             )
         self.fields: dict[str, str] = {}
+        self._lists: dict[str, list[str]] = {}
         self.filename: bytes | None = None
         self.begun = False
         """Whether the file's part has begun."""
@@ -111,9 +113,18 @@ class Form:
             self._ended = True
         elif self._name is not None:
             try:
-                self.fields[self._name] = self._field.decode()
+                self._keep(self._name, self._field.decode())
             except UnicodeDecodeError:
                 raise broken("a field is not UTF-8") from None
+
+    def _keep(self, name: str, text: str) -> None:
+        """Keep a field; a list comes as a part for each of its items, `name[]`, and is kept as JSON."""
+        if name.endswith("[]"):
+            items = self._lists.setdefault(name[:-2], [])
+            items.append(text)
+            self.fields[name[:-2]] = json.dumps(items)
+        else:
+            self.fields[name] = text
 
     def _on_end(self) -> None:
         self.complete = True

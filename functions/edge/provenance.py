@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from contracts.controls import EXAMPLES, troubles
 from contracts.corpus import Chunks, RowOrigin, Split
 from contracts.erasure import of_jobs
-from contracts.ports import Blobs, Documents
+from contracts.ports import Blobs, Controls, Documents
 from contracts.wire import dataset
 from functions.edge import lines
 
+AT_WORK = 20
+"""Documents that are looked at for what their work has met: it takes them in this order."""
 MOST_TOLD = 20
 """Documents that a file shows with the reason why nothing is made of them; the report has all."""
 Object = dict[str, Any]
@@ -40,8 +43,18 @@ async def recurated_of(documents: Documents, tenant: str, file: str) -> list[Obj
     return await documents.find("files", of_it, [("created_at", 1), ("id", 1)])
 
 
-async def progress(documents: Documents, archive: View) -> Object:
-    """Return how far an archive is on its way to a data set."""
+async def troubles_of(documents: Documents, controls: Controls, archive: View) -> list[dict[str, str]]:
+    """Return what the work on an archive's questions has met so far, each once, while it goes on; at most ten."""
+    if archive["source"] or not archive["planned"] or archive["assembled"] or archive["failed"]:
+        return []
+    unmade = await documents.find("documents", {"archive": archive["id"], "made": False}, [("id", 1)], AT_WORK)
+    found = await asyncio.gather(*(controls.get(each["id"] + EXAMPLES) for each in unmade))
+    said = {trouble["message"]: trouble for control in found for trouble in troubles(control)}
+    return [said[message] for message in sorted(said)][:10]
+
+
+async def progress(documents: Documents, archive: View, met: Sequence[Mapping[str, str]] = ()) -> Object:
+    """Return how far an archive is on its way to a data set; `met` is what the work has met."""
     home = await with_documents(documents, archive)
     of_it = {"archive": home["id"]}
     names = ("extracted", "rejected", "chunked")
@@ -54,7 +67,7 @@ async def progress(documents: Documents, archive: View) -> Object:
     rejected = await documents.find("documents", {**of_it, "rejected": {"$ne": None}}, [("id", 1)], MOST_TOLD)
     shown = {**archive, "documents": home["documents"], "extracted": home["extracted"]}
     told = dict(zip((*names, "cut", "made", "kept"), counts, strict=True))
-    return dataset.progress(shown, told, [each["rejected"] for each in rejected])
+    return dataset.progress(shown, told, [each["rejected"] for each in rejected], met)
 
 
 async def chunks_of(blobs: Blobs, document: View) -> Chunks | None:

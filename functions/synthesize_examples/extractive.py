@@ -13,7 +13,7 @@ from functions.synthesize_examples.sentences import Parts, Sentence, Vocabulary,
 from functions.synthesize_examples.tables import TableRow, Tables
 from functions.synthesize_examples.words import content
 
-VERSION = "extractive-3"
+VERSION = "extractive-4"
 """A change of any rule is a new version."""
 
 _FIRST = -1
@@ -68,6 +68,8 @@ class Extractor:
         part = parts[0][1]
         page = pages[part.page]
         whole = plain_text(page[part.start : part.end])
+        if self._language.evades.match(whole):
+            return
         if len(whole) <= _LONGEST_ANSWER and whole.endswith((".", "!")) and "?" not in whole:
             start = part.start + len(page[part.start : part.end]) - len(page[part.start : part.end].lstrip())
             span = Span(page=part.page, start=start, end=start + len(page[part.start : part.end].strip()))

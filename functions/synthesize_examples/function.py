@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from contracts.controls import EXAMPLES
 from contracts.envelope import Event
 from contracts.function import Function, Places, Reaction, Stage
 from contracts.ports import Blobs, Documents, Lease
@@ -14,12 +15,12 @@ from functions.synthesize_examples.settings import GeneratorSettings
 
 
 async def ask(lease: Lease, blobs: Blobs, generators: Generators, documents: Documents) -> Sequence[Event]:
-    """Make rows of one document, by whoever was asked for, or else whoever writes its tenant's questions."""
+    """Make rows of one document, by whoever was asked for, or else the first that can."""
     control = lease.claim.control
     asked = await asked_of(documents, control.inputs["archive"])
-    generate = generators.of(control.tenant) if asked.get("generator") != "extractive" else None
-    base = await generators.base(asked.get("target_model"), asked.get("closed_book"))
-    return await work.work(lease, blobs, generate, base, needs_endpoint=asked.get("generator") == "endpoint")
+    target = await generators.target(asked.get("target_model"))
+    chain = generators.chain(control.tenant, control.inputs["archive"], target, asked.get("generator"))
+    return await work.work(lease, blobs, chain, generators.examined(target, asked.get("closed_book")))
 
 
 def places(generators: Generators) -> Places:
@@ -39,7 +40,7 @@ FUNCTION = Function(
             over=lambda document: bool(document["made"]),
             work=ask,
             exhausted=work.exhausted,
-            suffix="/examples",
+            suffix=EXAMPLES,
             places=places,
         ),
     ),

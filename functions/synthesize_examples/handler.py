@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from contracts.controls import EXAMPLES
 from contracts.documents import View
 from contracts.envelope import Event
 from contracts.function import said_again
@@ -14,7 +15,7 @@ STAGE = "synthesize_examples"
 
 def subject_of(document: str) -> str:
     """Return the subject of the control document; the document's own id is that of its extraction and chunking."""
-    return f"{document}/examples"
+    return document + EXAMPLES
 
 
 async def on_corpus_planned(event: Event, blobs: Blobs, controls: Controls, wake: WakeUp) -> None:

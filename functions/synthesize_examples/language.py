@@ -30,5 +30,7 @@ class Language:
     """Words before a statement that add nothing to it: `Note that`."""
     begins: re.Pattern[str]
     """A heading that is a question, as that of a list of frequent ones."""
+    evades: re.Pattern[str]
+    """Words that begin an answer below such a heading that is none: `This question`."""
     cell: Callable[[str, str, str], str]
     """Returns the question for a cell: its column, the column that names the row ("" where the name says it), name."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from functions.synthesize_examples.pace import Size
 
 VERSION = "pairs-1"
 CLOSED_BOOK_VERSION = "closed-book-1"
@@ -29,6 +33,16 @@ without any words around it."""
 CLOSED_BOOK = """\
 Answer the question in as few words as possible. If you do not know the answer, reply: I do not know."""
 
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What is asked about."""
+
+    path: str
+    heading: str
+    text: str
+
+
 _SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -45,22 +59,23 @@ _SCHEMA: dict[str, Any] = {
     "required": ["pairs"],
     "additionalProperties": False,
 }
-_MAX_TOKENS_EACH = 300
-_MAX_TOKENS_MORE = 500
 
 
-def pair_requests(model: str, path: str, heading: str, passage: str, pairs: int, again: bool) -> list[dict[str, Any]]:
-    """Return the chat requests for `pairs` pairs about `passage`, best first, each asking less of the endpoint.
+def pair_requests(
+    model: str, passage: Passage, size: Size, again: bool = False, more: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return the chat requests for pairs about a passage, best first, each asking less of the endpoint.
 
-    The last one carries a model and messages alone, which every endpoint takes. `again` asks after an unreadable reply.
+    The last one carries a model and messages alone, which every endpoint takes. `again` asks after an unreadable reply,
+    `more` goes with all but the last.
     """
-    where = f"Document: {path}\n" + (f"Section: {heading}\n" if heading else "")
-    user = f"{where}Pairs asked for: {pairs}\n\nPassage:\n<<<\n{passage}\n>>>"
+    where = f"Document: {passage.path}\n" + (f"Section: {passage.heading}\n" if passage.heading else "")
+    user = f"{where}Pairs asked for: {size.pairs}\n\nPassage:\n<<<\n{passage.text}\n>>>"
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": user}]
     if again:
         messages[-1]["content"] += f"\n\n{AGAIN}"
     plain: dict[str, Any] = {"model": model, "messages": messages}
-    settled = {**plain, "temperature": 0.3, "max_tokens": _MAX_TOKENS_MORE + _MAX_TOKENS_EACH * pairs}
+    settled = {**plain, "temperature": 0.3, "max_tokens": size.tokens, **(more or {})}
     schema = {"type": "json_schema", "json_schema": {"name": "pairs", "strict": True, "schema": _SCHEMA}}
     return [
         {**settled, "response_format": schema},
@@ -75,3 +90,8 @@ def closed_book_requests(model: str, question: str) -> list[dict[str, Any]]:
     messages = [{"role": "system", "content": CLOSED_BOOK}, {"role": "user", "content": question}]
     plain: dict[str, Any] = {"model": model, "messages": messages}
     return [{**plain, "temperature": 0, "max_tokens": 64}, plain]
+
+
+def first_word(model: str) -> dict[str, Any]:
+    """Return the chat request that only has a model loaded."""
+    return {"model": model, "messages": [{"role": "user", "content": "Ready?"}], "temperature": 0, "max_tokens": 1}

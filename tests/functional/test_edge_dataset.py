@@ -39,6 +39,7 @@ from tests.functional.dataset import (
 )
 from tests.functional.edge import BASE, World
 from tests.functional.test_assemble_dataset import ARCHIVE, PREFIX
+from tests.leases import held
 
 
 @pytest.fixture
@@ -229,6 +230,26 @@ async def test_an_archive_says_how_far_it_is(world: World, api: httpx.AsyncClien
     found, data = await shown(), assembled[0]
     assert (found["stage"], found["rows"], found["held_out_rows"]) == ("ready", data.rows, data.held_out_rows)
     assert (found["coverage"], found["generator"], found["version"]) == (1.0, "extractive", data.version)
+
+
+async def test_what_keeps_the_questions_is_said_while_it_does_and_not_afterwards(
+    world: World, api: httpx.AsyncClient, assembled: Assembled
+) -> None:
+    async def shown() -> tuple[Any, Any]:
+        said = (await api.get(f"/v1/files/{ARCHIVE}")).json()
+        return said["delay"], said["dataset"]["warnings"]
+
+    for step in (uploaded, read, planned):
+        await step(world)
+    assert await shown() == (None, [])
+    trouble = {"code": "generator_timed_out", "message": "The server's endpoint gave no whole answer in time."}
+    for document in MADE.documents[:2]:
+        subject = f"{document.document}/examples"
+        held(subject, "acme", "synthesize_examples", {}, world.controls, {"trouble_server_endpoint_timed_out": trouble})
+    assert await shown() == (trouble, [trouble["message"]])
+    await asked(world)
+    await conclude(world, assembled)
+    assert await shown() == (None, [])
 
 
 async def test_what_was_left_out_stands_on_the_file_with_its_reason(world: World, api: httpx.AsyncClient) -> None:

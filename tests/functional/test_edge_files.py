@@ -113,8 +113,30 @@ async def test_how_a_data_set_is_made_comes_with_its_documents(
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"dataset[generator][]": ["tenant_endpoint", "extractive"]},
+        {"dataset[generator]": '["tenant_endpoint", "extractive"]'},
+    ],
+    ids=["as the client writes a list", "json"],
+)
+async def test_several_generators_may_be_asked_for_in_order(
+    world: World, api: httpx.AsyncClient, fields: dict[str, Any]
+) -> None:
+    data = {"purpose": "fine-tune", **fields}
+    made = (await api.post("/v1/files", files={"file": ("a.md", MANUAL)}, data=data)).json()
+    shown = (await api.get(f"/v1/files/{made['id']}")).json()["dataset"]["asked"]
+    assert shown == {"generator": ["tenant_endpoint", "extractive"]}
+
+
+@pytest.mark.parametrize(
     ("content", "fields", "code", "param"),
     [
+        (MANUAL, {"dataset[generator]": "gpt"}, "invalid_value", "dataset.generator"),
+        (MANUAL, {"dataset[generator]": "[]"}, "invalid_value", "dataset.generator"),
+        (MANUAL, {"dataset[generator]": '["base", "gpt"]'}, "invalid_value", "dataset.generator"),
+        (MANUAL, {"dataset[generator]": '[["base"]]'}, "invalid_value", "dataset.generator"),
+        (MANUAL, {"dataset[generator]": "7"}, "invalid_value", "dataset.generator"),
         (MANUAL, {"dataset[min_coverag]": "0.2"}, "unknown_parameter", "dataset.min_coverag"),
         (MANUAL, {"dataset[held_out]": "0.95"}, "decimal_above_max_value", "dataset.held_out"),
         (MANUAL, {"dataset[rows_per_chunk]": "many"}, "invalid_type", "dataset.rows_per_chunk"),
@@ -128,7 +150,7 @@ async def test_how_a_data_set_is_made_comes_with_its_documents(
         ),
         (ROWS, {"dataset[held_out]": "0.2"}, "invalid_value", "dataset"),
     ],
-    ids=["unknown", "bound", "type", "list", "model", "overlap", "rows"],
+    ids=["word", "none", "words", "nested", "number", "unknown", "bound", "type", "list", "model", "overlap", "rows"],
 )
 async def test_a_data_set_that_cannot_be_made_so_is_refused_by_name_and_leaves_nothing(
     world: World, api: httpx.AsyncClient, content: bytes, fields: dict[str, str], code: str, param: str

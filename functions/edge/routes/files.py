@@ -143,7 +143,7 @@ async def list_files(request: Request) -> Response:
 
 
 async def retrieve_file(request: Request) -> Response:
-    """GET /files/{id}; of documents it says under `dataset` how far they are, under `delay` why nobody is at it."""
+    """GET /files/{id}; of documents it says under `dataset` how far they are, under `delay` what keeps them."""
     if (found := await _unfinished(request)) is not None:
         return reply(openai.file(found[0]))
     view = await _file(request)
@@ -152,7 +152,10 @@ async def retrieve_file(request: Request) -> Response:
     archive = await owned(request, "archives", view["id"]) if view["archive"] else None
     if archive is None:
         return reply(openai.file(view))
-    return reply(openai.file(view) | {"dataset": await provenance.progress(deps(request).documents, archive)})
+    met = await provenance.troubles_of(deps(request).documents, deps(request).controls, archive)
+    if view["status"] == "uploaded" and view["delay"] is None and met:
+        view = {**view, "delay": met[0]}
+    return reply(openai.file(view) | {"dataset": await provenance.progress(deps(request).documents, archive, met)})
 
 
 async def delete_file(request: Request) -> Response:

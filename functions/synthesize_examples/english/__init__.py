@@ -41,8 +41,10 @@ LANGUAGE = Language(
     ),
     opening=re.compile(
         r"(?:(?:Please |Also )?(?:[Nn]ote|[Bb]e aware|[Rr]emember|[Kk]eep in mind),? that|For example,|For instance,|"
-        r"In addition,|Additionally,|Also,|However,|Furthermore,|Moreover,|Finally,|Of course,|In fact,) "
+        r"In addition,|Additionally,|Also,|However,|Furthermore,|Moreover,|Finally,|Of course,|In fact,|"
+        r"(?:Yes|No)[.,:;](?= [A-Z][a-z])) "
     ),
     begins=re.compile(r"(?:What|Who|Where|When|Why|How|Which|Is|Are|Does|Do|Can|Should|Must|May|Will)\b.+\?"),
+    evades=re.compile(r"(?:Th(?:is|at)(?: is an?)?(?: \w+)?|A|The) (?:question|answer)\b|(?:It|This|That) depends\b"),
     cell=_cell,
 )

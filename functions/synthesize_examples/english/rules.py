@@ -300,6 +300,8 @@ def _condition(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
             f"What {aux} {doer} {more.group() if more else ''}do {when} {condition}?",
             done[more.end() :] if more else done,
         )
+    elif re.match(r"you (?:want|wish|like|prefer|would)\b", condition):
+        return  # nothing happens to whoever wants something
     elif when not in ("before", "during", "after") and not re.match(r"(?:should|have|can|may|might)\b", aux):
         yield f"What happens {when} {condition}?", main
 

@@ -43,5 +43,6 @@ LANGUAGE = Language(
         r"Sind|Kann|"
         r"Können|Muss|Müssen|Soll\w*|Darf|Dürfen|Gibt|Hat|Haben|Wird|Werden)\b.+\?"
     ),
+    evades=re.compile(r"(?:Dies(?:e|e eine)?|Eine|Die) (?:\w+ )?(?:Frage|Antwort)\b|Das (?:hängt|kommt darauf an)\b"),
     cell=_cell,
 )

@@ -67,7 +67,7 @@ _BAD_QUESTION = re.compile(
     r"\b(?:er|es|ihn|ihm|ihnen|dies|diese[rsnm]? (?!Lizenz|Vertrag|Ordnung|Richtlinie)|jene[rsnm]?|"
     r"solche[rsnm]?|folgende[rsnm]?|"
     r"obige[rsnm]?|oben|unten|hier|dort|wir|ich|letztere[rsnm]?|erstere[rsnm]?|nachfolgend\w*|stattdessen|ebenfalls|"
-    r"jedoch|außerdem|deshalb|daher|dazu|dabei|hierfür|hierzu|hierbei|siehe|und/oder|denselben|dieselben?)\b|"
+    r"jedoch|allerdings|somit|außerdem|deshalb|daher|dazu|dabei|hierfür|hierzu|hierbei|siehe|und/oder|denselben|dieselben?)\b|"
     r"(?<!^)\b[a-z]\w* sie\b"
 )
 _ROLE = re.compile(

@@ -151,6 +151,8 @@ def _state(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
 def _may(text: str, vocabulary: Vocabulary) -> Iterator[Pair]:
     """`Pakete dürfen keine Dateien unter /run enthalten.`"""
     found = _DENIED.fullmatch(text)
+    if found is not None and re.search(r"\b(?:oder|und|aber|sondern) $", found[3]):
+        return  # a part of the statement is denied: what is left of it would say the opposite
     if found is not None and not _LEANS.search(found[3] + found[5]):
         named = "Sie" if found[1] == "Sie" else named_subject(found[1], vocabulary)
         if named is not None:

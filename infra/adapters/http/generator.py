@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from contracts.ports import BusyError, FaultyError, RefusedError, UnavailableError
+from contracts.ports import BusyError, FaultyError, RefusedError, SlowError, UnavailableError
 
 MAX_REPLY_BYTES = 4 * 2**20
 _NOBODY = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL)
@@ -52,12 +52,12 @@ class HttpGenerate:
         await self._client.aclose()
 
     async def __call__(self, body: Mapping[str, Any]) -> str:
-        """Return the first choice's text; raises UnavailableError, FaultyError, BusyError or RefusedError."""
+        """Return the first choice's text; raises as the port says."""
         try:
             async with asyncio.timeout(self._seconds):  # a server may send a byte now and then
                 return await self._ask(body)
         except TimeoutError:
-            raise _faulty(f"gave no whole answer within {self._seconds:g} s") from None
+            raise SlowError("generator", _sentence(f"gave no whole answer within {self._seconds:g} s")) from None
         except _NOBODY as error:
             words = _sentence(f"cannot be reached ({type(error).__name__})")
             raise UnavailableError("generator", words) from error

@@ -5,7 +5,7 @@ import json
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +17,7 @@ from contracts.asking import REFUSAL
 from contracts.blobs import BlobRef
 from contracts.canonical import sha256
 from contracts.corpus import Chunk, Chunks, CorpusPlan, RowOrigin
+from contracts.events.corpus import Tried
 from functions.assemble_dataset import mine
 from functions.assemble_dataset.build import build
 from functions.validate_file import check
@@ -47,7 +48,9 @@ class Build:
     def __init__(self, folder: Path) -> None:
         self._folder, self._count = folder, 0
 
-    def __call__(self, made: Archive, general: bytes | None = None, **settings: Any) -> Built:
+    def __call__(
+        self, made: Archive, general: bytes | None = None, tried: Sequence[Tried] = (), **settings: Any
+    ) -> Built:
         self._count += 1
         folder = self._folder / str(self._count)
         folder.mkdir()
@@ -60,6 +63,7 @@ class Build:
             examples.write_text(lines)
             documents.append((str(chunks), str(examples) if lines else None))
         spec: dict[str, Any] = {"plan": str(folder / "plan"), "documents": documents, "general": None}
+        spec["tried"] = [each.model_dump(mode="json") for each in tried]
         if general is not None:
             (folder / "general").write_bytes(general)
             spec["general"] = str(folder / "general")
@@ -385,3 +389,23 @@ def test_one_extractive_row_labels_the_whole_data_set(run: Build) -> None:
     asked = [example.model_copy(update={"generator": "endpoint"}) for example in made.examples]
     assert run(replace(made, examples=tuple(asked))).verdict["generator"] == "endpoint"
     assert run(replace(made, examples=(*asked[1:], made.examples[0]))).verdict["generator"] == "extractive"
+
+
+def test_the_report_says_who_was_to_write_and_warns_of_endpoints_that_did_not(run: Build) -> None:
+    slow = Tried(generator="endpoint", model="big", code="timed_out", message="The endpoint gave no answer.")
+    weak = Tried(generator="base", model="tiny", code="weak", message="1 of 9.", share=0.1, threshold=0.5, asked=9)
+    fell = Tried(generator="base", model="tiny", code="fell", message="The model left all chunks of a document.")
+    built = run(archive(), tried=[slow, weak, slow, weak, fell])
+    assert [(each["code"], each["documents"]) for each in built.report["tried"]] == [
+        ("timed_out", 2), ("weak", 2), ("fell", 1),
+    ]  # fmt: skip
+    assert built.report["tried"][1]["share"] == 0.1
+    warnings = ["The endpoint gave no answer. (2 documents)", "The model left all chunks of a document. (1 document)"]
+    assert built.verdict["warnings"] == built.report["warnings"] == warnings
+
+
+def test_rows_of_the_target_model_label_a_data_set_that_no_rule_wrote_a_part_of(run: Build) -> None:
+    made = archive()
+    asked = [example.model_copy(update={"generator": "base"}) for example in made.examples]
+    mixed = [*asked[1:], made.examples[0].model_copy(update={"generator": "endpoint"})]
+    assert run(replace(made, examples=tuple(mixed))).verdict["generator"] == "base"

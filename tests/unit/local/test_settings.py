@@ -3,6 +3,7 @@
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from contracts.events.corpus import Writer
 from functions.assemble_dataset.core import RowSettings
 from functions.assemble_dataset.function import row_settings
 from functions.assemble_dataset.settings import DatasetSettings
@@ -171,8 +173,13 @@ def test_tenants_may_have_an_endpoint_of_their_own(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("TEMPER_GENERATOR_URL", "http://all:8000/v1")
     monkeypatch.setenv("TEMPER_GENERATOR_MODEL", "small")
     found = generators()
-    models = [each.model for each in (found.of("acme"), found.of("local")) if each is not None]
-    assert models == ["big", "small"]
+    assert who(found, "acme") == ["tenant_endpoint big", "server_endpoint small", "base tiny", "rules"]
+    assert who(found, "local") == ["server_endpoint small", "base tiny", "rules"]
+    assert who(found, "acme", "endpoint") == ["tenant_endpoint big"]
+    assert who(found, "local", ("endpoint", "extractive")) == ["server_endpoint small", "rules"]
+    assert who(found, "local", ("tenant_endpoint", "base")) == ["base tiny"]
+    assert who(found, "acme", ("base", "extractive", "endpoint")) == ["base tiny", "rules"]
+    assert who(found, "acme", "extractive") == ["rules"]
     assert found.places.per_tenant < found.places.at_once
     assert "sk-acme" not in repr(endpoints(file))
 
@@ -197,8 +204,22 @@ def test_a_mistake_in_the_file_of_endpoints_is_named(
         of_function(GeneratorSettings)
 
 
-def test_without_an_endpoint_rules_write() -> None:
-    assert generators().of("local") is None
+def test_without_an_endpoint_the_target_model_is_tried_and_rules_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert who(generators(), "local") == ["base tiny", "rules"]
+    assert who(generators(), "local", "endpoint") == []
+    monkeypatch.setenv("TEMPER_BASE_PROBE_SECONDS", "0")
+    assert who(generators(), "local") == ["rules"]
+    assert who(generators(), "local", "base") == ["base tiny"]
+    one = generators()
+    assert one.chain("local", "file-1", None).lock is not one.chain("local", "file-2", None).lock
+    held = one.chain("local", "file-1", None)
+    assert held.lock is one.chain("local", "file-1", None).lock
+
+
+def who(found: Generators, tenant: str, asked: Writer | Sequence[Writer] | None = None) -> list[str]:
+    """Return who may write, in order."""
+    chain = found.chain(tenant, "file-1", HttpGenerate("http://127.0.0.1:1/v1", "tiny"), asked)
+    return [f"{each.writer} {each.generate.model}" for each in chain.authors] + ["rules"] * chain.rules
 
 
 @pytest.mark.parametrize("endpoint", [None, "http://all:8000/v1"])

@@ -176,6 +176,7 @@ def test_what_narrows_a_statement_is_in_question_or_answer(sentence: str) -> Non
         ("See Chapter 8 for what you can do if the disc does not boot.", 0),
         ("The program is supported¶ on all platforms of the house.", 0),
         ("The name of the boiler is stored in the file below.", 0),
+        ("If you want the large boiler, the small boiler is taken away by the plumber.", 0),
     ],
 )
 def test_a_sentence_that_nobody_would_ask_for_is_left_alone(sentence: str, left: int) -> None:
@@ -203,6 +204,29 @@ def test_a_heading_that_asks_is_answered_by_what_stands_below_it() -> None:
     found = Extractor(text, ENGLISH).candidates(Place(titled, place.planned, place.path, place.pages))
     assert found[0].question == "Who may enter the vault at night?"
     assert found[0].answer == "Only the two keepers of the archive may enter it. They wear badges."
+
+
+@pytest.mark.parametrize(
+    ("language", "heading", "below"),
+    [
+        (ENGLISH, "Which boiler is better for the house?", "The answer is a bit complicated. It depends on the house."),
+        (ENGLISH, "What happens when a boiler is replaced?", "This question will not help you to choose a boiler."),
+        (GERMAN, "Welcher Kessel ist besser für das Haus?", "Die Antwort darauf ist ein wenig kompliziert."),
+        (GERMAN, "Was geschieht mit dem alten Kessel?", "Diese Frage wird sich früher oder später stellen."),
+    ],
+)
+def test_what_speaks_of_a_question_is_no_answer_to_it(language: Language, heading: str, below: str) -> None:
+    text, chunks, plan = document({heading: below})
+    (place,) = places(plan.chunks, chunks, text.pages)
+    titled = place.chunk.model_copy(update={"text": f"{heading}\n\n{below}"})
+    found = Extractor(text, language).candidates(Place(titled, place.planned, place.path, place.pages))
+    assert heading not in [each.question for each in found]
+
+
+def test_a_word_that_answers_an_earlier_question_is_no_part_of_a_sentence() -> None:
+    found = asked("No. Packages can be upgraded by the keepers of the archive, even in running systems.")
+    assert found
+    assert not any("No." in question or answer.startswith("No") for question, answer in found)
 
 
 @pytest.mark.parametrize(
@@ -303,6 +327,9 @@ def test_a_german_sentence_becomes_a_german_question(sentence: str, question: st
         "Die Struktur des Archivs können Sie am besten erforschen, indem Sie es öffnen.",
         "MC kann verwendet werden, um über das Netz auf Dateien zuzugreifen.",
         "The warden is a trained employee who checks one floor.",
+        "Die Pakete können somit jederzeit fehlerhaft oder nicht verfügbar sein.",
+        "Die Pakete können fehlerhaft oder nicht verfügbar sein.",
+        "Wenn allerdings die Pumpe ausfällt, sollten Sie den Hersteller anrufen.",
         "Siehe Kapitel 4 für den Wert, der alle sechs Monate geprüft wird.",
     ],
 )
