@@ -38,11 +38,11 @@ class ManifestFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """A base model, an adapter or a full fine-tune, as files pinned by hash; serves both resume and calling."""
+    """A model of any kind, as files pinned by hash; serves both resume and calling."""
 
     model_config = ConfigDict(frozen=True)
 
-    kind: Literal["base", "adapter", "full"]
+    kind: Literal["base", "adapter", "full", "embedding"]
     base: ManifestRef | None = None
     """The base's manifest, for an adapter or a full fine-tune."""
     files: tuple[ManifestFile, ...]

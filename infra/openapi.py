@@ -78,6 +78,8 @@ class _Schemas:
         for known, fields in BEYOND.items():
             for field, values in fields.items():
                 self.named[known]["properties"][field]["enum"] += values
+        vector = self.named["Embedding"]["properties"]
+        vector["embedding"] = {"anyOf": [vector["embedding"], {"type": "string"}]}  # base64, as the client asks
         for name, schema in self.named.items():
             if name.rpartition("__")[2] == "Message":  # all of a message, which no client sends
                 schema["properties"].pop("given", None)

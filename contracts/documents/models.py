@@ -42,7 +42,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 MODELS = ReadModel(
     name="models",
-    version=3,
+    version=4,
     topics=frozenset({"model.registered", "model.deleted"}),
     births=frozenset({"model.registered"}),
     touches=_touches,

@@ -13,9 +13,9 @@ from contracts.manifest import ManifestRef
 
 
 class ModelRegistered(Payload):
-    """A base, an adapter or a checkpoint can be called."""
+    """A base, an adapter, a checkpoint or a model of embeddings can be called."""
 
-    kind: Literal["base", "adapter", "full"]
+    kind: Literal["base", "adapter", "full", "embedding"]
     manifest: ManifestRef
     base: ManifestRef | None = None
     """The base's manifest, for an adapter or a full fine-tune."""
@@ -28,6 +28,8 @@ class ModelRegistered(Payload):
     step: Count | None = None
     metrics: StepMetrics | None = None
     parameters: Count | None = None
+    dimensions: Count | None = None
+    """Of the vectors that a model of embeddings makes."""
     auto: dict[Code, Number] = Field(default_factory=dict, max_length=64)
     """The base's own recommended `learning_rate` (and other values for `auto`)."""
 

@@ -343,4 +343,5 @@ def model(view: View) -> Object:
         "parent": view["base_name"],
         "context": view["context"],
         "job": view["job"],
+        "temper": {"kind": view["kind"], "dimensions": view["dimensions"]},
     }

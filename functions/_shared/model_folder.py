@@ -20,7 +20,7 @@ def files_of(manifest: Manifest, base: Manifest | None) -> list[ManifestFile]:
 def card(model: Mapping[str, Any], plan: Mapping[str, Any] | None, more: str = "") -> str:
     """Return a model's card in Markdown, with the front matter that model hubs read; `model` is its view."""
     base, name = model["base_name"] or model["id"], model["id"]
-    library = "peft" if model["kind"] == "adapter" else "transformers"
+    library = {"adapter": "peft", "embedding": "sentence-transformers"}.get(model["kind"], "transformers")
     lines = [
         "---",
         f"base_model: {base}",

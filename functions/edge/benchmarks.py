@@ -38,6 +38,9 @@ def of_model(
     name: str, view: View, base: View | None, file: str | None, rows: Mapping[str, str], asked: Suite
 ) -> BenchmarkRequested:
     """Return the benchmark of any model, against its base where it has one."""
+    if view["kind"] == "embedding":
+        sentence = f"The model `{name}` makes embeddings; a benchmark asks models that write text."
+        raise ApiError(sentence, param="model", code="unsupported_model")
     models = {"tuned": BenchmarkedModel(name=name, manifest=view["manifest"])}
     base_name = view["base_name"] or name
     if view["kind"] != "base":

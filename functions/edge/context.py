@@ -131,18 +131,18 @@ async def incoming(request: Request) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def read_body(request: Request) -> bytes:
-    """Return a JSON body's bytes; raises ApiError (413) beyond 1 MiB."""
+async def read_body(request: Request, most: int = MAX_JSON) -> bytes:
+    """Return a JSON body's bytes; raises ApiError (413) beyond `most`."""
     chunks: list[bytes] = []
     size = 0
     async for chunk in incoming(request):
         size += len(chunk)
-        if size <= MAX_JSON:
+        if size <= most:
             chunks.append(chunk)
         elif size > _DRAINED:
             break
-    if size > MAX_JSON:
-        raise too_large("The JSON body", MAX_JSON)
+    if size > most:
+        raise too_large("The JSON body", most)
     deployment = request.scope["state"].get("deployment")
     return b"".join(chunks) if deployment is None else _deployed(b"".join(chunks), deployment)
 
@@ -160,9 +160,9 @@ async def read(request: Request, asked: type[Asked], optional: bool = False) -> 
     return asked.read(given)
 
 
-async def read_completion(request: Request, known: type[wire.Request]) -> tuple[bytes, str]:
+async def read_completion(request: Request, known: type[wire.Request], most: int = MAX_JSON) -> tuple[bytes, str]:
     """Return a body that is passed on as it is, whose names are all known, and the model that it asks."""
-    body = await read_body(request)
+    body = await read_body(request, most)
     return body, model_asked(body, known)
 
 

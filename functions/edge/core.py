@@ -185,6 +185,9 @@ def check_base(data: JobCreated, view: View | None, known: Sequence[str]) -> Non
             param="model",
             code="model_not_found",
         )
+    if view["kind"] == "embedding":
+        sentence = f"The model `{name}` makes embeddings; only base models that write text can be tuned."
+        raise ApiError(sentence, param="model", code="unsupported_model")
     if view["kind"] != "base":
         raise unsupported("Tuning a model that is itself tuned is", "model")
     if length != "auto" and length > view["context"]:

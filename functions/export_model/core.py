@@ -49,6 +49,8 @@ class Compared:
 
 def check_format(format: Format, kind: str) -> None:
     """Raise ExportError for a format that this kind of model does not have."""
+    if kind == "embedding":
+        raise ExportError("This model makes embeddings; take it as it is, by GET /v1/models/{model}/files.")
     if format == "adapter" and kind != "adapter":
         raise ExportError("This model has no adapter: all of its weights are its own. Export it as merged or gguf.")
 

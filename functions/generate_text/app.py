@@ -1,4 +1,4 @@
-"""The serving process over HTTP: chat and text completions in OpenAI's shapes, proofs, health."""
+"""The serving process over HTTP: chat and text completions and embeddings in OpenAI's shapes, proofs, health."""
 
 import asyncio
 import json
@@ -18,8 +18,11 @@ from contracts.manifest import ManifestRef
 from contracts.ports import BlobNotFoundError, Blobs, UnavailableError
 from contracts.wire.body import escapes, parse
 from contracts.wire.completions import Chat, Completion, ProofRequest
+from contracts.wire.embeddings import Embeddings
 from contracts.wire.errors import ApiError
 from functions.generate_text import answers
+from functions.generate_text.embedder import Embedder
+from functions.generate_text.embeddings import EmbeddingModels, embeddings
 from functions.generate_text.engine import BatchLimits, Engine, EngineError, OverloadedError
 from functions.generate_text.models import ModelError, Models
 from functions.generate_text.preview import Examples, Previews
@@ -39,20 +42,25 @@ def create_app(
     limits: BatchLimits | None = None,
     max_model_bytes: int = 16 * 2**30,
     max_adapters: int = 64,
+    max_embedding_bytes: int = 4 * 2**30,
     examples: Examples | None = None,
 ) -> Starlette:
     """Build the serving app; its engine's thread runs until the app shuts down.
 
     `dtype`: see `Engine`; `threads` 0 leaves torch's default; `max_model_bytes` bounds the weights in memory of models
-    that nobody uses now; `examples` makes of a row what is trained of it, and without it there are no previews.
+    that nobody uses now, `max_embedding_bytes` those of embeddings; `examples` makes of a row what is trained of it,
+    and without it there are no previews.
     """
     engine = Engine(device, limits, threads, dtype)
     models = Models(engine, blobs, cache_dir, max_model_bytes, max_adapters)
+    embedder = Embedder(threads)
+    embedding_models = EmbeddingModels(blobs, cache_dir, engine.device, dtype, max_embedding_bytes)
     previews = Previews(blobs, cache_dir, examples) if examples else None
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
+        await asyncio.to_thread(embedder.close)
         await asyncio.to_thread(engine.close)
 
     async def chat(request: Request) -> Response:
@@ -63,19 +71,24 @@ def create_app(
         wanted = Completion.read(await _json(request))
         return await answers.completions(engine, models, _manifest(request), wanted, request)
 
+    async def embed(request: Request) -> Response:
+        wanted = Embeddings.read(await _json(request))
+        return await embeddings(embedder, embedding_models, _manifest(request), wanted, request)
+
     async def proof(request: Request) -> Response:
         return JSONResponse(await prove(engine, models, ProofRequest.read(await _json(request))))
 
     routes = [
         Route("/v1/chat/completions", chat, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/embeddings", embed, methods=["POST"]),
         Route("/v1/prove", proof, methods=["POST"]),
         Route("/healthz", _health(engine, models), methods=["GET"]),
         *([Route("/v1/preview", _preview(previews), methods=["POST"])] if previews else []),
     ]
     app = Starlette(routes=routes, exception_handlers=_ERRORS, lifespan=lifespan)
     app.router.redirect_slashes = False
-    app.state.engine, app.state.models = engine, models
+    app.state.engine, app.state.models, app.state.embedder = engine, models, embedder
     return app
 
 

@@ -274,6 +274,9 @@ class Models:
 
     async def _load(self, name: str, ref: ManifestRef) -> ServedModel:
         manifest = await self._manifest(ref)
+        if manifest.kind == "embedding":
+            sentence = "This model makes embeddings and writes no text; ask it at POST /v1/embeddings."
+            raise ApiError(sentence, param="model", code="unsupported_model")
         if manifest.kind == "adapter":
             if manifest.base is None:
                 raise ModelError("manifest_mismatch", f"the manifest {ref.key} is an adapter without a base")

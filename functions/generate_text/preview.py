@@ -30,6 +30,9 @@ class Previews:
         """Return what would be trained of a row; raises ModelError, BlobNotFoundError and ApiError."""
         try:
             manifest = await read_manifest(self._blobs, ref)
+            if manifest.kind == "embedding":
+                sentence = "This model makes embeddings; rows are shown for a base model that is tuned on them."
+                raise ApiError(sentence, param="model", code="unsupported_model")
             if manifest.kind == "adapter" and manifest.base is not None:
                 ref = manifest.base
             parent = await read_manifest(self._blobs, ref)

@@ -74,54 +74,54 @@ class Conversion:
     """Chat templates by name that lie where a tokenizer does not look for them."""
 
 
-class _Object(BaseModel):
+class JsonObject(BaseModel):
     """Any JSON object."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
 
-class _Quantized(_Object):
+class _Quantized(JsonObject):
     quant_method: str | None = None
 
 
-class _Inner(_Object):
+class _Inner(JsonObject):
     quantization_config: _Quantized | None = None
 
 
-class _Config(_Object):
+class _Config(JsonObject):
     max_position_embeddings: Count | None = None
     text_config: _Inner | None = None
     quantization_config: _Quantized | None = None
     is_encoder_decoder: bool = False
 
 
-class _Adapter(_Object):
+class _Adapter(JsonObject):
     base_model_name_or_path: str | None = None
     peft_type: str | None = None
 
 
-class _TemplateFile(_Object):
+class _TemplateFile(JsonObject):
     chat_template: str | None = None
 
 
-class _Index(_Object):
+class _Index(JsonObject):
     weight_map: dict[str, Annotated[str, StringConstraints(pattern=r"^[^/\\]+\.safetensors$")]]
 
 
-class _Named(_Object):
+class _Named(JsonObject):
     name: str
     template: str
 
 
-class _Tokenizer(_Object):
+class _Tokenizer(JsonObject):
     chat_template: str | list[_Named] | None = None
 
 
-class _Recommended(_Object):
+class _Recommended(JsonObject):
     auto: dict[Code, Number] = Field(default_factory=dict, max_length=64)
 
 
-Read = TypeVar("Read", bound=_Object)
+Read = TypeVar("Read", bound=JsonObject)
 
 
 def check_name(name: str) -> None:
@@ -143,7 +143,7 @@ def conversion(names: Collection[str], texts: Mapping[str, bytes], folders: Mapp
         return Conversion(gguf=ggufs[0])
     needed = Conversion(
         weights=WEIGHTS not in names and INDEX not in names and not {*PICKLES}.isdisjoint(names),
-        text_part=_read(_Config, "config.json", texts).text_config is not None,
+        text_part=read_as(_Config, "config.json", texts).text_config is not None,
         tokenizer="tokenizer.json" not in names and any(SLOW.fullmatch(name) for name in names),
         templates=_misplaced(texts, folders),
     )
@@ -153,13 +153,13 @@ def conversion(names: Collection[str], texts: Mapping[str, bytes], folders: Mapp
 def _refuse_others(names: Collection[str], texts: Mapping[str, bytes]) -> None:
     """Raise NotAModelError for what is complete in itself and yet no base model."""
     if ADAPTER in names and "config.json" not in names:
-        adapter = _read(_Adapter, ADAPTER, texts)
+        adapter = read_as(_Adapter, ADAPTER, texts)
         base = shortened(96)(adapter.base_model_name_or_path or "a model that it does not name")
         raise NotAModelError(
             f"{ADAPTER} says that this is an adapter ({adapter.peft_type or 'of PEFT'}), not a base model; "
             f"merge it into its base or add that: {base}."
         )
-    config = _read(_Config, "config.json", texts)
+    config = read_as(_Config, "config.json", texts)
     inner = config.text_config.quantization_config if config.text_config else None
     if (quantized := config.quantization_config or inner) is not None:
         method = shortened(40)(quantized.quant_method or "an unnamed method")
@@ -173,10 +173,10 @@ def _refuse_others(names: Collection[str], texts: Mapping[str, bytes]) -> None:
 
 def _misplaced(texts: Mapping[str, bytes], folders: Mapping[str, str]) -> dict[str, str] | None:
     """Return all chat templates by name, where some lie in other files than those that every tokenizer reads."""
-    elsewhere = _read(_TemplateFile, TEMPLATE_JSON, texts).chat_template
+    elsewhere = read_as(_TemplateFile, TEMPLATE_JSON, texts).chat_template
     if not folders and (elsewhere is None or TEMPLATE in texts):
         return None
-    said = _read(_Tokenizer, "tokenizer_config.json", texts).chat_template or []
+    said = read_as(_Tokenizer, "tokenizer_config.json", texts).chat_template or []
     found = {"default": said} if isinstance(said, str) else {each.name: each.template for each in said}
     found |= {"default": elsewhere} if elsewhere else {}
     return found | ({"default": _template_file(texts)} if TEMPLATE in texts else {}) | dict(folders)
@@ -187,17 +187,17 @@ def inspect(names: Collection[str], texts: Mapping[str, bytes]) -> InspectedBase
     for needed, what in NEEDED.items():
         if needed not in names:
             raise NotAModelError(f"{needed} ({what}) is missing; give a complete Hugging Face model directory.")
-    weights = _weights(names, texts)
-    config, template = _read(_Config, "config.json", texts), _template(texts)
+    weights = weight_files(names, texts)
+    config, template = read_as(_Config, "config.json", texts), _template(texts)
     if template and not template.strip():
         raise NotAModelError("Its chat template is empty; take it out, or put the right one into chat_template.jinja.")
-    _read(_Object, "generation_config.json", texts)
+    read_as(JsonObject, "generation_config.json", texts)
     return InspectedBase(
         files={name: role for name in sorted(names) if (role := _role(name, weights))},
         template=template,
         tokens=_tokens(texts),
         context=_context(config),
-        auto=_read(_Recommended, "temper.json", texts).auto,
+        auto=read_as(_Recommended, "temper.json", texts).auto,
     )
 
 
@@ -217,7 +217,7 @@ def _role(name: str, weights: Collection[str]) -> Role | None:
     return "tokenizer" if name.startswith(TOKENIZER) and not name.endswith(".py") else None
 
 
-def _weights(names: Collection[str], texts: Mapping[str, bytes]) -> frozenset[str]:
+def weight_files(names: Collection[str], texts: Mapping[str, bytes]) -> frozenset[str]:
     """Return the files that transformers loads the weights from, the index of several among them."""
     if WEIGHTS in names:
         return frozenset({WEIGHTS})
@@ -225,7 +225,7 @@ def _weights(names: Collection[str], texts: Mapping[str, bytes]) -> frozenset[st
         raise NotAModelError(
             f"There is neither {WEIGHTS} nor {INDEX}; give a Hugging Face model directory or a GGUF file."
         )
-    shards = frozenset(_read(_Index, INDEX, texts).weight_map.values())
+    shards = frozenset(read_as(_Index, INDEX, texts).weight_map.values())
     if missing := sorted(shards.difference(names)):
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise NotAModelError(f"{missing[0]}{more}, which {INDEX} names, is missing; fetch the model again.")
@@ -238,7 +238,7 @@ def _template(texts: Mapping[str, bytes]) -> str:
     """Return the chat template that transformers uses: the file, else what tokenizer_config has; empty: it has none."""
     if TEMPLATE in texts:
         return _template_file(texts)
-    found = _read(_Tokenizer, "tokenizer_config.json", texts).chat_template or ""
+    found = read_as(_Tokenizer, "tokenizer_config.json", texts).chat_template or ""
     if isinstance(found, list):  # several named ones: the default one is what chats use
         named = {each.name: each.template for each in found}
         if named and "default" not in named:
@@ -257,8 +257,8 @@ def _template_file(texts: Mapping[str, bytes]) -> str:
 def _tokens(texts: Mapping[str, bytes]) -> dict[str, str]:
     """Return the special tokens by name; those that nobody has set are empty, as most templates take them."""
     said = {
-        **(_read(_Object, "special_tokens_map.json", texts).model_extra or {}),
-        **(_read(_Object, "tokenizer_config.json", texts).model_extra or {}),
+        **(read_as(JsonObject, "special_tokens_map.json", texts).model_extra or {}),
+        **(read_as(JsonObject, "tokenizer_config.json", texts).model_extra or {}),
     }
     found = {name: _content(value) for name, value in said.items() if name.endswith("_token")}
     return dict.fromkeys(TOKENS, "") | {name: token for name, token in found.items() if token is not None}
@@ -269,7 +269,7 @@ def _content(token: Any) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _read(kind: type[Read], name: str, texts: Mapping[str, bytes]) -> Read:
+def read_as(kind: type[Read], name: str, texts: Mapping[str, bytes]) -> Read:
     """Return a JSON file as one of the classes above, an empty one where it is missing; raises NotAModelError."""
     try:
         return kind.model_validate_json(texts.get(name, b"{}"))

@@ -10,14 +10,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError, safe_open
 
 from contracts.documents.models import PUBLIC
 from contracts.events.models import ModelRegistered
-from contracts.manifest import Manifest, ManifestFile, ManifestRef
+from contracts.manifest import Manifest, ManifestFile, ManifestRef, Role
 from contracts.ports import Blobs, Child
 from functions.register_model.core import (
     TEMPLATE_FOLDERS,
@@ -29,6 +29,7 @@ from functions.register_model.core import (
     conversion,
     inspect,
 )
+from functions.register_model.embedding import MAX_TEXT, MODULES, EmbeddingModule, files_of, is_read, modules_of
 
 RENDER = "functions.register_model.render"
 RENDER_SECONDS = 60.0
@@ -37,6 +38,10 @@ CONVERT = "functions.register_model.convert"
 TRIALS = ("functions.train_model.trial", "functions.generate_text.trial")
 """A small sibling of the base is tuned by the one and served by the other; each by its function's own parts."""
 TRIAL_SECONDS = 900.0
+EMBED = "functions.generate_text.embedding_trial"
+"""Serving's own parts embed with the model."""
+EMBED_BYTES = 16 * 2**30
+"""Memory of that trial beside four times the weights."""
 
 
 class _Tried(BaseModel):
@@ -46,6 +51,9 @@ class _Tried(BaseModel):
 
     refused: str | None
     notes: tuple[str, ...] = ()
+    dimensions: int = 0
+    context: int = 0
+    parameters: int = 0
 
 
 async def register(
@@ -66,7 +74,10 @@ async def register(
         with tempfile.TemporaryDirectory(prefix="temper-base-") as scratch:
             folder = await _whole(child, source, Path(scratch), say)
             base, parameters = await asyncio.to_thread(read, folder)
-            manifest, paths = await asyncio.to_thread(_manifest, name, folder, base)
+            template = hashlib.sha256(base.template.encode()).hexdigest()
+            manifest, paths = await asyncio.to_thread(
+                _manifest, name, folder, base.files, "base", template, base.context
+            )
             key = f"{PUBLIC}/{name}/{manifest.digest()}/manifest.json"
             if await blobs.stat(key) is None:
                 await _try(child, folder, base)
@@ -88,6 +99,82 @@ async def register(
         auto=dict(base.auto),
     )
     return data, manifest
+
+
+async def register_embedding(
+    blobs: Blobs, child: Child, name: str, source: Path, say: Callable[[str], None] = lambda line: None
+) -> tuple[ModelRegistered, Manifest]:
+    """Try a sentence-transformers folder, store it by content, return what `model.registered` says; NotAModelError."""
+    check_name(name)
+    try:
+        files = await asyncio.to_thread(read_embedding, source)
+        say("trying it (this may take a minute)")
+        weights = sum((source / path).stat().st_size for path, role in files.items() if role == "weights")
+        with tempfile.TemporaryDirectory(prefix="temper-trial-") as scratch:
+            model = Path(scratch) / "model"  # nothing else of the folder is there to be loaded
+            for path in files:
+                (model / path).parent.mkdir(parents=True, exist_ok=True)
+                (model / path).symlink_to((source / path).resolve())
+            spec, failed = {"model": str(model)}, "It could not be tried"
+            tried = await _run(child, EMBED, Path(scratch), spec, failed, TRIAL_SECONDS, EMBED_BYTES + 4 * weights)
+        for note in tried.notes:
+            say(f"note: {note}")
+        digest = hashlib.sha256(b"").hexdigest()
+        manifest, paths = await asyncio.to_thread(_manifest, name, source, files, "embedding", digest, tried.context)
+        await _store(blobs, paths, manifest, say)
+    except NotAModelError as error:
+        raise NotAModelError(f"{source}: {error}") from error
+    except OSError as error:
+        raise NotAModelError(f"{error.filename or source} cannot be read: {error.strerror}.") from error
+    key = f"{PUBLIC}/{name}/{manifest.digest()}/manifest.json"
+    await blobs.put(key, manifest.encoded(), "application/json")
+    data = ModelRegistered(
+        kind="embedding",
+        manifest=ManifestRef(key=key, sha256=manifest.digest()),
+        template_sha256=manifest.template_sha256,
+        context=manifest.context,
+        owned_by="temper",
+        parameters=tried.parameters,
+        dimensions=tried.dimensions,
+    )
+    return data, manifest
+
+
+def read_embedding(source: Path) -> dict[str, Role]:
+    """Return path → role of what a sentence-transformers folder is made of; raises NotAModelError, OSError."""
+    if not (source / MODULES).is_file():
+        raise NotAModelError(f"{MODULES} is missing: it is no sentence-transformers folder.")
+    modules = modules_of(_text(source / MODULES))
+    names = {
+        module.file(path.name)
+        for module in (*modules, EmbeddingModule("", ""))
+        if (source / module.path).is_dir()
+        for path in (source / module.path).iterdir()
+        if path.is_file()
+    }
+    texts = {}
+    for name in sorted(names):
+        path = source / name
+        if not _stays(path, source):
+            raise NotAModelError(f"{name} is a link that leads out of the folder; put the file itself there.")
+        if is_read(path.name):
+            texts[name] = _text(path)
+    return files_of(modules, names, texts)
+
+
+def _text(path: Path) -> bytes:
+    if (size := path.stat().st_size) > MAX_TEXT:
+        raise NotAModelError(
+            f"{path.name} has {size} bytes; {MAX_TEXT} are the most of a file that only says settings."
+        )
+    return path.read_bytes()
+
+
+def _stays(path: Path, folder: Path) -> bool:
+    """Whether a file is the folder's own, or lies where Hugging Face's cache keeps those of a snapshot."""
+    home, real = folder.resolve(), path.resolve()
+    blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
+    return real.is_relative_to(home) or real.is_relative_to(blobs)
 
 
 async def _whole(child: Child, source: Path, scratch: Path, say: Callable[[str], None]) -> Path:
@@ -181,18 +268,19 @@ async def _try(child: Child, folder: Path, base: InspectedBase) -> None:
         await _run(child, RENDER, Path(scratch), spec, failed, RENDER_SECONDS, RENDER_BYTES)
 
 
-def _manifest(name: str, folder: Path, base: InspectedBase) -> tuple[Manifest, Mapping[str, Path]]:
+def _manifest(
+    name: str, folder: Path, roles: Mapping[str, Role], kind: Literal["base", "embedding"], template: str, context: int
+) -> tuple[Manifest, Mapping[str, Path]]:
     """Return the manifest of a directory and blob key → the file that belongs there."""
     files, paths = [], {}
-    for file, role in base.files.items():
+    for file, role in roles.items():
         path = folder / file
         with path.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()
         key = f"{PUBLIC}/{name}/{digest}/{file}"
         files.append(ManifestFile(path=file, key=key, sha256=digest, bytes=path.stat().st_size, role=role))
         paths[key] = path
-    template = hashlib.sha256(base.template.encode()).hexdigest()
-    return Manifest(kind="base", files=tuple(files), template_sha256=template, context=base.context), paths
+    return Manifest(kind=kind, files=tuple(files), template_sha256=template, context=context), paths
 
 
 async def _store(blobs: Blobs, paths: Mapping[str, Path], manifest: Manifest, say: Callable[[str], None]) -> None:

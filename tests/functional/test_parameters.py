@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.wire.completions import Chat, Completion
+from contracts.wire.embeddings import Embeddings
 from contracts.wire.errors import ApiError
 from contracts.wire.request import Request
 from infra import api
@@ -12,11 +13,12 @@ from infra import api
 ASKED = {
     operation.body: operation
     for operation in api.operations()
-    if operation.call is not None and operation.body in (Chat, Completion)
+    if operation.call is not None and operation.body in (Chat, Completion, Embeddings)
 }
 LEAST = {
     Chat: {"model": "m", "messages": [{"role": "user", "content": "hi"}]},
     Completion: {"model": "m", "prompt": "hi"},
+    Embeddings: {"model": "m", "input": "hi"},
 }
 
 
@@ -38,7 +40,7 @@ def test_a_parameter_that_nobody_listed_is_found() -> None:
     assert [name for name, standing in told.items() if standing == "unknown"] == ["user"]
 
 
-@pytest.mark.parametrize("known", [Chat, Completion], ids=["chat", "completion"])
+@pytest.mark.parametrize("known", LEAST, ids=["chat", "completion", "embeddings"])
 def test_what_is_said_of_a_parameter_is_what_becomes_of_it(known: type[Request]) -> None:
     least = LEAST[known]
     plain = known.read(least)

@@ -1,4 +1,4 @@
-"""/v1/chat/completions and /v1/completions: names are resolved here, bytes pass through unparsed."""
+"""/v1/chat/completions, /v1/completions and /v1/embeddings: names are resolved here, bytes pass through unparsed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from contracts.ports import Reply, UnavailableError
 from contracts.wire import openai
 from contracts.wire import request as wire
 from contracts.wire.completions import Chat, Completion
-from functions.edge.context import deps, read_completion, request_id, tenant, visible_model
+from contracts.wire.embeddings import Embeddings
+from functions.edge.context import MAX_JSON, deps, read_completion, request_id, tenant, visible_model
 from functions.edge.refusals import no_model
 
 log = logging.getLogger(__name__)
 PASSED_ON = ("content-type", "content-length", "retry-after")
+MAX_INPUTS_BYTES = 4 * 2**20
+"""Of a request for embeddings: as many tokens as it may have, as texts or as ids."""
 _BROKEN = "The serving process went away in the middle of the answer. Please try again."
 
 
@@ -36,8 +39,13 @@ async def create_completion(request: Request) -> Response:
     return await _complete(request, "/v1/completions", Completion)
 
 
-async def _complete(request: Request, path: str, known: type[wire.Request]) -> Response:
-    body, name = await read_completion(request, known)
+async def create_embeddings(request: Request) -> Response:
+    """POST /embeddings."""
+    return await _complete(request, "/v1/embeddings", Embeddings, MAX_INPUTS_BYTES)
+
+
+async def _complete(request: Request, path: str, known: type[wire.Request], most: int = MAX_JSON) -> Response:
+    body, name = await read_completion(request, known, most)
     view = await visible_model(request, name)
     if view is None:
         raise no_model(name)
@@ -104,4 +112,5 @@ async def _left(receive: Receive) -> None:
 ROUTES = [
     Route("/v1/chat/completions", create_chat, methods=["POST"]),
     Route("/v1/completions", create_completion, methods=["POST"]),
+    Route("/v1/embeddings", create_embeddings, methods=["POST"]),
 ]

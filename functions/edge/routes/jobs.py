@@ -101,7 +101,9 @@ async def _check(request: Request, data: JobCreated, dataset: DatasetRequest | N
     base = await visible_model(request, data.model)
     known: list[str] = []
     if base is None:
-        bases = await deps(request).documents.find("models", {"tenant": PUBLIC, "deleted": False}, [("id", 1)], 20)
+        bases = await deps(request).documents.find(
+            "models", {"tenant": PUBLIC, "deleted": False, "kind": "base"}, [("id", 1)], 20
+        )
         known = [view["id"] for view in bases]
     core.check_base(data, base, known)
     for param, id in (("training_file", data.training_file), ("validation_file", data.validation_file)):

@@ -44,7 +44,7 @@ async def delete_model(request: Request) -> Response:
         if await visible_model(request, name) is None:
             raise no_model(name)
         raise ApiError(
-            f"The model `{name}` is a base model; only tuned models of your own can be deleted.",
+            f"The model `{name}` is the operator's; only tuned models of your own can be deleted.",
             status=403,
             param="model",
             code="model_not_deletable",
