@@ -116,7 +116,7 @@ def main(spec: dict[str, Any]) -> dict[str, Any]:
         Path(spec["rows"]).open("wb", buffering=2**20) as rows,
         Path(spec["errors"]).open("wb") as errors,
     ):
-        return (batch if spec["purpose"] == PURPOSE else verdict)(source, rows, errors)
+        return (batch if spec.get("purpose") == PURPOSE else verdict)(source, rows, errors)
 
 
 if __name__ == "__main__":
