@@ -22,6 +22,7 @@ from functions._shared.dialect import (
     ANSWER,
     ASKED,
     CALL,
+    CALLED,
     REASONING,
     THOUGHT,
     TOOL,
@@ -49,6 +50,7 @@ from functions._shared.turns import (
     end_of,
     is_partly_missing,
     marks_around,
+    marks_before,
     marks_of_nothing,
     opened,
 )
@@ -180,6 +182,8 @@ class ChatTemplate:
             return thought.strip() + marks.between + answer.lstrip().removeprefix(marks.close).lstrip()
         if empty := NOTHING.match(answer):
             return answer[: empty.end(1)] + empty[2][:1] + thought.strip() + empty[2][1:] + answer[empty.start(3) :]
+        if known := self.thinking.marks:  # the template shows it before calls only
+            return known.open + known.after + thought.strip() + known.between + answer
         raise TemplateRefusalError("reasoning_unsupported", _NO_REASONING)
 
     def _answer(self, prompt: str, chat: Messages, tools: Tools, switches: Switches, way: int) -> str:
@@ -255,6 +259,17 @@ class ChatTemplate:
                     continue
                 marks = marks_around(prompt, full) if form else opened(prompt) or marks_of_nothing(prompt, full)
                 if marks:
+                    return Thinking(form, marks, switches)
+        return self._thinking_before_calls(on)
+
+    def _thinking_before_calls(self, on: list[Switches]) -> Thinking:
+        """Return how the template shows what is thought before calls."""
+        for form, switches in itertools.product(_FIELDS, on):
+            with suppress(Exception):
+                known = replace(self._dialect_of_chats, reasoning=form)
+                prompt = self._probe(known, [ASKED], switches, prompt=True)
+                chats: tuple[Messages, ...] = ([ASKED, CALLED], [ASKED, {**CALLED, REASONING[0]: THOUGHT}])
+                if marks := marks_before(prompt, *(self._probe(known, chat, switches, prompt=False) for chat in chats)):
                     return Thinking(form, marks, switches)
         return Thinking()
 

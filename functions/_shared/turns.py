@@ -45,6 +45,8 @@ class Marks:
     close: str
     between: str
     """What stands between a thought and the answer: `close` with its white space."""
+    after: str = ""
+    """White space between `open` and a thought, where the template does not write it itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +123,27 @@ def marks_around(prompt: str, full: str) -> Marks | None:
     return Marks(begin, between.strip(), between) if begin and not odd else None
 
 
+def marks_before(prompt: str, bare: str, full: str) -> Marks | None:
+    """Return what stands around the thought of a probe that calls tools; `bare` is that probe without a thought."""
+    before, found, behind = full.partition(THOUGHT)
+    if not (found and before.startswith(prompt) and bare.startswith(prompt) and behind.endswith(bare[len(prompt) :])):
+        return None
+    opening, between = before[len(prompt) :], behind.removesuffix(bare[len(prompt) :])
+    after = opening[len(opening.rstrip()) :]
+    return Marks(opening.strip(), between.strip(), between, after) if opening.strip() and between.strip() else None
+
+
 def marks_of_nothing(prompt: str, full: str) -> Marks | None:
     """Return the marks of an empty thought that the template writes before an answer without one."""
     found = NOTHING.match(full[alike(prompt, full) :])
     return Marks(found[1], found[3], found[2] + found[3] + found[4]) if found else None
+
+
+def next_header(prompt: str, marks: Marks) -> str:
+    """Return what `close` has up to the header with which the prompt ends; empty where it has none."""
+    found = re.search(r"<\|[^<>]*\|>[^<>]*$", prompt)
+    at = marks.close.find(found[0]) if found else -1
+    return marks.close[: at + len(found[0])] if found and at >= 0 else ""
 
 
 def end_of(tail: str, stops: Mapping[str, int], added: Mapping[str, int], *, fixed: bool) -> str:

@@ -135,7 +135,9 @@ class _Probe:
 
     def _python(self, answer: str) -> _Found | None:
         name = answer.find(_NAMES[0])
-        return (PythonForm(), name) if answer.startswith("(key_a=", name + len(_NAMES[0])) else None
+        if not answer.startswith("(key_a=", name + len(_NAMES[0])):
+            return None
+        return PythonForm(raw="z'v\"l" in self.answer({"key_a": "z'v\"l"})), name
 
     def _tagged(self, answer: str) -> _Found | None:
         try:

@@ -32,7 +32,7 @@ from functions._shared.model_files import (
     stop_ids,
 )
 from functions._shared.plain_prompt import prompt_ids
-from functions._shared.turns import Marks, TemplateRefusalError
+from functions._shared.turns import Marks, TemplateRefusalError, next_header
 from functions.generate_text.call_forms import read_form
 from functions.generate_text.engine import AdapterError, Engine, EngineError
 from functions.generate_text.shapes import AnswerPiece
@@ -62,11 +62,12 @@ class Rendered:
     """None: there are no tools, or calls cannot be told from text."""
     tools: Sequence[dict[str, Any]] = ()
     tail: str = ""
+    again: str = ""
 
     def reader(self, most_calls: int | None) -> AnswerReader:
         """What takes an answer apart."""
         calls = CallReader(self.calls, self.tools, most_calls) if self.calls else None
-        return AnswerReader(Splitter(self.lead, self.marks, self.opened, self.tail), calls)
+        return AnswerReader(Splitter(self.lead, self.marks, self.opened, self.tail, self.again), calls)
 
 
 @dataclass(eq=False)
@@ -151,14 +152,16 @@ class ServedModel:
                 code="invalid_value",
             ) from error
         opened = self.chat.left_open(text)
+        marks = opened or self.chat.thinking.marks
         return Rendered(
             self.encode(text, special=False),
             self.chat.lead(wanted),
-            opened or self.chat.thinking.marks,
+            marks,
             opened is not None,
             self.calls if tools else None,
             tools or (),
             self.chat.tail(wanted) if self._shown or tools else "",
+            next_header(text, marks) if tools and marks else "",
         )
 
     @cached_property

@@ -51,11 +51,11 @@ class Splitter:
     """Reads an answer as it comes.
 
     `lead` and `tail` are what the template itself puts before and behind one, `opened` says that a thought was begun in
-    the prompt.
+    the prompt. `again` is how the end of a thought begins where an answer or a call has a header of its own.
     """
 
-    def __init__(self, lead: str, marks: Marks | None, opened: bool, tail: str = "") -> None:
-        self._lead, self._marks, self._tail = lead, marks, tail
+    def __init__(self, lead: str, marks: Marks | None, opened: bool, tail: str = "", again: str = "") -> None:
+        self._lead, self._marks, self._tail, self._again = lead, marks, tail, again
         self._held = ""
         self._state = "thought" if opened and marks else "begin"
         self._told = False  # something of the part that is read
@@ -104,6 +104,10 @@ class Splitter:
         if at >= 0:
             self._held, self._state = text[at + len(close) :], "behind"
             return text[:at].rstrip()
+        other = text.find(self._again) if self._again else -1
+        if other >= 0 and (last or not close.startswith(text[other:])):  # not the answer's header: that of a call
+            self._held, self._state = text[other + len(self._again) :], "answer"
+            return text[:other].rstrip()
         shown = text if last else text[: len(text) - _overlap(text, close)].rstrip()
         self._held = text[len(shown) :]
         self._told = self._told or bool(shown)

@@ -13,12 +13,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import Any, Protocol
 
-_LONGEST_PYTHON, _MOST_ENDS = 4096, 16
-"""Characters of arguments in Python, and brackets that may be their end: it is looked at again with every token."""
+_FREE, _AGAIN = 1 << 20, 8
+"""Characters that are looked at anew with every token, and how often each is beyond them: a call may never end."""
 _DECODER = json.JSONDecoder()
+_CALLED = re.compile(r"[\w.:-]+\(")
+_KEY = re.compile(r"[\s,]*([^\s=,()\[\]{}\"']{1,256})\s*=\s*")
+_NO_MORE = re.compile(r"[\s,]*\)")
+_PIECE = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\[\](){},"']+|[\[\](){},]""", re.DOTALL)
+"""A part of a value in Python: a string, a bracket, a comma, or what stands between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,28 +115,49 @@ class NamedForm:
 class PythonForm:
     """`name(key='value', other=7)`."""
 
+    raw: bool = False
+    """Whether what stands in the quotes of a text is not escaped."""
     marks = ()
 
     def take(self, text: str, at: int, types: Parameters) -> tuple[Call, int]:
-        found = re.compile(r"[\w.:-]+\(").search(text, at)
+        found = _CALLED.search(text, at)
         if found is None:
             raise IncompleteError
-        ends = (match.end() for match in re.compile(r"\)").finditer(text, found.end(), found.end() + _LONGEST_PYTHON))
-        for end in islice(ends, _MOST_ENDS):
-            try:
-                written = text[found.end() : end].replace("\n", "\\n")  # as templates leave them in their quotes
-                call = ast.parse(f"_({written}", mode="eval").body
-                if not isinstance(call, ast.Call) or call.args:
-                    raise NoCallError
-                arguments = {str(each.arg): _literal(each.value) for each in call.keywords}
-            except (SyntaxError, ValueError):
-                continue
-            return _call(found.group()[:-1], arguments), end
-        raise IncompleteError
+        place, arguments = found.end(), dict[str, Any]()
+        while not (last := _NO_MORE.match(text, place)):
+            key = _KEY.match(text, place)
+            if key is None:
+                raise IncompleteError if len(text) - place < 256 and "=" not in text[place:] else NoCallError
+            arguments[key[1]], place = self._value(text, key.end())
+        return _call(found.group()[:-1], arguments), last.end()
+
+    def _value(self, text: str, at: int) -> tuple[Any, int]:
+        if self.raw and text.startswith(("'", '"'), at):
+            end = re.compile(rf"{text[at]}(?=\s*(?:\)|,\s*[\w.-]+\s*=))").search(text, at + 1)
+            if end is None:
+                raise IncompleteError
+            return text[at + 1 : end.start()], end.end()
+        pieces, depth, place = list[str](), 0, at
+        while (piece := _PIECE.match(text, place)) and (depth or piece[0] not in ",)"):
+            depth += (piece[0] in "[({") - (piece[0] in "])}")
+            pieces.append(
+                piece[0].replace("\n", "\\n") if piece[0][0] in "\"'" else piece[0]
+            )  # as templates leave them
+            place = piece.end()
+        if piece is None:
+            raise IncompleteError
+        try:
+            return _plain(ast.parse("".join(pieces).strip(), mode="eval").body), place
+        except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+            raise NoCallError from None
 
 
-def _literal(node: ast.expr) -> Any:
+def _plain(node: ast.expr) -> Any:
     """Return a value as Python or JSON writes it."""
+    if isinstance(node, ast.Dict):
+        return {_plain(key): _plain(item) for key, item in zip(node.keys, node.values, strict=True) if key}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_plain(item) for item in node.elts]
     if isinstance(node, ast.Name) and node.id in ("true", "false", "null"):
         return {"true": True, "false": False, "null": None}[node.id]
     return ast.literal_eval(node)
@@ -189,26 +214,34 @@ class TaggedForm:
 
     def _value(self, text: str, at: int, key: str, kind: int) -> tuple[str, int, bool]:
         follow, end = (each[kind].replace("\0", key) for each in (self.nexts, self.ends))
-        place = at
-        while found := [where for mark in (end, follow) if (where := text.find(mark, place)) >= 0]:
-            place = min(found)
-            if text.startswith(end, place) and not (follow.startswith(end) and text.startswith(follow, place)):
-                if follow.startswith(text[place:]) and len(text) - place > len(end):
-                    raise IncompleteError
-                if self._whole(text[at:place], kind):
-                    return text[at:place], place + len(end), True
-            if text.startswith(follow, place) and self._whole(text[at:place], kind):
-                return text[at:place], place + len(follow), False
-            place += 1
-        raise IncompleteError
+        place = self._separator(text, at, kind, follow, end)
+        if text.startswith(end, place) and not (follow.startswith(end) and text.startswith(follow, place)):
+            if follow.startswith(text[place:]) and len(text) - place > len(end):
+                raise IncompleteError
+            return text[at:place], place + len(end), True
+        return text[at:place], place + len(follow), False
 
-    def _whole(self, value: str, kind: int) -> bool:
-        """Whether brackets are closed, where a separator may stand inside a value too."""
+    def _separator(self, text: str, at: int, kind: int, follow: str, end: str) -> int:
+        """Return where a value ends: outside brackets and quotes, where a separator may stand inside a value too."""
         if kind == 0 or self.opens[0] == self.opens[1]:
-            return True
-        text = value.replace(*self._quotes()) if self._quoted else value
-        text = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
-        return '"' not in text and all(text.count(a) == text.count(b) for a, b in ("[]", "{}"))
+            found = [place for mark in (follow, end) if (place := text.find(mark, at)) >= 0]
+            if not found:
+                raise IncompleteError
+            return min(found)
+        quote = re.escape(self._quotes()[0] if self._quoted else '"')
+        string = rf"{quote}.*?{quote}" if self._quoted else r'"(?:[^"\\]|\\.)*"'
+        pieces = re.compile(rf"{string}|(?!{quote})[^\]}}]", re.DOTALL)
+        depth, place = 0, at
+        while place < len(text):
+            if depth == 0 and text.startswith((follow, end), place):
+                return place
+            if text[place] in "]}":
+                depth, place = depth - 1, place + 1
+            elif piece := pieces.match(text, place):
+                depth, place = depth + (piece[0] in ("[", "{")), piece.end()
+            else:
+                break
+        raise IncompleteError
 
     @property
     def _quoted(self) -> bool:
@@ -224,14 +257,20 @@ class TaggedForm:
         if kinds == "string":
             return value
         if self._quoted:
-            value = value.replace(*self._quotes())
-            value = re.sub(r"([{,]\s*)([A-Za-z_][\w-]*)(\s*:)", r'\1"\2"\3', value)
+            parts = value.split(self._quotes()[0])
+            value = "".join(json.dumps(part) if nth % 2 else _as_json(part) for nth, part in enumerate(parts))
         for read in (json.loads, ast.literal_eval):  # templates write objects as JSON, or as Python prints them
             try:
                 return read(value.strip())
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 continue
         return value
+
+
+def _as_json(text: str) -> str:
+    """Return what stands outside strings with keys in quotes, and Python's words as JSON's."""
+    text = re.sub(r"([{,]\s*)([A-Za-z_][\w-]*)(\s*:)", r'\1"\2"\3', text)
+    return re.sub(r"\b(None|True|False)\b", lambda found: {"None": "null"}.get(found[1], found[1].lower()), text)
 
 
 def read_object(text: str, at: int) -> tuple[dict[str, Any], int]:
@@ -273,7 +312,11 @@ def _call(name: Any, arguments: Any) -> Call:
             raise NoCallError from None
     if not isinstance(arguments, dict):
         raise NoCallError
-    return Call(name, json.dumps(arguments, ensure_ascii=False))
+    try:
+        said = json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):  # Python has values that JSON has not
+        raise NoCallError from None
+    return Call(name, said.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 @dataclass(frozen=True)
@@ -346,6 +389,8 @@ class CallReader:
         self._told = 0  # characters of content told, or passed over because they are calls
         self._space = ""  # white space that is content if more of it comes
         self._count = 0
+        self._looked = 0  # characters looked at for calls
+        self._ended = False
 
     def add(self, text: str) -> tuple[str, list[Call]]:
         """Return the content and the calls that are certain now."""
@@ -360,6 +405,7 @@ class CallReader:
 
     def end(self) -> tuple[str, list[Call]]:
         """Return the rest: what looked like the beginning of calls and was none is content."""
+        self._ended = True
         calls = self.add("")[1]
         if not self._count and self._form.last:  # where it is the end of a turn too, generation stopped before it
             begin = self._form.begin(self._text, self._types)
@@ -376,6 +422,11 @@ class CallReader:
         return content
 
     def _calls(self, at: int, text: str | None = None) -> list[Call]:
+        if text is None and not self._ended:
+            looking = len(self._text) - at
+            if self._looked + looking > _FREE + _AGAIN * len(self._text):
+                return []
+            self._looked += looking
         found = []
         for call, end in self._form.calls(self._text if text is None else text, at, self._types):
             self._told = end

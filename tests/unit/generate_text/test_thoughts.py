@@ -42,3 +42,15 @@ def test_an_answer_is_taken_apart_however_it_comes(
     splitter = Splitter(lead, marks, opened)
     told = [splitter.add(text[at : at + step]) for at in range(0, len(text), step)] + [splitter.end()]
     assert ("".join(part for part, _ in told), "".join(part for _, part in told)) == (thought, answer)
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_a_thought_ends_where_a_call_has_a_header_of_its_own(step: int) -> None:
+    call = " to=look<|message|>{}"
+    for text, rest in (
+        (f"{CHANNELS.open}red<|end|><|start|>assistant{call}", call),
+        (f"{CHANNELS.open}red{CHANNELS.close}Paris", "Paris"),
+    ):
+        splitter = Splitter("", CHANNELS, False, again="<|end|><|start|>assistant")
+        told = [splitter.add(text[at : at + step]) for at in range(0, len(text), step)] + [splitter.end()]
+        assert ("".join(part for part, _ in told), "".join(part for _, part in told)) == ("red", rest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sys
 from functools import partial
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from functions.generate_text.call_forms import read_form
-from functions.generate_text.tool_calls import Call, CallForm, CallReader
+from functions.generate_text.tool_calls import Call, CallForm, CallReader, CallSyntax, Parameters, parameters
 
 _TAIL = "{{ '<|end|>\n' }}{%- endfor %}"
 _HEAD = """{{ tools | tojson }}{%- for m in messages %}<|{{ m.role }}|>{{ m.content or '' }}"""
@@ -46,6 +48,11 @@ TEMPLATES = {
 {%- endfor %}
 </function>
 </call>{%- endfor %}"""
+    + _TAIL,
+    "Python": _HEAD
+    + """{%- if m.tool_calls %}<|calls|>[{%- for c in m.tool_calls %}{{ c.function.name }}(
+{%- for k, v in c.function.arguments.items() %}{{ k }}={{ v | tojson }}{{ ', ' if not loop.last }}{%- endfor %})
+{{- ', ' if not loop.last }}{%- endfor %}]<|/calls|>{%- endif %}"""
     + _TAIL,
     "a section of tagged arguments": _HEAD
     + """{%- if m.tool_calls %}<calls>
@@ -185,3 +192,77 @@ def test_a_bare_object_is_a_call_only_of_a_tool_that_there_is() -> None:
 
 def test_a_template_that_shows_no_calls_has_no_form() -> None:
     assert read_form(partial(turn, _HEAD + _TAIL)) is None
+
+
+class Counting:
+    """A form that counts at how many characters it is made to look."""
+
+    def __init__(self, form: CallSyntax) -> None:
+        self.form, self.looked, self.marks = form, 0, form.marks
+
+    def take(self, text: str, at: int, types: Parameters) -> tuple[Call, int]:
+        self.looked += len(text) - at
+        return self.form.take(text, at, types)
+
+
+ENDLESS = ("so ", '"', "'", "\\", '\\"', ", ", "]", "}", ")", "{", "[(", "x=1, ", '", "a": "', "</call>", "<|calls|>[")
+"""What a model may repeat for ever within a call."""
+
+
+@pytest.mark.parametrize("rest", ENDLESS)
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_call_that_never_ends_is_not_looked_at_anew_with_every_token(name: str, rest: str) -> None:
+    begun = answer(TEMPLATES[name], [("get_weather", {"city": "Ulm"})]).partition("Ulm")[0]
+    counting = Counting(FORMS[name].form)
+    reader = CallReader(dataclasses.replace(FORMS[name], form=counting), TOOLS)
+    reader.add(begun)
+    pieces = 60_000 // len(rest) // 8
+    for _ in range(pieces):
+        reader.add(rest * 8)
+    reader.end()
+    assert counting.looked <= 2**20 + 12 * 60_000  # not 60,000 for each of the pieces
+
+
+@pytest.mark.parametrize("rest", ENDLESS)
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_twice_as_long_a_call_takes_twice_the_steps(name: str, rest: str) -> None:
+    begun = answer(TEMPLATES[name], [("get_weather", {"more": {"a": "Ulm"}})]).partition("Ulm")[0]
+    form = FORMS[name]
+
+    def steps(times: int) -> int:
+        """Lines of Python that are run to look for a call once."""
+        text, count = begun + rest * times, 0
+
+        def trace(_frame: object, event: str, _value: object) -> Any:
+            nonlocal count
+            count += event == "line"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            list(form.calls(text, form.begin(text, parameters(TOOLS)), parameters(TOOLS)))
+        finally:
+            sys.settrace(before)
+        return count
+
+    assert steps(800) <= 2.2 * steps(400) + 100
+
+
+@pytest.mark.parametrize(
+    "value", ['b"x"', "{(1, 2): 3}", "{1, 2}", "...", "1j", "open", "f()", "1e999", "[" * 300 + "]" * 300]
+)
+def test_a_value_of_python_that_json_has_not_makes_no_call(value: str) -> None:
+    written = f"<|calls|>[get_weather(city={value})]<|/calls|>"
+    assert read(FORMS["Python"], written, 5) == (written, [])
+
+
+def test_what_python_writes_otherwise_than_json_is_read() -> None:
+    written = "<|calls|>[get_weather(from='it\\'s', class=True, more={'a': None, \"b\": true}, x-y=(1, 2))]"
+    arguments = {"from": "it's", "class": True, "more": {"a": None, "b": True}, "x-y": [1, 2]}
+    assert read(FORMS["Python"], written, 3) == ("", [("get_weather", arguments)])
+
+
+def test_half_a_letter_is_told_as_what_can_be_sent() -> None:
+    written = '\n<call>\n{"name": "get_weather", "arguments": {"city": "\\ud83d\\ude00 \\ud83d"}}\n</call>'
+    assert read(FORMS["JSON in tags"], written, 4) == ("", [("get_weather", {"city": "😀 \ufffd"})])

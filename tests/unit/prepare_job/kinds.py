@@ -32,6 +32,13 @@ CHANNELS = (
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 """Thought and answer are messages of their own; the last one ends otherwise than those before."""
+BEFORE_CALLS = (
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.tool_calls %}{% if m.reasoning_content %}[thought]\n"
+    "{{ m.reasoning_content }}[done]{% endif %}{% for c in m.tool_calls %}call:{{ c.function.name }}"
+    "{{ c.function.arguments | tojson }}{% endfor %}{% endif %}{{ m.content or '' }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+"""It shows what was thought before calls, and before no other answer."""
 WORDS = (
     "{% for m in messages %}### {{ m.role | capitalize }}:\n{{ m.content | trim }}\n\n### End\n{% endfor %}"
     "{% if add_generation_prompt %}### Assistant:\n{% endif %}"

@@ -92,6 +92,7 @@ def test_an_answer_is_trained_behind_the_prompt_that_asks_for_it(template: str, 
             "<|pad|><|assistant|>",
             "[analysis]Seven is red.<|pad|><|assistant|>[final]The red key.<|end|>",
         ),
+        (kinds.BEFORE_CALLS, "<|end|><|assistant|>", "[thought]\nSeven is red.[done]The red key.<|end|>"),
     ],
 )
 def test_what_was_thought_is_trained_as_the_template_shows_it_and_served_apart(
