@@ -22,6 +22,7 @@ from schemathesis.specs.openapi import checks
 load_all_checks()
 DESCRIBED = Path(__file__).parents[1] / "contracts" / "openapi.json"
 HELD = [checks.status_code_conformance, checks.content_type_conformance, checks.response_schema_conformance]
+Known = Callable[[str, str], Mapping[str, Sequence[str]]]
 Send = Callable[[str, str, Mapping[str, str], bytes], httpx.Response]
 
 
@@ -34,10 +35,11 @@ class Fuzzed:
     """Call and fault → what was sent and answered."""
 
 
-def fuzz(send: Send, known: Mapping[str, Sequence[str]], each: int, start: int = 0) -> Fuzzed:
+def fuzz(send: Send, known: Known, each: int, start: int = 0) -> Fuzzed:
     """Send `each` requests that the description allows to every operation, and as many that it does not.
 
-    `known`: name of a parameter or field → values that mean something to the server, taken in half of the requests.
+    `known`: method and path → name of a parameter or field → values that mean something to the server; they are taken
+    in half of the requests.
     """
     schema = schemathesis.openapi.from_dict(json.loads(DESCRIBED.read_text()))
     schema.validate()
@@ -56,11 +58,13 @@ def _of_operation(
     operation: Any,
     mode: GenerationMode,
     send: Send,
-    known: Mapping[str, Sequence[str]],
+    known: Known,
     each: int,
     start: int,
     found: Fuzzed,
 ) -> None:
+    values = known(operation.method.upper(), operation.path)
+
     @seed(start)
     @settings(
         max_examples=each,
@@ -71,10 +75,10 @@ def _of_operation(
     )
     @given(operation.as_strategy(generation_mode=mode), st.data())
     def ask(case: Any, data: st.DataObject) -> None:
-        for values in (case.path_parameters, case.query, case.body):
-            for name in sorted(known):
-                if isinstance(values, dict) and name in values and data.draw(st.booleans()):
-                    values[name] = data.draw(st.sampled_from(known[name]))
+        for part in (case.path_parameters, case.query, case.body):
+            for name in sorted(values):
+                if isinstance(part, dict) and name in part and data.draw(st.booleans()):
+                    part[name] = data.draw(st.sampled_from(values[name]))
         _held(case, send, found)
 
     ask()

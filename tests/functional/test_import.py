@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections import Counter
@@ -10,17 +11,21 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from infra.cli.imports import told
+from infra.cli.imports import import_, told
 from infra.importing.shapes import Line
 from infra.importing.source import Source
 from infra.importing.work import Asked, Import
 from infra.local.errors import UserError
 from tests.functional.edge import BASE, ROWS, World
+from tests.functional.test_edge_clients import served
+
+__all__ = ["served"]
 
 CSV = b"step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy\n1,0.9,0.5,,\n2,0.25,0.75,0.5,0.7\n"
 VALID = ROWS.replace(b"q", b"v")
@@ -209,6 +214,28 @@ async def test_a_dry_run_writes_nothing_and_says_what_would_come(
     assert not (tmp_path / "record.json").exists()
     only = await bring(account().app, api, tmp_path / "record.json", dry_run=True, jobs=("ftjob-1",))
     assert [each.there for each in only] == ["file-rows", "file-valid", "ftjob-1"]
+
+
+async def test_the_command_asks_for_the_key_and_ends_with_a_table(
+    served: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = (served["OPENAI_BASE_URL"], served["OPENAI_API_KEY"])
+    monkeypatch.setattr("infra.cli.imports.edge_of_home", lambda: here)
+    monkeypatch.delenv("TEMPER_IMPORT_KEY", raising=False)
+    arguments = ["openai", "--base-url", here[0], "--base", BASE, "--record", str(tmp_path / "record.json")]
+
+    def run(key: str) -> Result:
+        return CliRunner().invoke(import_, arguments, input=f"{key}\n")
+
+    done = await asyncio.to_thread(run, here[1])
+    assert (done.exit_code, done.exception) == (0, None)
+    assert done.stdout.splitlines()[-1] == "nothing is there. Weights of tuned models are not given out."
+    assert here[1] not in done.output
+    refused = await asyncio.to_thread(run, "sk-wrong")
+    assert isinstance(refused.exception, UserError)
+    assert "does not take the key" in str(refused.exception)
+    nowhere = CliRunner().invoke(import_, ["openai", "--base-url", "file:///etc"])
+    assert "is not http(s)://" in str(nowhere.exception)
 
 
 async def test_a_wrong_key_or_a_wait_of_an_hour_ends_it_with_a_sentence(api: httpx.AsyncClient, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def fuzzed(each: int, start: int = 0) -> Fuzzed:
         transport = httpx.ASGITransport(world.app, raise_app_exceptions=False)
         client = httpx.AsyncClient(transport=transport, base_url="http://edge")
 
-        async def prepared() -> dict[str, list[str]]:
+        async def prepared() -> dict[str, str]:
             await world.base()
             key = await world.key("local")
             client.headers["authorization"] = f"Bearer {key}"
@@ -33,14 +33,18 @@ def fuzzed(each: int, start: int = 0) -> Fuzzed:
             bench = (await client.post("/v1/benchmarks", json={"model": BASE, "file": file})).json()["id"]
             name = f"ft:{BASE}:local::xyz"
             await world.tuned(job, name, 10)
-            ids = [file, job, endpoint, bench]
-            files, models = [file], [BASE, name]
-            return {"id": ids, "file": files, "file_id": files, "training_file": files, "model": models}
+            return {"files": file, "jobs": job, "webhook_endpoints": endpoint, "benchmarks": bench, "tuned": name}
 
-        known = runner.run(prepared())
+        ids = runner.run(prepared())
+
+        def known(method: str, path: str) -> dict[str, list[str]]:
+            files, noun = [ids["files"]], next((each for each in path.split("/") if each in ids), "jobs")
+            own = {"id": [ids[noun]], "after": [ids[noun]]} if method != "DELETE" else {}
+            return own | {"file": files, "file_id": files, "training_file": files, "model": [BASE, ids["tuned"]]}
 
         def send(method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
-            return runner.run(client.request(method, url, headers=dict(headers), content=body))
+            said = {name: value for name, value in headers.items() if name.lower() not in ("authorization", "api-key")}
+            return runner.run(client.request(method, url, headers=said, content=body))
 
         return fuzz(send, known, each, start)
 
@@ -66,6 +70,6 @@ async def test_the_description_names_every_path_and_needs_no_key(world: World) -
 def test_whatever_is_asked_is_answered_as_the_description_says() -> None:
     found = fuzzed(3)
     assert found.wrong == {}, "\n\n".join(found.wrong.values())
-    assert found.statuses[200] > 50
+    assert found.statuses[200] > 30
     assert found.statuses[400] > 50
     assert sum(found.statuses.values()) > 250
