@@ -52,12 +52,15 @@ async def served(base: Path, adapter: Path, questions: list[Any], cache: Path) -
     own = await store(blobs, "public/base", base, template_sha256=template, context=2048)
     ref = await store(blobs, "local/job", adapter, own, "adapter", template_sha256=template, context=2048)
     app = create_app(blobs, cache, "cpu")
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://serving", timeout=None) as http:
+    named = {"x-temper-manifest": f"{ref.key}#{ref.sha256}"}
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://serving", timeout=None, headers=named) as http:
 
         async def one(question: Any) -> str:
-            asked = {"messages": question["messages"], "max_tokens": TOKENS, "temperature": 0}
-            reply = await http.post("/v1/chat/completions", json={"manifest": ref.model_dump(), **asked})
-            return str(reply.raise_for_status().json()["choices"][0]["message"]["content"])
+            asked = {"model": "m", "messages": question["messages"], "max_tokens": TOKENS, "temperature": 0}
+            reply = await http.post("/v1/chat/completions", json=asked)
+            assert reply.status_code == 200, reply.text
+            return str(reply.json()["choices"][0]["message"]["content"])
 
         found = await asyncio.gather(*map(one, questions))
     await asyncio.to_thread(app.state.engine.close)
