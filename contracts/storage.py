@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 Kind = Literal[
-    "files", "documents", "data sets", "job inputs", "checkpoints", "models", "benchmarks", "ingest", "other"
+    "files", "documents", "data sets", "job inputs", "checkpoints", "models", "benchmarks", "completions", "ingest",
+    "other",
 ]  # fmt: skip
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _OF_SUBJECT: Mapping[str, Kind] = {
@@ -16,6 +17,8 @@ _OF_SUBJECT: Mapping[str, Kind] = {
     "batch_": "files",
     "ftjob-": "job inputs",
     "bench-": "benchmarks",
+    "resp_": "completions",
+    "chatcmpl-": "completions",
 }
 _OF_FILE: Mapping[str, Kind] = {"documents": "documents", "members.json": "documents", "plan.json": "data sets"}
 

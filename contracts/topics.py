@@ -20,6 +20,7 @@ from contracts.events.benchmarks import (
     BenchmarkRequested,
     BenchmarkStarted,
 )
+from contracts.events.completions import CompletionDeleted, CompletionRecorded, CompletionUpdated
 from contracts.events.corpus import (
     CorpusPlanned,
     DatasetAssembled,
@@ -128,6 +129,9 @@ TOPICS: tuple[Topic, ...] = (
     Topic("batch.cancel_requested", BatchCancelRequested),
     Topic("batch.finalizing", BatchFinalizing),
     Topic("batch.ended", BatchEnded),
+    Topic("completion.recorded", CompletionRecorded),
+    Topic("completion.updated", CompletionUpdated),
+    Topic("completion.deleted", CompletionDeleted),
     Topic("key.created", KeyCreated),
     Topic("key.revoked", KeyRevoked),
     Topic("webhook_endpoint.created", WebhookEndpointCreated),

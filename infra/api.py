@@ -75,6 +75,7 @@ Standing = Literal["honoured", "no effect", "refused", "unknown"]
 """What becomes of a parameter that OpenAI's API has; an unknown one would be dropped in silence."""
 _ELSEWHERE = {
     ("GET", "/v1/fine_tuning/jobs"): ("metadata",),  # also metadata[key]
+    ("GET", "/v1/chat/completions"): ("metadata",),
     ("GET", "/v1/files/{id}/content"): ("format",),
     ("POST", "/v1/val_dataset"): ("file_id",),
 }

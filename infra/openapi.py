@@ -20,6 +20,7 @@ _BINARY = {"type": "string", "format": "binary"}
 BEYOND: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "FineTuningJob": {"status": ("paused",)},
     "FileObject": {"purpose": ("embedding", "ingestion", "evals")},
+    "ChatCompletionStoreMessage": {"role": ("developer", "system", "user", "tool", "function")},
 }
 """Schema → field → values that are shown and that the client's type does not know."""
 Schema = dict[str, Any]
@@ -77,7 +78,8 @@ class _Schemas:
         self.named: dict[str, Schema] = {**described.get("$defs", {}), "Error": _ERROR}
         for known, fields in BEYOND.items():
             for field, values in fields.items():
-                self.named[known]["properties"][field]["enum"] += values
+                schema = self.named[known]["properties"][field]
+                schema["enum"] = [*schema.get("enum", [schema.pop("const", None)]), *values]
         vector = self.named["Embedding"]["properties"]
         vector["embedding"] = {"anyOf": [vector["embedding"], {"type": "string"}]}  # base64, as the client asks
         for name, schema in self.named.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from contracts.documents.batches import BATCHES
 from contracts.documents.benchmarks import BENCHMARKS
+from contracts.documents.completions import COMPLETIONS
 from contracts.documents.corpus import ARCHIVES, DOCUMENTS
 from contracts.documents.facts import Facts, ReadModel, Stored, View, build, fold
 from contracts.documents.files import FILES
@@ -30,6 +31,7 @@ READ_MODELS: dict[str, ReadModel] = {
         BENCHMARKS,
         BATCHES,
         UPLOADS,
+        COMPLETIONS,
         KEYS,
         WEBHOOK_ENDPOINTS,
         NOTIFICATIONS,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from contracts.wire.body import check_strings, escapes, parse
 from contracts.wire.completions import Chat, Completion, Routed
 from contracts.wire.embeddings import Embeddings
 from contracts.wire.request import Request
 
+Passed = TypeVar("Passed", bound=Routed)
 PASSED_ON: Mapping[str, type[Request]] = {
     "/v1/chat/completions": Chat,
     "/v1/completions": Completion,
@@ -21,7 +23,12 @@ BATCH = "/batch"
 
 def model_asked(body: bytes, known: type[Request]) -> str:
     """Return the model that a body asks, of which serving reads `known`; raises ApiError for what it would not know."""
+    return passed_on(body, known, Routed)[1].model
+
+
+def passed_on(body: bytes, known: type[Request], routed: type[Passed]) -> tuple[dict[str, Any], Passed]:
+    """Return the object of a body that goes on as it is, and what is read of it here; raises as `model_asked` does."""
     given = parse(body)
     if escapes(body):
         check_strings(given)
-    return Routed.read(given, known).model
+    return given, routed.read(given, known)

@@ -21,6 +21,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from contracts.bounds import Switches
+from contracts.events.completions import Metadata
 from contracts.manifest import ManifestRef
 from contracts.wire.chat import MAX_DEPTH, modern, plain, too_deep
 from contracts.wire.errors import refuse, shown
@@ -37,7 +38,8 @@ Prompt = str | tuple[int, ...]
 """Text, or token ids."""
 
 
-def _names(text: str) -> frozenset[str]:
+def names(text: str) -> frozenset[str]:
+    """Return the names in a text of words."""
     return frozenset(text.split())
 
 
@@ -216,11 +218,10 @@ class Sampled(Request):
 class Chat(Conversation, Sampled):
     """POST /chat/completions."""
 
-    ignored = _names(
-        "user safety_identifier store metadata service_tier prompt_cache_key prompt_cache_options "
-        "prompt_cache_retention prediction"
+    ignored = names(
+        "user safety_identifier service_tier prompt_cache_key prompt_cache_options prompt_cache_retention prediction"
     )
-    refused = _names("audio function_call functions moderation reasoning_effort verbosity web_search_options")
+    refused = names("audio function_call functions moderation reasoning_effort verbosity web_search_options")
     tolerant = True
 
     max_tokens: int | None = Field(default=None, ge=1, le=2**53)
@@ -231,6 +232,9 @@ class Chat(Conversation, Sampled):
         Any, _only(("none", "auto"), "A call cannot be forced: only the choices 'auto' and 'none' are served.")
     ] = "auto"
     parallel_tool_calls: bool = True
+    store: Any = None
+    """The edge's, as are metadata."""
+    metadata: Any = None
     response_format: Annotated[
         Any,
         _only(
@@ -310,3 +314,19 @@ class Routed(Request):
     """What the edge reads of a request that it passes on."""
 
     model: str = Field(min_length=1, max_length=512)
+
+
+class RoutedChat(Routed):
+    """What the edge reads of a chat."""
+
+    store: bool = False
+    metadata: Any = None
+    """Checked where the chat is kept; without `store` nobody looks at it."""
+
+
+class KeptChat(Request):
+    """What is said of a chat that is kept: POST /chat/completions/{id}, and POST /chat/completions with `store`."""
+
+    tolerant = True
+
+    metadata: Metadata = Field(default_factory=dict)

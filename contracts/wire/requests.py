@@ -46,6 +46,15 @@ class FilePage(PageQuery):
     purpose: str | None = None
 
 
+class ChatPage(PageQuery):
+    """GET /chat/completions, which lists the oldest first, and the messages of one."""
+
+    order: Literal["asc", "desc"] = "asc"
+    model: str | None = None
+    since: int | None = Field(default=None, ge=0, le=10**11)
+    """Only those of this moment (seconds since 1970) and later."""
+
+
 class MetricPage(PageQuery):
     """GET /fine_tuning/jobs/{id}/metrics: `after` is a step."""
 

@@ -29,6 +29,8 @@ from functions.edge.routes import (
     model_files,
     models,
     preview,
+    responses,
+    stored_chats,
     uploads,
     usage,
     webhooks,
@@ -49,6 +51,8 @@ _API = [
     *usage.ROUTES,
     *webhooks.ROUTES,
     *completions.ROUTES,
+    *stored_chats.ROUTES,
+    *responses.ROUTES,
     *legacy.ROUTES,
 ]
 

@@ -30,7 +30,7 @@ from contracts.ports import (
 )
 from contracts.wire import openai
 from contracts.wire import request as wire
-from contracts.wire.asked import model_asked
+from contracts.wire.asked import Passed, passed_on
 from contracts.wire.body import check_strings, parse
 from contracts.wire.errors import ApiError
 from contracts.wire.requests import DatasetRequest, PageQuery
@@ -63,6 +63,8 @@ class EdgeDeps:
     """Returns a new UUIDv7 as text."""
     wandb: Literal["online", "offline"] | None = None
     """Whether Weights & Biases is told of jobs over the network; None: its client is not installed."""
+    stored_days: int = 30
+    """For how many days completions are kept that are to be stored."""
     probes: Mapping[str, Probe] = field(default_factory=dict)
     """What the edge itself needs (kafka, mongo, minio, read_models) → its probe, for `GET /readyz`."""
     now: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -160,10 +162,13 @@ async def read(request: Request, asked: type[Asked], optional: bool = False) -> 
     return asked.read(given)
 
 
-async def read_completion(request: Request, known: type[wire.Request], most: int = MAX_JSON) -> tuple[bytes, str]:
-    """Return a body that is passed on as it is, whose names are all known, and the model that it asks."""
+async def read_completion(
+    request: Request, known: type[wire.Request], routed: type[Passed], most: int = MAX_JSON
+) -> tuple[bytes, dict[str, Any], Passed]:
+    """Return a body that is passed on as it is, whose names are all known: bytes, object, what the edge needs of it."""
     body = await read_body(request, most)
-    return body, model_asked(body, known)
+    given, asked = passed_on(body, known, routed)
+    return body, given, asked
 
 
 def is_retry(request: Request) -> bool:

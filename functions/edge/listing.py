@@ -43,13 +43,13 @@ def unknown_after(after: str) -> ApiError:
     return ApiError(sentence, param="after", code="invalid_value")
 
 
-def metadata_filter(query: Mapping[str, str]) -> Filter:
-    """Return the filter of a job list for `metadata[key]=value` and `metadata=null`."""
+def metadata_filter(query: Mapping[str, str], field: str = "created.metadata") -> Filter:
+    """Return the filter of a list for `metadata[key]=value` and `metadata=null`; views have them in `field`."""
     wanted: Filter = {}
     if "metadata" in query:
         if query["metadata"] != "null":
             raise invalid_value("metadata", query["metadata"], ("null",))
-        return {"created.metadata": {}}
+        return {field: {}}
     for name, value in query.items():
         if found := re.fullmatch(r"metadata\[(.*)\]", name, flags=re.DOTALL):
             key = found[1]
@@ -57,7 +57,7 @@ def metadata_filter(query: Mapping[str, str]) -> Filter:
                 raise unsupported(
                     "Filtering by a metadata key that is empty, holds a dot or begins with $ is", "metadata"
                 )
-            wanted[f"created.metadata.{key}"] = value
+            wanted[f"{field}.{key}"] = value
     return wanted
 
 

@@ -35,6 +35,20 @@ def no_model(name: str) -> ApiError:
     )
 
 
+def no_response(id: str, previous: bool = False) -> ApiError:
+    """The tenant keeps no such response."""
+    if previous:
+        sentence = f"Previous response with id '{id[:128]}' not found."
+        return ApiError(sentence, status=404, param="previous_response_id", code="previous_response_not_found")
+    return ApiError(f"Response with id '{id[:128]}' not found.", status=404, param="id")
+
+
+def no_chat(id: str) -> ApiError:
+    """The tenant keeps no such chat."""
+    sentence = f"Chat completion with id '{id[:128]}' not found. Only those that were asked with 'store' are kept."
+    return ApiError(sentence, status=404, param="id")
+
+
 def no_endpoint(id: str) -> ApiError:
     """The tenant has no such webhook endpoint."""
     return ApiError(f"No such webhook endpoint: {id[:128]}", status=404, param="id")

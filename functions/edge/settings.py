@@ -1,4 +1,4 @@
-"""Settings of the edge: from which other sites browsers may call it, how long uploads may take."""
+"""Settings of the edge: who may call it from a browser, how long uploads may take, how long completions are kept."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class EdgeSettings(FunctionSettings):
     cors_origins: str = ""
     """Origins whose pages may call the API from a browser, `https://app.example.com,http://localhost:3000`; `*`:
     those of every site; none: no other site's."""
+    stored_days: int = Field(default=30, ge=1, le=366)
+    """For how many days responses and chats that are stored on request (`store`) are kept."""
 
     upload_seconds: int = Field(default=3600, ge=60, le=7 * 24 * 3600)
     """How long an upload by parts may take from its creation to its completion; then its parts go."""

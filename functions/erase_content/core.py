@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from contracts.documents.facts import View
 from contracts.envelope import Event, derived_id, make
 from contracts.events.benchmarks import FILE_DELETED, JOB_DELETED, BenchmarkFailed
+from contracts.events.completions import CompletionDeleted
 from contracts.events.files import FileDeleted
 from contracts.events.uploads import UploadCancelled
 from contracts.topics import ENDINGS
 
-TOPICS = ("file.deleted", "job.deleted", "model.deleted", *sorted(ENDINGS))
+TOPICS = ("completion.deleted", "file.deleted", "job.deleted", "model.deleted", *sorted(ENDINGS))
+MOST_COMPLETIONS = 100_000
+"""That one tenant keeps; beyond, the oldest go."""
+MOST_COMPLETION_BYTES = 8 * 2**30
+"""Of all that one tenant keeps."""
 ORPHAN_MS = 24 * 3600 * 1000
 """Age of the newest blob of a subject that nobody knows, before all of them go."""
-KINDS = {"file-": "files", "ftjob-": "jobs", "bench-": "benchmarks", "upload_": "uploads", "batch_": "batches"}
+KINDS = {
+    "file-": "files",
+    "ftjob-": "jobs",
+    "bench-": "benchmarks",
+    "upload_": "uploads",
+    "batch_": "batches",
+    "resp_": "completions",
+    "chatcmpl-": "completions",
+}
 """How the name of a subject begins that is in the log before long → the read model that shows it."""
 
 
@@ -47,6 +61,12 @@ def out_of_time(upload: View) -> Event:
     """Return the end of an upload that was not completed in its time."""
     id = derived_id(upload["id"], "end")
     return make(UploadCancelled(reason="expired"), subject=upload["id"], tenant=upload["tenant"], id=id)
+
+
+def ended_completion(view: View, reason: Literal["expired", "crowded"]) -> Event:
+    """Return the end of a completion whose time has come, or whose tenant keeps too many."""
+    id = derived_id(view["id"], "completion.deleted", reason)
+    return make(CompletionDeleted(reason=reason), subject=view["id"], tenant=view["tenant"], id=id)
 
 
 def ended(benchmark: View, file: str | None, cause: str) -> Event:

@@ -35,7 +35,9 @@ async def on_event(event: Event, deps: ErasurePorts) -> None:
 
     The second time there is nothing left to erase.
     """
-    if event.type == "file.deleted":
+    if event.type == "completion.deleted":
+        await deps.blobs.delete(f"{event.tenant}/{event.subject}/")
+    elif event.type == "file.deleted":
         await _erase(event.subject, event, deps)
     elif event.type == "job.deleted":
         benchmarks = await deps.documents.find("benchmarks", {"tenant": event.tenant, "job": event.subject})

@@ -13,6 +13,7 @@ import click
 import httpx
 from rich.console import Console
 
+from infra.cli.chats import from_chats
 from infra.cli.env import edge_of_home, said
 from infra.local.errors import UserError
 
@@ -24,7 +25,10 @@ BOUNDS = ("below_min_score", "above_max_score")
 
 @click.group()
 def dataset() -> None:
-    """Make a new data set of one that is there."""
+    """Make a new data set of one that is there, or of stored chats."""
+
+
+dataset.add_command(from_chats)
 
 
 @dataset.command()

@@ -25,7 +25,7 @@ COMMANDS = {
     "storage": ("infra.cli.storage:storage", "Show what is stored for whom."),
     "file": ("infra.cli.file:file", "Look at what is trained of a file's rows."),
     "job": ("infra.cli.job:job", "Follow a fine-tuning job."),
-    "dataset": ("infra.cli.dataset:dataset", "Make a new data set of one that is there."),
+    "dataset": ("infra.cli.dataset:dataset", "Make a new data set of one that is there, or of stored chats."),
     "import": ("infra.cli.imports:import_", "Bring fine-tuning files and jobs of another server here."),
     "bundle": ("infra.cli.bundle:bundle", "Check a folder of public benchmarks."),
     "report": ("infra.cli.report:report", "Write the report of a job's benchmark as one HTML page."),

@@ -35,6 +35,7 @@ async def run(settings: Settings, only: Collection[str] = ()) -> None:
                 new_id=new_id,
                 now=now_ms,
                 upload_seconds=decided.upload_seconds,
+                stored_days=decided.stored_days,
                 probes=own | {"read_models": read_models(here.documents)},
                 others=others,
             ),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from contracts.documents.models import PUBLIC
 from contracts.erasure import of_jobs
+from contracts.events.completions import MOST_BYTES
 from contracts.events.uploads import STAGE
 from contracts.ports import Blobs, Controls, Emit, Requests, UnavailableError
 from functions.erase_content import core
@@ -48,6 +50,7 @@ class Sweeper:
             try:
                 await self.expire()
                 await self.expire_uploads()
+                await self.expire_completions()
                 if self.now() >= due:
                     await self.sweep()
                     due = self.now() + int(SWEEP_SECONDS * 1000)
@@ -83,6 +86,36 @@ class Sweeper:
             await publish_recorded(control, self.controls, self.emit, self.documents)
             await self.blobs.delete(f"{upload['tenant']}/{upload['id']}/")
         return len(found)
+
+    async def expire_completions(self) -> int:
+        """Delete what is kept of completions whose time has come, and a tenant's oldest beyond its share."""
+        gone = 0
+        where: dict[str, Any] = {"expires_at": {"$lte": self.now()}, "deleted": False}
+        while found := await self.documents.find("completions", where, [("expires_at", 1)], _AT_ONCE):
+            gone += await self._forget(found, "expired")
+        for tenant in await self.blobs.folders(""):
+            while excess := await self._excess(tenant):
+                oldest = await self.documents.find(
+                    "completions", {"tenant": tenant, "deleted": False}, [("created_at", 1)], excess
+                )
+                gone += await self._forget(oldest, "crowded")
+        return gone
+
+    async def _forget(self, completions: Sequence[dict[str, Any]], reason: Literal["expired", "crowded"]) -> int:
+        for each in completions:
+            await self.documents.apply(await self.emit(core.ended_completion(each, reason)))
+        return len(completions)
+
+    async def _excess(self, tenant: str) -> int:
+        """Return how many of a tenant's completions are to go now."""
+        where = {"tenant": tenant, "deleted": False}
+        count = await self.documents.count("completions", where)
+        if count > core.MOST_COMPLETIONS:
+            return min(count - core.MOST_COMPLETIONS, _AT_ONCE)
+        if count <= core.MOST_COMPLETION_BYTES // MOST_BYTES:
+            return 0
+        size = await self.documents.total("completions", "blob.bytes", where)
+        return min(count, _AT_ONCE) if size > core.MOST_COMPLETION_BYTES else 0
 
     async def sweep(self) -> int:
         """Erase what no record knows and nothing was added to for a day; returns of how many subjects.

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from contracts.events.completions import CompletionRecorded
 from contracts.events.files import FileDeleted, FileUploaded
 from contracts.events.jobs import JobCancelled, JobCreated
 from contracts.ports import RebuildingError
@@ -170,3 +171,46 @@ async def test_a_file_that_a_job_still_reads_waits_for_its_end(place: Place) -> 
     assert await place.sweeper.expire() == 0
     await place.say(JobCancelled(), "ftjob-1", "acme")
     assert await place.sweeper.expire() == 1
+
+
+async def kept(place: Place, id: str, days: int = 30, tenant: str = "acme", size: int = 1) -> None:
+    blob = await place.blobs.put(f"{tenant}/{id}/content", bytes(size))
+    said = CompletionRecorded(kind="response", model="m", blob=blob, expires_after=days * DAY // 1000)
+    await place.say(said, id, tenant)
+
+
+async def living(place: Place) -> list[str]:
+    found = await place.documents.find("completions", {"deleted": False}, [("created_at", 1)])
+    return [f"{view['tenant']}/{view['id']}" for view in found]
+
+
+async def test_completions_go_when_their_days_are_over(place: Place) -> None:
+    await kept(place, "resp_a", days=1)
+    await kept(place, "chatcmpl-b", days=2)
+    view = await place.documents.get("completions", "resp_a")
+    assert view is not None
+    place.now = view["expires_at"] - 1
+    assert await place.sweeper.expire_completions() == 0
+    place.now += 1
+    assert await place.sweeper.expire_completions() == 1
+    assert await living(place) == ["acme/chatcmpl-b"]
+    await place.blobs.put("acme/resp_lost/content", b"x")
+    place.now += 2 * DAY
+    assert await place.sweeper.sweep() == 2  # what is deleted, and what nobody knows
+    assert await place.blobs.list("") == ["acme/chatcmpl-b/content"]
+
+
+async def test_a_tenant_that_keeps_too_much_loses_its_oldest_and_nobody_elses(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        await kept(place, f"resp_{number}", size=10)
+    await kept(place, "resp_z", tenant="other")
+    monkeypatch.setattr("functions.erase_content.core.MOST_COMPLETIONS", 3)
+    assert await place.sweeper.expire_completions() == 1
+    assert await living(place) == ["acme/resp_1", "acme/resp_2", "acme/resp_3", "other/resp_z"]
+    monkeypatch.setattr("functions.erase_content.core.MOST_COMPLETION_BYTES", 25)
+    monkeypatch.setattr("infra.runtime.sweeper.MOST_BYTES", 10)
+    monkeypatch.setattr("infra.runtime.sweeper._AT_ONCE", 1)
+    assert await place.sweeper.expire_completions() == 1
+    assert await living(place) == ["acme/resp_2", "acme/resp_3", "other/resp_z"]

@@ -1,8 +1,8 @@
 """Every call that Temper serves, through whichever official client runs this: `python calls.py surface|training MODEL`.
 
 The client reads OPENAI_BASE_URL and OPENAI_API_KEY. Answers are validated strictly against the client's own types,
-but for two that those types do not know: a paused job, and `finish_reason: null` within a streamed text completion
-(which OpenAI sends as well).
+but for three that those types do not know: a paused job, `finish_reason: null` within a streamed text completion, and
+the messages of a stored chat that are not the assistant's (all of which OpenAI sends as well).
 """
 
 import base64
@@ -32,6 +32,8 @@ def main(part: str, model: str) -> None:
     models(client, model)
     refusals(client, model)
     completions(client, model)
+    responses(client, model)
+    stored_chats(client, model)
     if part == "training":
         training(client, model)
     print(f"openai {openai.__version__}: every call of {part} is as it should be")
@@ -220,6 +222,44 @@ def chat(client: OpenAI, model: str, **options: object):
     """Ask one question."""
     messages = [{"role": "user", "content": "What is code 3?"}]
     return client.chat.completions.create(model=model, messages=messages, max_tokens=8, temperature=0, **options)
+
+
+def responses(client: OpenAI, model: str) -> None:
+    """Responses: whole, streamed, going on from one, kept, listed, deleted."""
+    asked = {"model": model, "max_output_tokens": 8, "temperature": 0}
+    first = client.responses.create(input="What is code 3?", instructions="Be brief.", metadata={"a": "b"}, **asked)
+    assert (first.object, first.model, first.metadata) == ("response", model, {"a": "b"})
+    assert first.usage.total_tokens == first.usage.input_tokens + first.usage.output_tokens
+    events = list(client.responses.create(input="What is code 3?", instructions="Be brief.", stream=True, **asked))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.type for event in events[:2]] == ["response.created", "response.in_progress"]
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == first.output_text
+    assert events[-1].response.status == first.status
+    assert first.status in ("completed", "incomplete")
+    second = client.responses.create(input="And code 4?", previous_response_id=first.id, **asked)
+    kept = client.responses.retrieve(second.id)
+    assert (kept.id, kept.previous_response_id, kept.output_text) == (second.id, first.id, second.output_text)
+    items = list(client.responses.input_items.list(second.id, limit=1, order="asc"))  # follows the pages
+    assert [item.role for item in items] == ["user", "assistant", "user"]
+    client.responses.delete(second.id)
+    refused(openai.NotFoundError, lambda: client.responses.retrieve(second.id))
+    refused(openai.NotFoundError, lambda: client.responses.create(input="?", previous_response_id=second.id, **asked))
+    tools = [{"type": "web_search"}]
+    error = refused(openai.BadRequestError, lambda: client.responses.create(input="?", tools=tools, **asked))
+    assert (error.code, error.param) == ("unsupported", "tools[0]")
+
+
+def stored_chats(client: OpenAI, model: str) -> None:
+    """Chats that are kept: found by their metadata, labelled anew, deleted."""
+    made = chat(client, model, store=True, metadata={"calls": "stored"})
+    stored = client.chat.completions
+    assert made.id in [each.id for each in stored.list(model=model, metadata={"calls": "stored"}, limit=1)]
+    assert stored.retrieve(made.id).choices[0].message.content == made.choices[0].message.content
+    assert stored.update(made.id, metadata={"calls": "again"}).metadata == {"calls": "again"}
+    messages = OpenAI().chat.completions.messages.list(made.id)  # their roles are not those of the client's own type
+    assert [each.content for each in messages] == ["What is code 3?"]
+    assert stored.delete(made.id).deleted
+    refused(openai.NotFoundError, lambda: stored.retrieve(made.id))
 
 
 def completions(client: OpenAI, model: str) -> None:

@@ -32,6 +32,7 @@ from contracts.events.benchmarks import (
     BenchmarkRequested,
     BenchmarkStarted,
 )
+from contracts.events.completions import CompletionDeleted, CompletionRecorded, CompletionUpdated
 from contracts.events.corpus import (
     CorpusPlanned,
     DatasetAssembled,
@@ -77,6 +78,7 @@ from contracts.manifest import ManifestRef
 REF = ManifestRef(key="local/ftjob-1/m", sha256="0" * 64)
 BLOB = BlobRef(key="local/file-1/content", sha256="1" * 64, bytes=10)
 
+KEPT: dict[str, Any] = {"kind": "response", "model": "m", "blob": BLOB, "expires_after": 86400}
 ENDPOINT: dict[str, Any] = {"name": "n", "url": "https://example.com", "event_types": ("fine_tuning.job.failed",)}
 
 
@@ -238,6 +240,13 @@ SEVEN_KINDS = {
             at=5,
         ),
         event(BenchmarkFailed(code="cancelled", message="m"), "bench-1", at=6),
+    ],
+    "a completion": [
+        event(CompletionRecorded(**KEPT, metadata={"a": "1"}), "resp_1", at=1),
+        event(CompletionUpdated(metadata={"a": "2"}), "resp_1", at=2),
+        event(CompletionUpdated(metadata={"a": "3"}), "resp_1", at=2, id="at the same moment"),
+        event(CompletionDeleted(), "resp_1", at=3),
+        event(CompletionDeleted(reason="expired"), "resp_1", at=4),
     ],
     "a webhook endpoint": [
         event(WebhookEndpointCreated(**ENDPOINT, hint="1"), "we_1", at=1),

@@ -15,6 +15,7 @@ from openai.types.fine_tuning import (
     supervised_hyperparameters_param,
     supervised_method_param,
 )
+from openai.types.responses import response_create_params
 
 from contracts.wire.completions import Chat, Completion
 from contracts.wire.errors import ApiError
@@ -28,6 +29,7 @@ from contracts.wire.requests import (
     Supervised,
     WandbRequest,
 )
+from contracts.wire.responses import ResponseRequest
 
 JOB = {"model": "m", "training_file": "f"}
 
@@ -62,6 +64,10 @@ def test_every_parameter_of_the_official_client_is_decided_on() -> None:
     text = completion_create_params.CompletionCreateParamsStreaming
     assert all_names(Completion) - {"chat_template_kwargs"} == names(text) | names(
         completion_create_params.CompletionCreateParamsNonStreaming
+    )
+    responses = response_create_params.ResponseCreateParamsStreaming
+    assert all_names(ResponseRequest) - {"chat_template_kwargs"} == names(responses) | names(
+        response_create_params.ResponseCreateParamsNonStreaming
     )
     own = {"tuning", "overlong", "benchmarks", "dataset", "chat_template_kwargs"}
     assert all_names(JobRequest) - own == names(job_create_params.JobCreateParams)

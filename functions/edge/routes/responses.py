@@ -1,0 +1,193 @@
+"""/v1/responses: OpenAI's Responses in front of our own chat completions; made, streamed, kept, deleted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import count
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Send
+
+from contracts.manifest import ManifestRef
+from contracts.ports import Reply, UnavailableError
+from contracts.wire import openai
+from contracts.wire.errors import ApiError
+from contracts.wire.response_items import MAX_ITEMS, Item, messages_of, read_input, too_many
+from contracts.wire.responses import ResponseItemPage, ResponseQuery, ResponseRequest, of_response
+from functions._shared.responding import Responding
+from functions.edge import kept
+from functions.edge.context import deps, new_object_id, read, reply, request_id, tenant, visible_model
+from functions.edge.errors import to_api_error
+from functions.edge.listing import unknown_after
+from functions.edge.refusals import no_model, no_response, unavailable
+from functions.edge.relay import Ask, Watched, begin, data_of, piece, server_sent, whole
+
+CHAT = "/v1/chat/completions"
+MOST_CONTEXT = 2 * 2**20
+"""Bytes of all items that a response is made of, those of the responses before it included."""
+
+
+async def create(request: Request) -> Response:
+    """POST /responses: text, messages and calls of functions in and out; `stream`, `store`, `previous_response_id`."""
+    asked = await read(request, ResponseRequest)
+    id = new_object_id(request, "resp_")
+    new_id = _numbered(id)
+    items = [*await _before(request, asked), *read_input(asked.input, new_id)]
+    if len(items) > MAX_ITEMS:
+        raise too_many(len(items))
+    if len(msgspec.json.encode(items)) > MOST_CONTEXT:
+        sentence = f"The input, with the responses before it, is larger than {MOST_CONTEXT} bytes. Begin anew."
+        raise ApiError(sentence, param="input", code="context_length_exceeded")
+    body = msgspec.json.encode(asked.of_chat(messages_of(items)))
+    view = await visible_model(request, asked.model)
+    if view is None:
+        raise no_model(asked.model)
+    manifest = ManifestRef.model_validate(view["manifest"])
+    ask = partial(deps(request).complete, CHAT, body, manifest, request_id(request), tenant(request))
+    responding = Responding(asked.response(id, int(time.time())), new_id)
+    return Watched(partial(_answer, request, asked, items, responding, ask))
+
+
+def _numbered(id: str) -> Callable[[str], str]:
+    """Return what gives a response's items their ids: prefix → a new one."""
+    numbers = count()
+    return lambda prefix: f"{prefix}{id.removeprefix('resp_')}{next(numbers):04x}"
+
+
+async def _before(request: Request, asked: ResponseRequest) -> list[Item]:
+    """Return what went into the response before this one, and what it answered; its instructions are not part of it."""
+    id = asked.previous_response_id
+    if id is None:
+        return []
+    if await kept.found(request, "response", id) is None:
+        raise no_response(id, previous=True)
+    content = await kept.content_of(request, id)
+    return [*content["input"], *content["response"]["output"]]
+
+
+async def _answer(
+    request: Request, asked: ResponseRequest, items: list[Item], responding: Responding, ask: Ask, send: Send
+) -> None:
+    reply: Reply = await ask()
+    try:
+        if reply.status != 200:
+            raise of_response(_error(await _body(reply)), reply.status, reply.headers)
+        if asked.stream:
+            await begin(send, reply)
+            await _stream(request, asked, items, responding, reply, send)
+            return
+        responding.whole(msgspec.json.decode(await _body(reply)))
+        for _ in responding.end(int(time.time())):
+            pass
+        await _keep(request, asked, items, responding)
+        await whole(send, 200, msgspec.json.encode(responding.response))
+    finally:
+        await reply.close()
+
+
+async def _stream(
+    request: Request, asked: ResponseRequest, items: list[Item], responding: Responding, reply: Reply, send: Send
+) -> None:
+    """Tell a chat's chunks as a response's events; what is kept is kept before its last one."""
+    for event in responding.begin():
+        await piece(send, _written(event))
+    try:
+        async for each in server_sent(reply.chunks()):
+            data = data_of(each)
+            if data == b"[DONE]":
+                break
+            chunk = msgspec.json.decode(data)
+            if "error" in chunk:
+                raise ApiError(chunk["error"]["message"], status=503)
+            if told := b"".join(map(_written, responding.chunk(chunk))):
+                await piece(send, told)
+        else:
+            raise UnavailableError("serving", "the serving process went away in the middle of the answer")
+        await piece(send, b"".join(map(_written, responding.end(int(time.time())))))
+        await _keep(request, asked, items, responding)
+        last = responding.last()
+    except (ApiError, UnavailableError) as error:
+        told_error = to_api_error(error)
+        assert told_error is not None
+        last = responding.failed(told_error.message)
+    await piece(send, _written(last), last=True)
+
+
+async def _keep(request: Request, asked: ResponseRequest, items: list[Item], responding: Responding) -> None:
+    if asked.store:
+        response = responding.response
+        content = {"response": response, "input": items}
+        await kept.keep(request, response["id"], "response", content, asked.metadata, asked.previous_response_id)
+
+
+def _written(event: Mapping[str, Any]) -> bytes:
+    kind: str = event["type"]
+    return b"event: " + kind.encode() + b"\ndata: " + msgspec.json.encode(event) + b"\n\n"
+
+
+async def _body(reply: Reply) -> bytes:
+    return b"".join([chunk async for chunk in reply.chunks()])
+
+
+def _error(body: bytes) -> Mapping[str, Any]:
+    try:
+        found = msgspec.json.decode(body)["error"]
+    except (msgspec.DecodeError, LookupError, TypeError):
+        raise unavailable("The serving process does not answer as it should") from None
+    return found if isinstance(found, dict) else {}
+
+
+async def retrieve(request: Request) -> Response:
+    """GET /responses/{id}: a response that was kept."""
+    ResponseQuery.read(request.query_params)
+    return reply((await _content(request))["response"])
+
+
+async def delete(request: Request) -> Response:
+    """DELETE /responses/{id}: its text is erased; responses that went on from it keep what they were asked with."""
+    id: str = request.path_params["id"]
+    if not await kept.forget(request, "response", id):
+        raise no_response(id)
+    return reply(openai.deleted(id, "response"))
+
+
+async def cancel(request: Request) -> Response:
+    """POST /responses/{id}/cancel: refused, for only responses in the background could be; leaving stops a stream."""
+    await _content(request)
+    sentence = "Only responses in the background can be cancelled. To stop one that is streamed, close its connection."
+    raise ApiError(sentence, code="invalid_request")
+
+
+async def list_input_items(request: Request) -> Response:
+    """GET /responses/{id}/input_items: what it was made of, those of the responses before it included; newest first."""
+    asked = ResponseItemPage.read(request.query_params)
+    items: list[Item] = (await _content(request))["input"]
+    items = items if asked.order == "asc" else items[::-1]
+    if asked.after is not None:
+        places = [place for place, item in enumerate(items) if item["id"] == asked.after]
+        if not places:
+            raise unknown_after(asked.after)
+        items = items[places[-1] + 1 :]
+    return reply(openai.page(items[: asked.limit], len(items) > asked.limit))
+
+
+async def _content(request: Request) -> dict[str, Any]:
+    id: str = request.path_params["id"]
+    if await kept.found(request, "response", id) is None:
+        raise no_response(id)
+    return await kept.content_of(request, id)
+
+
+ROUTES = [
+    Route("/v1/responses", create, methods=["POST"]),
+    Route("/v1/responses/{id}", retrieve, methods=["GET"]),
+    Route("/v1/responses/{id}", delete, methods=["DELETE"]),
+    Route("/v1/responses/{id}/cancel", cancel, methods=["POST"]),
+    Route("/v1/responses/{id}/input_items", list_input_items, methods=["GET"]),
+]
