@@ -161,7 +161,7 @@ def _responses(asked: Operation, schemas: _Schemas) -> Schema:
     if not content or "application/json" in content:
         content["application/json"] = {"schema": schema}
     if asked.body is not None and "stream" in asked.body.served:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}
     told: Schema = {"200": {"description": "What was asked for.", "content": content}}
     for status in asked.statuses:
         told[str(status)] = {"description": "Not well.", "content": {"application/json": {"schema": ANY}}}
