@@ -30,7 +30,7 @@ class PrecisionSettings(FunctionSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto`, `float32` or `bfloat16`. `auto` trains in bfloat16 on a GPU and in float32 on a processor, where it also
     serves in float32, whose answers do not depend on the batch. `bfloat16` trains and serves in it anywhere; a
-    processor gains by it where it has AMX, and loses where it has AVX-512-BF16 alone (decision 28)."""
+    processor gains by it where it has AMX, and loses where it has AVX-512-BF16 alone (decision 33)."""
 
 
 class WaitSettings(FunctionSettings):
