@@ -138,7 +138,7 @@ def test_the_codes_of_refusals_are_those_that_the_reference_names() -> None:
             said = each.args[0]
         if isinstance(said, ast.Constant):
             given.add(str(said.value))
-    named = set(re.findall(r"`([a-z_]+)`", section("Errors").split("\n\n")[1]))
+    named = set(re.findall(r"`([a-z0-9_]+)`", section("Errors").split("\n\n")[1]))
     assert given - INTERNAL <= named
     assert {code for code in named - COMPUTED if f'"{code}"' not in "".join(sources)} == set()
 
