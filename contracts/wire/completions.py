@@ -25,6 +25,14 @@ from contracts.events.completions import Metadata
 from contracts.manifest import ManifestRef
 from contracts.wire.chat import MAX_DEPTH, modern, plain, too_deep
 from contracts.wire.errors import refuse, shown
+from contracts.wire.formats import (
+    ResponseFormat,
+    ToolChoice,
+    check_choice,
+    check_mentions_json,
+    read_choice,
+    read_format,
+)
 from contracts.wire.request import Request
 
 MAX_CHOICES = 128
@@ -41,6 +49,15 @@ Prompt = str | tuple[int, ...]
 def names(text: str) -> frozenset[str]:
     """Return the names in a text of words."""
     return frozenset(text.split())
+
+
+def _old_choice(given: Any) -> ToolChoice:
+    match given:
+        case "none" | "auto":
+            return ToolChoice(given)
+        case {"name": str(name)}:
+            return ToolChoice("required", (name,), named=True)
+    raise refuse("invalid_value", "Invalid value for '{param}': expected 'none', 'auto' or a function by name.")
 
 
 def _only(served: Sequence[Any], why: str) -> AfterValidator:
@@ -221,27 +238,25 @@ class Chat(Conversation, Sampled):
     ignored = names(
         "user safety_identifier service_tier prompt_cache_key prompt_cache_options prompt_cache_retention prediction"
     )
-    refused = names("audio function_call functions moderation reasoning_effort verbosity web_search_options")
+    refused = names(
+        "audio moderation reasoning_effort verbosity web_search_options "
+        "guided_json guided_regex guided_choice guided_grammar structured_outputs grammar"
+    )
     tolerant = True
 
     max_tokens: int | None = Field(default=None, ge=1, le=2**53)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=2**53)
     logprobs: bool = False
     top_logprobs: int | None = Field(default=None, ge=0, le=20)
-    tool_choice: Annotated[
-        Any, _only(("none", "auto"), "A call cannot be forced: only the choices 'auto' and 'none' are served.")
-    ] = "auto"
+    tool_choice: Annotated[ToolChoice, PlainValidator(read_choice)] = ToolChoice()
     parallel_tool_calls: bool = True
     store: Any = None
     """The edge's, as are metadata."""
     metadata: Any = None
-    response_format: Annotated[
-        Any,
-        _only(
-            ({"type": "text"},),
-            "Only response_format {'type': 'text'} is served for now; ask for JSON in the prompt and parse the answer.",
-        ),
-    ] = None
+    functions: Annotated[tuple[dict[str, Any], ...], FailFast(), BeforeValidator(_shallow)] = ()
+    """OpenAI's old name of tools."""
+    function_call: Annotated[ToolChoice | None, PlainValidator(_old_choice)] = None
+    response_format: Annotated[ResponseFormat | None, PlainValidator(read_format)] = None
     modalities: Annotated[Any, _only((("text",),), "Only the modality 'text' is served.")] = None
 
     @property
@@ -253,7 +268,17 @@ class Chat(Conversation, Sampled):
     @property
     def most_calls(self) -> int | None:
         """How many calls of tools an answer may have; None: any number."""
-        return None if self.parallel_tool_calls else 1
+        return None if self.parallel_tool_calls and not self.is_old else 1
+
+    @property
+    def is_old(self) -> bool:
+        """Whether calls are answered in OpenAI's old form, `function_call`."""
+        return bool(self.functions)
+
+    @property
+    def choice(self) -> ToolChoice:
+        """Which functions may be called."""
+        return (self.function_call or ToolChoice()) if self.functions else self.tool_choice
 
     @property
     def alternatives(self) -> int | None:
@@ -267,9 +292,24 @@ class Chat(Conversation, Sampled):
             raise refuse("invalid_value", what, "top_logprobs")
         return self
 
+    @model_validator(mode="after")
+    def _held(self) -> Self:
+        if self.functions and self.tools:
+            raise refuse("invalid_value", "'functions' is the old name of 'tools': send one of them.", "functions")
+        if self.function_call is not None and not self.functions:
+            what = "'function_call' is only allowed when 'functions' are specified."
+            raise refuse("invalid_value", what, "function_call")
+        check_choice(self.choice, self._all_tools())
+        if self.response_format is not None and self.response_format.type == "json_object":
+            check_mentions_json([{"content": each.content} for each in self.messages])
+        return self
+
+    def _all_tools(self) -> list[dict[str, Any]]:
+        return [{"type": "function", "function": each} for each in self.functions] or list(self.tools)
+
     def known_tools(self) -> list[dict[str, Any]] | None:
-        """Return the tools that the model may call."""
-        return None if self.tool_choice == "none" else super().known_tools()
+        """Return the tools that the model is shown."""
+        return None if self.choice.mode == "none" else self._all_tools() or None
 
 
 def _is_tokens(item: Any) -> bool:

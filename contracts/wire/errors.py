@@ -41,6 +41,7 @@ _WORDS = {
         "Invalid '{param}': empty string. Expected a string with minimum length {min_length}.",
     ),
     "too_short": ("empty_array", "Invalid '{param}': too few items. Expected at least {min_length}."),
+    "extra_forbidden": ("unknown_parameter", "Unknown parameter: '{param}'."),
     "finite_number": ("invalid_type", "Invalid '{param}': expected a finite number."),
     "string_pattern_mismatch": ("invalid_value", "Invalid '{param}': {value} does not look as {pattern} says."),
     PRINTABLE: ("invalid_string", "Invalid '{param}': the string holds control characters, such as a line break."),

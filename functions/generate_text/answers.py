@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -18,10 +18,10 @@ from starlette.types import Receive, Scope, Send
 from contracts.manifest import ManifestRef
 from contracts.wire.completions import Chat, Completion, Sampled
 from contracts.wire.errors import ApiError
-from functions.generate_text import shapes
+from functions.generate_text import shapes, structure
 from functions.generate_text.core import check_size, check_token_ids, max_new_tokens
 from functions.generate_text.engine import Engine, Generation, OverloadedError, Sampling
-from functions.generate_text.generation import failure
+from functions.generate_text.generation import ConstraintError, failure
 from functions.generate_text.models import Models, Rendered, ServedModel
 from functions.generate_text.shapes import AnswerPiece, Head
 from functions.generate_text.text import Answer
@@ -44,6 +44,10 @@ class Choice:
     """What takes the answer to a turn apart from its thought and its calls."""
     prefix: str = ""
     """The prompt's text, where it is echoed."""
+    called: Literal["tool_calls", "function_call", "stop"] = "tool_calls"
+    """How an answer ends that calls: one that was made to call a function by name ends with `stop`, as at OpenAI."""
+    old: bool = False
+    """Whether a call is told in OpenAI's old form."""
     finish: str = "length"
     pieces: list[AnswerPiece] = field(default_factory=list)
     end_piece: list[AnswerPiece] = field(default_factory=list)
@@ -75,7 +79,7 @@ class Choice:
     def why(self) -> str:
         """Why a chat's answer ends."""
         called = self.reader is not None and self.reader.called
-        return "tool_calls" if called and self.finish == "stop" else self.finish
+        return self.called if called and self.finish == "stop" else self.finish
 
     def prompt_pieces(self) -> list[AnswerPiece]:
         """The echoed prompt's tokens; the first has no log-probability."""
@@ -115,7 +119,8 @@ async def chat(engine: Engine, models: Models, ref: ManifestRef, wanted: Chat, r
         ids = prompt.ids
         room = max_new_tokens(len(ids), wanted.room, model.context, "messages")
         _check_bias(engine, model, wanted)
-        choices = _start(engine, model, wanted, [ids], room, _tenant(request), prompt=prompt)
+        held = await structure.held(model, engine.vocabulary(model.base), prompt, wanted)
+        choices = _start(engine, model, wanted, [ids], room, _tenant(request), prompt=prompt, held=held)
         head = _head("chatcmpl-", wanted, model)
         if wanted.stream:
             return EventStream(_chat_events(head, wanted, choices), choices, stack.pop_all())
@@ -156,6 +161,7 @@ def _start(
     tenant: str,
     prompt: Rendered | None = None,
     echo: bool = False,
+    held: structure.Held = None,
 ) -> list[Choice]:
     """Queue every choice of every prompt; all or none."""
     limits, count = engine.limits, len(prompts) * wanted.n
@@ -176,6 +182,7 @@ def _start(
                 stop_ids=model.stops.ids if prompt else model.stops.ids | model.chat.eos,
                 logprobs=wanted.alternatives,
                 prompt_logprobs=echo and wanted.alternatives is not None,
+                constraint=held() if held else None,
             )
             # Without a stream or a stop sequence nobody looks before the end, and not telling saves a tenth of a step.
             stops = wanted.stop + (model.stops.texts if prompt else ())
@@ -185,7 +192,11 @@ def _start(
             most_calls = wanted.most_calls if isinstance(wanted, Chat) else None
             reader = prompt.reader(most_calls) if prompt else None
             answer = Answer(partial(model.decode, calls=bool(prompt and prompt.calls)), stops)
-            choices.append(Choice(index, generation, answer, model, wanted.alternatives, reader))
+            choice = Choice(index, generation, answer, model, wanted.alternatives, reader)
+            if isinstance(wanted, Chat):
+                choice.old = wanted.is_old
+                choice.called = "stop" if wanted.choice.named else "function_call" if choice.old else "tool_calls"
+            choices.append(choice)
     except BaseException:
         _cancel(choices)
         raise
@@ -216,7 +227,7 @@ async def _whole_chat_choice(choice: Choice) -> dict[str, Any]:
     told = choice.reader.whole("".join([text async for text, _ in choice.told()]))
     pieces = choice.pieces[: choice.answer.visible] if choice.logprobs is not None else None
     calls = shapes.tool_calls(told.calls)
-    return shapes.chat_choice(choice.index, told.content, choice.why, pieces, told.thought, calls)
+    return shapes.chat_choice(choice.index, told.content, choice.why, pieces, told.thought, calls, choice.old)
 
 
 async def _whole_completion_choice(choice: Choice) -> dict[str, Any]:
@@ -309,7 +320,8 @@ async def _chat_events(head: Head, wanted: Chat, choices: Sequence[Choice]) -> A
             if told.content or (pieces and not told.thought):
                 yield chunk(choice, {"content": told.content}, None, pieces)
             for delta in shapes.tool_call_deltas(told.calls, index):
-                yield chunk(choice, {"tool_calls": [delta]}, None, None)
+                old = {"function_call": delta["function"]}
+                yield chunk(choice, old if choice.old else {"tool_calls": [delta]}, None, None)
             if last:
                 yield chunk(choice, {}, choice.why, None)
         if with_usage:
@@ -357,6 +369,8 @@ def _broken(error: Exception) -> bytes:
     """The event that ends a stream which cannot go on."""
     log.error("a streamed answer broke off: %r", error)
     told = failure(error)
+    if isinstance(told, ConstraintError):
+        return _event(ApiError(f"{told}.", code="not_enforceable").body())
     code = "overloaded" if isinstance(told, OverloadedError) else "generation_failed"
     return _event(ApiError(f"{told}.", code=code, status=503 if code == "overloaded" else 500).body())
 

@@ -24,6 +24,7 @@ from functions.generate_text import answers
 from functions.generate_text.embedder import Embedder
 from functions.generate_text.embeddings import EmbeddingModels, embeddings
 from functions.generate_text.engine import BatchLimits, Engine, EngineError, OverloadedError
+from functions.generate_text.generation import ConstraintError
 from functions.generate_text.models import ModelError, Models
 from functions.generate_text.preview import Examples, Previews
 from functions.generate_text.prove import prove
@@ -153,6 +154,8 @@ def _told(error: Exception) -> ApiError:
         case UnavailableError() | OverloadedError():
             code = "overloaded" if isinstance(error, OverloadedError) else "unavailable"
             return ApiError(f"{error}.", code=code, status=503, headers={"retry-after": "5"})
+        case ConstraintError():
+            return ApiError(f"{error}.", code="not_enforceable")
         case EngineError():
             return ApiError(f"{error}.", code="generation_failed", status=500)
         case HTTPException():

@@ -97,7 +97,7 @@ class _Probe:
             shared = re.sub(r"\S*$", "", shared)  # what says to whom it is
         return whole[len(shared) :].removesuffix(plain.rpartition("zanswer")[2])
 
-    def _two(self, first: dict[str, Any]) -> str:
+    def two(self, first: dict[str, Any]) -> str:
         """Return a turn with a call of these arguments and another; empty where one alone can be shown."""
         try:
             two = self.answer(first, _OTHER)
@@ -144,13 +144,13 @@ class _Probe:
             first, opens, follows = _around(answer, "key_a", "zval", "key_b")
             _, opens_other, follows_other = _around(self.answer(_NUMBER | _OTHER), "key_b", "7", "key_c")
             ends = [
-                _end(_behind(self.answer(given), *map(str, *given.items())), self._two(given))
+                _end(_behind(self.answer(given), *map(str, *given.items())), self.two(given))
                 for given in (_TEXT, _NUMBER)
             ]
             nothing = self.answer({}).rpartition(_NAMES[0])[2]
         except Exception:  # noqa: BLE001  it does not show them so
             return None
-        empty = _end(nothing, self._two({}))
+        empty = _end(nothing, self.two({}))
         form = TaggedForm(first, (opens, opens_other), (follows, follows_other), (ends[0], ends[1]), empty)
         return form, answer.rfind(_NAMES[0])
 
@@ -158,7 +158,7 @@ class _Probe:
         before = answer[:start].strip()
         before = re.split(r"</[\w:]*think\w*>|<\|END_THINKING\|>", before)[-1].strip()  # thinking is no call
         pieces = {before}
-        for turn in (answer, self._two(_BOTH)):
+        for turn in (answer, self.two(_BOTH)):
             try:
                 _, end = form.take(turn, start, _TYPES)
             except (IncompleteError, NoCallError):
@@ -216,3 +216,13 @@ def _pattern(text: str) -> str:
     pattern = re.sub(r"zname\d", r"[^\\s<>]+", pattern)
     pattern = re.sub(r"zcall\d000", r"[\\w.:-]*", pattern)
     return re.sub(r"(?<![\w\\])\d+(?!\w)", r"\\d+", pattern)
+
+
+KNOWN, KNOWN_TOOLS = _NAMES, _TOOLS
+"""The functions that `shown_calls` calls."""
+
+
+def shown_calls(render: Render) -> tuple[str, str]:
+    """Return what a template writes of a known call, and of two; the second is empty where one alone can be shown."""
+    probe = _Probe(render)
+    return probe.answer(_BOTH), probe.two(_BOTH)

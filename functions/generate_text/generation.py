@@ -19,6 +19,10 @@ class OverloadedError(EngineError):
     """The queue is full or memory ran out; the same request may succeed later."""
 
 
+class ConstraintError(EngineError):
+    """An answer that cannot go on within what it is held to."""
+
+
 def failure(error: BaseException) -> EngineError:
     """What those are told whose work `error` ended: its own words are for the log."""
     if isinstance(error, EngineError):
@@ -110,7 +114,10 @@ class Generation:
         """File a token (engine thread); True when somebody waits for it."""
         self.tokens.append(token)
         self.chooser.took(token.id)
-        if token.id in self.sampling.stop_ids:
+        if self.chooser.error:
+            self._error = ConstraintError(f"the answer cannot be held to its form: {self.chooser.error[:200]}")
+            self.finish = "stop"
+        elif token.id in self.sampling.stop_ids or self.chooser.ended:
             self.finish = "stop"
         elif len(self.tokens) >= self.sampling.max_tokens:
             self.finish = "length"

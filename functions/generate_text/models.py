@@ -33,8 +33,10 @@ from functions._shared.model_files import (
 )
 from functions._shared.plain_prompt import prompt_ids
 from functions._shared.turns import Marks, TemplateRefusalError, next_header
-from functions.generate_text.call_forms import read_form
+from functions.generate_text.call_forms import read_form, shown_calls
+from functions.generate_text.call_rules import Shown, read_shown
 from functions.generate_text.engine import AdapterError, Engine, EngineError
+from functions.generate_text.grammars import GrammarError, Vocabulary
 from functions.generate_text.shapes import AnswerPiece
 from functions.generate_text.thoughts import AnswerReader, Splitter
 from functions.generate_text.tool_calls import CallForm, CallReader
@@ -88,6 +90,8 @@ class ServedModel:
     row_shape: RowShape = "chat"
     """What it was trained on."""
     users: int = 0
+    forces_calls: bool = False
+    """Whether calls by rule were compared with what its template writes."""
 
     def __post_init__(self) -> None:
         # A token's bytes in byte-level vocabularies: the letters that stand for bytes (GPT-2's table).
@@ -96,6 +100,7 @@ class ServedModel:
         self._letters = {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(odd)}
         self._byte_level = "ByteLevel" in str(getattr(self.tokenizer.backend_tokenizer, "decoder", ""))
         self.stops = self.chat.stops
+        self._vocabulary: Vocabulary | None = None
         marks = self.chat.thinking.marks
         shown = self.encode(f"{marks.open}{marks.close}" if marks else "", special=False)
         shown += self.encode(self.chat.lead(self.switches), special=False)
@@ -168,10 +173,22 @@ class ServedModel:
     def calls(self) -> CallForm | None:
         """How its template writes calls of tools."""
 
-        def answer(message: dict[str, Any], tools: list[dict[str, Any]]) -> str:
-            return self.chat.turn([ASKED, message], tools, self.switches).answer
+        return read_form(self._answer)
 
-        return read_form(answer)
+    @cached_property
+    def shown_calls(self) -> Shown | None:
+        """What its template writes of known calls; None where it cannot be told. Raises UnknownFormError."""
+        if self.calls is None:
+            return None
+        marks = self.chat.thinking.marks
+        try:
+            one, two = shown_calls(self._answer)
+        except Exception:  # noqa: BLE001  whatever a template raises: it shows no calls
+            return None
+        return read_shown(self.calls, one, two, self.stops.shown, marks.close if marks else "")
+
+    def _answer(self, message: dict[str, Any], tools: list[dict[str, Any]]) -> str:
+        return self.chat.turn([ASKED, message], tools, self.switches).answer
 
     @cached_property
     def _hidden(self) -> frozenset[int]:
@@ -182,6 +199,26 @@ class ServedModel:
         hidden = list(self._hidden)
         tokens = zip(hidden, self.tokenizer.convert_ids_to_tokens(hidden), strict=True)
         return frozenset(id for id, token in tokens if not (self.calls and self.calls.keeps(token)))
+
+    def vocabulary(self, size: int) -> Vocabulary:
+        """Its tokens as grammars know them, `size` in all; seconds for the first. Raises GrammarError."""
+        if self.parent is not None:
+            return self.parent.vocabulary(size)
+        if self._vocabulary is None:
+            decoder = str(self.tokenizer.backend_tokenizer.decoder)
+            if not self._byte_level and ("WordPiece" in decoder or "\u2581" not in decoder):
+                raise GrammarError("the model's tokenizer puts spaces of its own between tokens")
+            known = self.tokenizer.convert_ids_to_tokens(list(range(min(size, len(self.tokenizer)))))
+            names: list[str | None] = [*known, *[None] * (size - len(known))]
+            added = self.tokenizer.get_added_vocab()
+            hidden = self._special | self.stops.ids
+            tokens = [
+                None if name is None or id in hidden else name.encode() if name in added else self._written(name)
+                for id, name in enumerate(names)
+            ]
+            special = {str(names[id]): id for id in hidden if id < len(names)}
+            self._vocabulary = Vocabulary(tokens, special, self.stops.ids, not self._byte_level)
+        return self._vocabulary
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Token ids of a text; `special` adds what the tokenizer puts around plain text."""
@@ -201,8 +238,14 @@ class ServedModel:
         text: str = self.tokenizer.decode([token], clean_up_tokenization_spaces=False)
         return AnswerPiece(text, self._bytes(token, text), logprob, shown)
 
+    def _written(self, name: str) -> bytes:
+        """A token's bytes within a text."""
+        return self._bytes_of(name, name.replace("\u2581", " "))
+
     def _bytes(self, token: int, text: str) -> bytes:
-        name = self.tokenizer.convert_ids_to_tokens(token) or ""
+        return self._bytes_of(self.tokenizer.convert_ids_to_tokens(token) or "", text)
+
+    def _bytes_of(self, name: str, text: str) -> bytes:
         if self._byte_level and all(letter in self._letters for letter in name):
             return bytes(self._letters[letter] for letter in name)
         if len(name) == 6 and name.startswith("<0x") and name.endswith(">"):

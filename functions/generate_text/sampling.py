@@ -4,9 +4,27 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class Constraint(Protocol):
+    """What an answer is held to, moved on token by token."""
+
+    error: str | None
+    """Why it cannot go on."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing may follow."""
+
+    def banned(self) -> Tensor:
+        """Return which tokens may not come next, as booleans [vocabulary]."""
+
+    def took(self, token: int) -> None:
+        """Move on by the token chosen."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +48,8 @@ class Sampling:
     logprobs: int | None = None
     """None: no logprobs; otherwise how many alternatives each token is given with."""
     prompt_logprobs: bool = False
+    constraint: Constraint | None = None
+    """Of this choice alone: it has a state."""
 
 
 _COLDEST = 1e-5
@@ -63,10 +83,20 @@ class Chooser:
         """Whether logits are changed before the choice."""
         s = self.sampling
         penalised = bool(s.presence_penalty or s.frequency_penalty) and bool(self.counts)
-        return penalised or bool(s.logit_bias) or self.made < s.min_tokens
+        return penalised or bool(s.logit_bias) or self.made < s.min_tokens or s.constraint is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing may follow what it is held to."""
+        return self.sampling.constraint is not None and self.sampling.constraint.ended
+
+    @property
+    def error(self) -> str | None:
+        """Why what it is held to cannot be followed."""
+        return self.sampling.constraint.error if self.sampling.constraint else None
 
     def edit(self, logits: Tensor) -> None:
-        """Apply penalties, bias and the ban on early ends, in place, to logits [vocabulary]."""
+        """Apply penalties, bias, the ban on early ends and the grammar, in place, to logits [vocabulary]."""
         s = self.sampling
         changes: dict[int, float] = dict(s.logit_bias)
         for token, count in self.counts.items():
@@ -76,12 +106,16 @@ class Chooser:
             logits[ids] += torch.tensor(list(changes.values()), device=logits.device, dtype=logits.dtype)
         if self.made < s.min_tokens and s.stop_ids:
             logits[torch.tensor(sorted(s.stop_ids), device=logits.device)] = -torch.inf
+        if s.constraint is not None:
+            logits.masked_fill_(s.constraint.banned().to(logits.device), -torch.inf)
 
     def took(self, token: int) -> None:
         """Record the token chosen."""
         self.made += 1
         self.counts[token] += 1
         self._draw = None
+        if self.sampling.constraint is not None:
+            self.sampling.constraint.took(token)
 
 
 def choose(logits: Tensor, choosers: Sequence[Chooser], noise: float) -> tuple[list[int], list[bool]]:

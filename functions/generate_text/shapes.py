@@ -45,13 +45,18 @@ def chat_choice(
     pieces: Sequence[AnswerPiece] | None,
     thought: str = "",
     calls: Sequence[dict[str, Any]] = (),
+    old: bool = False,
 ) -> dict[str, Any]:
-    """One choice of a `chat.completion`; what was thought before the answer, and what it calls, stand beside it."""
+    """One choice of a `chat.completion`; what was thought before the answer, and what it calls, stand beside it.
+
+    `old`: a call is told as `function_call`, as OpenAI did first.
+    """
     message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
     if thought:
         message["reasoning_content"] = thought
     if calls:
-        message |= {"content": text or None, "tool_calls": [*calls]}
+        told = {"function_call": calls[0]["function"]} if old else {"tool_calls": [*calls]}
+        message |= {"content": text or None, **told}
     return {
         "index": index,
         "message": message,

@@ -20,6 +20,12 @@ ROWS = [
 ]
 DATA = "\n".join(json.dumps(row) for row in ROWS).encode()
 PATIENCE = 300.0
+SCHEMA = {
+    "type": "object",
+    "properties": {"colour": {"type": "string", "enum": ["red"]}},
+    "required": ["colour"],
+    "additionalProperties": False,
+}
 
 
 def main(part: str, model: str) -> None:
@@ -221,7 +227,8 @@ def refused(kind: type, call) -> openai.APIStatusError:
 def chat(client: OpenAI, model: str, **options: object):
     """Ask one question."""
     messages = [{"role": "user", "content": "What is code 3?"}]
-    return client.chat.completions.create(model=model, messages=messages, max_tokens=8, temperature=0, **options)
+    asked = {"max_tokens": 8, "temperature": 0, **options}
+    return client.chat.completions.create(model=model, messages=messages, **asked)
 
 
 def responses(client: OpenAI, model: str) -> None:
@@ -271,6 +278,13 @@ def completions(client: OpenAI, model: str) -> None:
     streamed = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
     assert streamed == (whole.choices[0].message.content or "")
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    held = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
+    assert json.loads(chat(client, model, max_tokens=120, response_format=held).choices[0].message.content) == {
+        "colour": "red"
+    }
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": SCHEMA, "strict": True}}
+    (call,) = chat(client, model, max_tokens=200, tools=[tool], tool_choice="required").choices[0].message.tool_calls
+    assert (call.function.name, json.loads(call.function.arguments)) == ("look_up", {"colour": "red"})
     text = client.completions.create(model=model, prompt="What is", max_tokens=4, temperature=0)
     assert text.object == "text_completion"
     lenient = OpenAI().completions

@@ -1,0 +1,126 @@
+"""What the answer to a chat is held to: its request and its model's own form, brought together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+from contracts.wire.completions import Chat
+from contracts.wire.errors import ApiError
+from contracts.wire.formats import functions_of, is_strict, parameters_of
+from contracts.wire.schemas import Place
+from functions.generate_text import answer_rules, call_rules
+from functions.generate_text.call_forms import KNOWN, KNOWN_TOOLS
+from functions.generate_text.call_rules import Function, UnknownFormError
+from functions.generate_text.grammars import COMPILER, Constraint, GrammarError, Vocabulary
+from functions.generate_text.models import Rendered, ServedModel
+from functions.generate_text.tool_calls import JsonForm
+
+Held = Callable[[], Constraint] | None
+"""What gives each choice its state in a grammar; None: the answer is free."""
+
+
+async def held(model: ServedModel, size: int, prompt: Rendered, wanted: Chat) -> Held:
+    """Return what an answer is held to; raises ApiError that says what cannot be enforced, and where it stands."""
+    form = wanted.response_format
+    schema = form.schema_of_answers if form else None
+    functions = _functions(prompt, wanted)
+    if schema is None and not functions:
+        return None
+    at = "response_format" if schema is not None else "tool_choice" if _is_forced(wanted) else "tools"
+    loop = asyncio.get_running_loop()
+    try:
+        vocabulary = await loop.run_in_executor(COMPILER, model.vocabulary, size)
+        _check_written(vocabulary, schema, functions, at)
+        answer = _answer(model, vocabulary, wanted, schema, functions)
+        return await vocabulary.constraint(
+            answer_rules.whole(
+                answer, vocabulary.literal, prompt.marks, prompt.opened, prompt.lead, spaced=vocabulary.spaced
+            )
+        )
+    except UnknownFormError as error:
+        raise ApiError(f"This model's calls cannot be held to a form: {error}.", param=at, code="unsupported") from None
+    except GrammarError as error:
+        schemas = [(parameters_of(each), _place(name, nth)) for name, (nth, each) in functions.items()]
+        if form is not None and schema is not None:
+            schemas.insert(0, (schema, form.place))
+        raise await loop.run_in_executor(COMPILER, _refused, schemas, str(error), vocabulary.problem, at) from None
+
+
+def _is_forced(wanted: Chat) -> bool:
+    return wanted.choice.mode == "required" or wanted.choice.names is not None
+
+
+def _functions(prompt: Rendered, wanted: Chat) -> dict[str, Function]:
+    """Return the functions of which calls are held to a form; none where they are free, or no call can be told."""
+    known = functions_of(prompt.tools)
+    if wanted.choice.names is not None:
+        known = {name: each for name, each in known.items() if name in wanted.choice.names}
+    strict = any(is_strict(function) for _, function in known.values())
+    answers = wanted.response_format is not None and wanted.response_format.type != "text" and prompt.calls is not None
+    return known if strict or answers or _is_forced(wanted) else {}
+
+
+def _check_written(vocabulary: Vocabulary, schema: Any, functions: dict[str, Function], at: str) -> None:
+    if odd := vocabulary.lacks(json.dumps([schema, [each for _, each in functions.values()]], ensure_ascii=False)):
+        what = f"This model's tokenizer does not write {odd!r}, which stands in the schema."
+        raise ApiError(what, param=at, code="invalid_json_schema")
+
+
+def _answer(
+    model: ServedModel, vocabulary: Vocabulary, wanted: Chat, schema: Any, functions: dict[str, Function]
+) -> str:
+    """Return the rule `answer`: JSON, calls, or text in which calls are held to their form."""
+    rules = [f"json: {answer_rules.json_rule(schema, lines=True)}"] if schema is not None else []
+    if not functions:
+        return "\n".join([*rules, "answer: json"])
+    shown, form = model.shown_calls, model.calls
+    if shown is None or form is None:
+        raise UnknownFormError("its chat template does not show how it writes them")
+    most = 1 if wanted.choice.named else wanted.most_calls
+    known = {KNOWN[0]: functions_of(KNOWN_TOOLS)[KNOWN[0]]}
+    if not model.forces_calls:
+        proof = "\n".join([*call_rules.rules(form, shown, known, vocabulary.literal, 1), _ANY, "start: calls"])
+        said = model.encode(shown.before + shown.call + shown.behind.rstrip(), special=False)
+        if not vocabulary.takes(proof, said):
+            raise UnknownFormError("its chat template shows calls in a way that cannot be written by rule")
+        model.forces_calls = True
+    rules += call_rules.rules(form, shown, functions, vocabulary.literal, most)
+    if wanted.choice.mode == "required":
+        return "\n".join([*rules, "answer: calls"])
+    if schema is not None:
+        return "\n".join([*rules, "answer: json | calls"])
+    return "\n".join([*rules, *_beside_text(form.opening, shown.before, vocabulary.literal, form.form)])
+
+
+_ANY = "ANY: /(?s:.*)/"
+
+
+def _beside_text(opening: str, before: str, literal: answer_rules.Literal, form: Any) -> list[str]:
+    """Return the rule of an answer that is text, calls, or text with calls behind it."""
+    if not opening:
+        if not isinstance(form, JsonForm):
+            raise UnknownFormError("it announces them by nothing")
+        return [r"FREE: /[^{\s](?s:.*)/", "answer: FREE | calls"]
+    if literal(opening).startswith("<["):
+        return ["answer: ANY | ANY calls | calls"]
+    head = json.loads(literal(opening).partition(" <[")[0])
+    rest = literal(before.partition(head)[2])
+    return [
+        f"head[lazy]: ANY {json.dumps(head, ensure_ascii=False)}",
+        f"answer: ANY | head {rest} calls_behind",
+    ]
+
+
+def _place(name: str, nth: int) -> Place:
+    return Place(f"function '{name[:64]}'", f"tools[{nth}].function.parameters")
+
+
+def _refused(schemas: list[tuple[Any, Place]], why: str, problem: Callable[[str], str], at: str) -> ApiError:
+    """Return the error of the first schema that does not compile by itself."""
+    for schema, place in schemas:
+        if told := problem("start: " + answer_rules.json_rule(schema)):
+            return answer_rules.refused(schema, place, told, problem)
+    return ApiError(f"What is asked for cannot be enforced: {why[:200]}", param=at, code="invalid_json_schema")
