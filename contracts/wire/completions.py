@@ -33,7 +33,7 @@ from contracts.wire.formats import (
     read_choice,
     read_format,
 )
-from contracts.wire.request import Request
+from contracts.wire.request import OTHERS, Request
 
 MAX_CHOICES = 128
 MAX_STOPS = 4
@@ -238,10 +238,7 @@ class Chat(Conversation, Sampled):
     ignored = names(
         "user safety_identifier service_tier prompt_cache_key prompt_cache_options prompt_cache_retention prediction"
     )
-    refused = names(
-        "audio moderation reasoning_effort verbosity web_search_options "
-        "guided_json guided_regex guided_choice guided_grammar structured_outputs grammar"
-    )
+    refused = OTHERS | names("audio moderation reasoning_effort verbosity web_search_options")
     tolerant = True
 
     max_tokens: int | None = Field(default=None, ge=1, le=2**53)
@@ -330,7 +327,7 @@ class Completion(Sampled):
     """POST /completions."""
 
     ignored = frozenset({"user"})
-    refused = frozenset({"suffix"})
+    refused = OTHERS | {"suffix"}
 
     prompt: Annotated[tuple[Prompt, ...], PlainValidator(_prompts)]
     max_tokens: int = Field(default=16, ge=0, le=2**53)

@@ -18,11 +18,12 @@ _ALIKE = 0.6
 """From this likeness on a name is worth being proposed."""
 _TYPO = 0.8
 """From this likeness on a name is taken for a typo where unknown names are ignored."""
-_SCHEMA = "Give a JSON schema as 'response_format'; regular expressions stand in it as 'pattern', choices as 'enum'."
-_OTHERS = dict.fromkeys(
-    ("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar"), _SCHEMA
+OTHERS = frozenset(("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs", "grammar"))
+"""Parameters by which other servers hold an answer to a form."""
+_INSTEAD = (
+    "Give a JSON schema as 'response_format' of a chat or 'text.format' of a response; regular expressions stand in it "
+    "as 'pattern', choices as 'enum'."
 )
-"""Parameters by which other servers hold an answer to a form → what to send instead."""
 _TYPOS = 64
 """Unknown names of an object that are looked at: each costs a third of a millisecond."""
 
@@ -170,8 +171,8 @@ def _likeness(name: str, path: str, candidate: str) -> tuple[float, bool, int]:
 
 
 def _not_served(param: str) -> ApiError:
-    if param in _OTHERS:
-        sentence = f"Unknown parameter: '{param}', which is another server's. {_OTHERS[param]}"
+    if param in OTHERS:
+        sentence = f"Unknown parameter: '{param}', which is another server's. {_INSTEAD}"
         return ApiError(sentence, param=param, code="unknown_parameter")
     sentence = f"The parameter '{param}' is part of OpenAI's API, but Temper does not serve it. Leave it out."
     return ApiError(sentence, param=param, code="unsupported")

@@ -12,7 +12,7 @@ from contracts.bounds import Switches
 from contracts.events.completions import Metadata
 from contracts.wire.completions import names
 from contracts.wire.errors import ApiError, refuse, shown
-from contracts.wire.request import Query, Request
+from contracts.wire.request import OTHERS, Query, Request
 from contracts.wire.requests import PageQuery
 
 MAX_TOOLS = 512
@@ -166,7 +166,7 @@ class ResponseRequest(Request):
         "access_programs image max_tool_calls prompt_cache_key prompt_cache_options prompt_cache_retention "
         "safety_identifier service_tier stream_options"
     )
-    refused = names("context_management conversation moderation prompt")
+    refused = OTHERS | names("context_management conversation moderation prompt")
 
     model: str = Field(min_length=1, max_length=512)
     input: Any = None
