@@ -119,8 +119,13 @@ def marks_around(prompt: str, full: str) -> Marks | None:
     else:
         opened = next(filter(None, (last.search(prompt) for last in _LAST)), None)
         begin = before.strip() or (opened[1] if opened else "")
-    odd = any(sign in begin + between for sign in ("'type'", '"type"')) or between.strip() in begin
+    odd = _is_dump(begin + between) or between.strip() in begin
     return Marks(begin, between.strip(), between) if begin and not odd else None
+
+
+def _is_dump(around: str) -> bool:
+    """Whether a template writes the parts of a content as an object, for it knows no parts."""
+    return any(sign in around for sign in ("'type'", '"type"'))
 
 
 def marks_before(prompt: str, bare: str, full: str) -> Marks | None:
@@ -130,6 +135,8 @@ def marks_before(prompt: str, bare: str, full: str) -> Marks | None:
         return None
     opening, between = before[len(prompt) :], behind.removesuffix(bare[len(prompt) :])
     after = opening[len(opening.rstrip()) :]
+    if _is_dump(opening + between):
+        return None
     return Marks(opening.strip(), between.strip(), between, after) if opening.strip() and between.strip() else None
 
 

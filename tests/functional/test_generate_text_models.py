@@ -198,17 +198,21 @@ async def test_requests_for_a_model_that_is_loading_load_it_once(serving: Servin
     assert len(fetched) == len(set(fetched))
 
 
-async def test_tools_are_refused_where_the_template_ignores_them(serving: Serving) -> None:
+async def test_tools_that_the_template_ignores_stand_in_the_text_of_the_prompt(serving: Serving) -> None:
     template = "{% for m in messages %}<|{{ m['role'] }}|> {{ m['content'] }}<|end|>{% endfor %}<|assistant|>"
     folder = build_base(serving.root / "deaf", template=template)
     sha = hashlib.sha256(template.encode()).hexdigest()
     ref = await store(serving.blobs, "local/deaf", folder, template_sha256=sha)
     headers = {"x-temper-manifest": f"{ref.key}#{ref.sha256}"}
-    body = {"model": "m", "messages": MESSAGES, "tools": [{"type": "function", "function": {"name": "f"}}]}
-    reply = await serving.http.post("/v1/chat/completions", json=body, headers=headers)
-    assert reply.status_code == 400
-    assert reply.json()["error"]["code"] == "unsupported"
-    assert reply.json()["error"]["param"] == "tools"
+    tools = [{"type": "function", "function": {"name": "f", "description": "Tells how warm it is."}}]
+
+    async def prompt_tokens(**more: Any) -> int:
+        body = {"model": "m", "messages": MESSAGES, "max_tokens": 1, **more}
+        reply = await serving.http.post("/v1/chat/completions", json=body, headers=headers)
+        assert reply.status_code == 200, reply.text
+        return int(reply.json()["usage"]["prompt_tokens"])
+
+    assert await prompt_tokens(tools=tools) > await prompt_tokens() + 5
 
 
 async def test_a_model_without_a_template_answers_text_only(serving: Serving) -> None:

@@ -314,7 +314,14 @@ async def test_an_odd_target_is_answered_in_openais_shape(
     key = await world.key("local")
     writer.write(method + b" " + target + b" HTTP/1.1\r\nhost: edge\r\nauthorization: Bearer " + key.encode())
     writer.write(b"\r\n\r\n")
-    status, body = await answer(reader)
+    async with asyncio.timeout(30):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    status = int(head.split(" ")[1])
+    if (method, status) == (b"OPTIONS", 204):
+        assert "allow: " in head
+        return
+    length = int(head.split("content-length: ")[1].split("\r\n")[0])
+    body = json.loads(await reader.readexactly(length))
     assert 400 <= status < 500 or (status, body["object"]) == (200, "list")
 
 

@@ -463,7 +463,7 @@ async def test_what_was_begun_with_an_endpoint_is_not_ended_without(endpoint: En
     here = await world()
     endpoint.say = lambda section, times: Response(status_code=500)
     with pytest.raises(UnavailableError):
-        await here.work(generate)
+        await here.work(patient)
     said = await here.work(None)
     assert isinstance(said, ExamplesFailed)
     assert said.code == "generator_unavailable"
@@ -478,14 +478,14 @@ async def test_bad_rows_are_kept_out_with_the_reason(endpoint: Endpoint, patient
     ]
     here = await world({"Machine Ada": SECTIONS["Machine Ada"], "Machine Bea": SECTIONS["Machine Bea"]})
     endpoint.say = lambda section, times: completion(json.dumps({"pairs": bad})) if section == "Machine Ada" else None
-    examples = await here.examples(await here.work(generate))
+    examples = await here.examples(await here.work(patient))
     assert [example.code for example in examples] == ["unfaithful", "quote_not_found", "not_self_contained", None]
     assert all(example.message for example in examples[:3])
 
 
 async def test_nothing_good_is_a_failure_that_counts_the_reasons(endpoint: Endpoint, patient: HttpGenerate) -> None:
     endpoint.say = lambda section, times: completion('{"pairs": []}' if section == "Machine Ada" else "none")
-    said = await (await world()).work(generate)
+    said = await (await world()).work(patient)
     assert isinstance(said, ExamplesFailed)
     assert (said.code, "(unreadable 7)" in said.message) == ("no_examples", True)
     without = await (await world({"Machine Ada": "it"})).work()
@@ -503,7 +503,7 @@ async def test_what_the_base_model_knows_is_rejected_and_what_it_was_not_asked_h
 
     endpoint.say = knows_ada
     here = await world()
-    examples = await here.examples(await here.work(generate, generate))
+    examples = await here.examples(await here.work(patient, patient))
     by_name = {example.question.split()[4]: example for example in examples}
     assert (by_name["Ada"].code, by_name["Ada"].scores["closed_book"]) == ("answerable_without_context", 1.0)
     assert (by_name["Bea"].code, "closed_book" in by_name["Bea"].scores) == (None, False)

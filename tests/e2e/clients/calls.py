@@ -1,5 +1,7 @@
 """Every call that Temper serves, through whichever official client runs this: `python calls.py surface|training MODEL`.
 
+The surface is what the edge answers with any serving process behind it.
+
 The client reads OPENAI_BASE_URL and OPENAI_API_KEY. Answers are validated strictly against the client's own types,
 but for three that those types do not know: a paused job, `finish_reason: null` within a streamed text completion, and
 the messages of a stored chat that are not the assistant's (all of which OpenAI sends as well).
@@ -33,7 +35,6 @@ def main(part: str, model: str) -> None:
     client = OpenAI(_strict_response_validation=True)
     files(client)
     uploads(client)
-    batches(client, model)
     jobs(client, model)
     models(client, model)
     refusals(client, model)
@@ -41,6 +42,8 @@ def main(part: str, model: str) -> None:
     responses(client, model)
     stored_chats(client, model)
     if part == "training":
+        structured(client, model)
+        batches(client, model)
         training(client, model)
     print(f"openai {openai.__version__}: every call of {part} is as it should be")
 
@@ -278,6 +281,15 @@ def completions(client: OpenAI, model: str) -> None:
     streamed = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
     assert streamed == (whole.choices[0].message.content or "")
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+    text = client.completions.create(model=model, prompt="What is", max_tokens=4, temperature=0)
+    assert text.object == "text_completion"
+    lenient = OpenAI().completions
+    pieces = list(lenient.create(model=model, prompt="What is", max_tokens=4, temperature=0, stream=True))
+    assert "".join(piece.choices[0].text for piece in pieces if piece.choices) == text.choices[0].text
+
+
+def structured(client: OpenAI, model: str) -> None:
+    """Answers and calls that are held to a schema."""
     held = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA, "strict": True}}
     assert json.loads(chat(client, model, max_tokens=120, response_format=held).choices[0].message.content) == {
         "colour": "red"
@@ -285,11 +297,6 @@ def completions(client: OpenAI, model: str) -> None:
     tool = {"type": "function", "function": {"name": "look_up", "parameters": SCHEMA, "strict": True}}
     (call,) = chat(client, model, max_tokens=200, tools=[tool], tool_choice="required").choices[0].message.tool_calls
     assert (call.function.name, json.loads(call.function.arguments)) == ("look_up", {"colour": "red"})
-    text = client.completions.create(model=model, prompt="What is", max_tokens=4, temperature=0)
-    assert text.object == "text_completion"
-    lenient = OpenAI().completions
-    pieces = list(lenient.create(model=model, prompt="What is", max_tokens=4, temperature=0, stream=True))
-    assert "".join(piece.choices[0].text for piece in pieces if piece.choices) == text.choices[0].text
 
 
 def training(client: OpenAI, model: str) -> None:
