@@ -155,8 +155,7 @@ def read_embedding(source: Path) -> dict[str, Role]:
     texts = {}
     for name in sorted(names):
         path = source / name
-        if not _stays(path, source):
-            raise NotAModelError(f"{name} is a link that leads out of the folder; put the file itself there.")
+        _check_stays(path, source)
         if is_read(path.name):
             texts[name] = _text(path)
     return files_of(modules, names, texts)
@@ -170,11 +169,16 @@ def _text(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _stays(path: Path, folder: Path) -> bool:
-    """Whether a file is the folder's own, or lies where Hugging Face's cache keeps those of a snapshot."""
+def _check_stays(path: Path, folder: Path) -> None:
+    """Raise NotAModelError of a link that leads out: what it shows would be stored for whoever may take the model away.
+
+    Hugging Face's cache keeps the files of a snapshot in a folder beside it.
+    """
     home, real = folder.resolve(), path.resolve()
     blobs = home.parent.parent / "blobs" if home.parent.name == "snapshots" else home
-    return real.is_relative_to(home) or real.is_relative_to(blobs)
+    if not (real.is_relative_to(home) or real.is_relative_to(blobs)):
+        name = path.relative_to(folder)
+        raise NotAModelError(f"{name} is a link that leads out of the folder; put the file itself there.")
 
 
 async def _whole(child: Child, source: Path, scratch: Path, say: Callable[[str], None]) -> Path:
@@ -203,12 +207,12 @@ def _wanted(source: Path) -> tuple[Conversion | None, Path]:
                 raise NotAModelError("It is a file, but no GGUF file; give a Hugging Face model directory.")
         return Conversion(gguf=source.name), source.parent
     names = {path.name for path in source.iterdir() if path.is_file()}
+    templates = [path for folder in TEMPLATE_FOLDERS for path in sorted((source / folder).glob("*.jinja"))]
+    for path in (*(source / name for name in sorted(names)), *templates):
+        if path.suffix not in (".safetensors", ".bin"):  # weights, which are often kept on another disk
+            _check_stays(path, source)
     texts = {name: (source / name).read_bytes() for name in TEXTS if name in names}
-    folders = {
-        path.stem: path.read_text("utf-8", "replace")
-        for folder in TEMPLATE_FOLDERS
-        for path in sorted((source / folder).glob("*.jinja"))
-    }
+    folders = {path.stem: path.read_text("utf-8", "replace") for path in templates}
     return conversion(names, texts, folders), source
 
 

@@ -95,6 +95,21 @@ async def test_a_folder_whose_names_are_folders_and_dangling_links_is_refused(fo
     assert "config.json (the architecture) is missing" in await refusal(folder)
 
 
+async def test_a_link_that_leads_out_of_the_folder_is_refused_but_for_weights(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("what no tenant may read")
+    (folder / "LICENSE").symlink_to(tmp_path / "secret")
+    assert "LICENSE is a link that leads out of the folder; put the file itself there." in await refusal(folder)
+    (folder / "LICENSE").unlink()
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tools.jinja").symlink_to(tmp_path / "secret")
+    assert "additional_chat_templates/tools.jinja is a link" in await refusal(folder)
+    shutil.rmtree(folder / "additional_chat_templates")
+    (folder / "model.safetensors").rename(tmp_path / "elsewhere")
+    (folder / "model.safetensors").symlink_to(tmp_path / "elsewhere")
+    data, _ = await register(MemoryBlobs(), ProcessChild(), "mine", folder)
+    assert data.parameters
+
+
 def test_the_command_line_says_the_sentence_and_nothing_else(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
