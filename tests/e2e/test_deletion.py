@@ -71,7 +71,7 @@ def test_a_file_whose_time_has_come_is_gone_and_another_stays(user: User, stack:
         def now() -> int:
             return (goes.expires_at or 0) * 1000 + 1000
 
-        return await Sweeper(here.documents, here.blobs, here.emit, here.requests, now).expire()
+        return await Sweeper(here.documents, here.blobs, here.emit, here.requests, here.controls, now).expire()
 
     assert time.time() < (goes.expires_at or 0)
     assert support.in_world(stack, an_hour_later) >= 1
