@@ -9,10 +9,11 @@ import ast
 import importlib
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, get_args
 
 import openai
@@ -111,10 +112,9 @@ def _type(module: ModuleType, node: ast.expr | None) -> Any:
 
 
 def _value(module: ModuleType, node: ast.expr) -> Any:
-    try:
-        return eval(compile(ast.Expression(node), module.__name__, "eval"), vars(module))  # noqa: S307 - its own names
-    except (NameError, AttributeError, TypeError):
-        return None
+    with suppress(NameError, AttributeError, TypeError):
+        return get_type_hints(SimpleNamespace(__annotations__={"value": ast.unparse(node)}), vars(module))["value"]
+    return None
 
 
 def _typed(given: Any) -> Iterator[type]:

@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
+from functions._shared.turns import alike
 from functions.generate_text.tool_calls import (
     Call,
     CallForm,
@@ -91,7 +91,7 @@ class _Probe:
         ]
         plain = self.render({"role": "assistant", "content": "zanswer"}, _TOOLS)
         whole = self.render({"role": "assistant", "tool_calls": made}, _TOOLS)
-        shared = commonprefix([plain, whole])  # noqa: RUF071  these are no paths
+        shared = plain[: alike(plain, whole)]
         shared = re.sub(r"[<\[(]\S?[^\s<>\[\]()]*$", "", shared)  # a tag stays whole
         if whole.startswith(_NAMES[0], len(shared)):
             shared = re.sub(r"\S*$", "", shared)  # what says to whom it is

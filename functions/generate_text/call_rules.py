@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any
 
 from contracts.wire.errors import ApiError
 from contracts.wire.formats import is_strict, parameters_of
 from contracts.wire.schemas import Place, Schema, check_schema
+from functions._shared.turns import alike
 from functions.generate_text.answer_rules import Literal, json_rule
 from functions.generate_text.call_forms import KNOWN
 from functions.generate_text.tool_calls import (
@@ -230,7 +230,7 @@ class _Writer:
         assert isinstance(form, TaggedForm)
         kind = 0 if _is_text(schema) else 1
         next_, end = (each[kind].replace("\0", key) for each in (form.nexts, form.ends))
-        shared = commonprefix([next_, end]) if following and last else next_ if following else end  # noqa: RUF071
+        shared = next_[: alike(next_, end)] if following and last else next_ if following else end
         opened = self._text(key + form.opens[kind])
         follows = [f"{self._text(next_[len(shared) :])} {each}" for each in following]
         follows += [self._text(end[len(shared) :]) or '""'] if last else []

@@ -5,7 +5,7 @@ import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -181,11 +181,10 @@ class ServedModel:
         if self.calls is None:
             return None
         marks = self.chat.thinking.marks
-        try:
-            one, two = shown_calls(self._answer)
-        except Exception:  # noqa: BLE001  whatever a template raises: it shows no calls
-            return None
-        return read_shown(self.calls, one, two, self.stops.shown, marks.close if marks else "")
+        shown: tuple[str, str] | None = None
+        with suppress(Exception):  # whatever a template raises: it shows no calls
+            shown = shown_calls(self._answer)
+        return read_shown(self.calls, *shown, self.stops.shown, marks.close if marks else "") if shown else None
 
     def _answer(self, message: dict[str, Any], tools: list[dict[str, Any]]) -> str:
         return self.chat.turn([ASKED, message], tools, self.switches).answer

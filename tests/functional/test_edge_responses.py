@@ -340,7 +340,7 @@ async def test_fifty_streams_at_once_are_told_each_their_own(world: World, key: 
         while b"output_text.delta" not in (await each.sent.get()).get("body", b""):
             pass
     assert len(model.asked) == 50
-    model.waits.set()  # type: ignore[union-attr]
+    model.waits.set()
     await asyncio.wait_for(asyncio.gather(*(each.task for each in callers)), 30)
     assert len({event.subject for event in world.emit.events if event.type == "completion.recorded"}) == 50
 

@@ -201,7 +201,7 @@ async def test_stored_chats_become_rows_to_train_on(
     out = tmp_path / "rows.jsonl"
     run = chats.from_chats.callback
     assert run is not None
-    await asyncio.to_thread(run, out, BASE, ("task=t",), datetime(2026, 1, 1))  # noqa: DTZ001  as click reads it
+    await asyncio.to_thread(run, out, BASE, ("task=t",), datetime.fromisoformat("2026-01-01"))
     assert "2 rows of 3 stored chats, 1 answers left out" in capsys.readouterr().out
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     before = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]

@@ -209,8 +209,8 @@ async def test_whatever_kills_the_work_no_recorded_line_is_asked_twice(batching:
         dies()
         return await emit(event)
 
-    world.blobs.put, world.blobs.store = dying_put, dying_store  # type: ignore[method-assign]
-    batching._emit = dying_emit  # type: ignore[method-assign]
+    world.blobs.put, world.blobs.store = dying_put, dying_store
+    batching._emit = dying_emit
     crashes = 0
     for at in range(1, 100):
         state["left"] = at
