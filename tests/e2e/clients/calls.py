@@ -295,7 +295,8 @@ def structured(client: OpenAI, model: str) -> None:
         "colour": "red"
     }
     tool = {"type": "function", "function": {"name": "look_up", "parameters": SCHEMA, "strict": True}}
-    (call,) = chat(client, model, max_tokens=200, tools=[tool], tool_choice="required").choices[0].message.tool_calls
+    forced = {"tools": [tool], "tool_choice": "required", "parallel_tool_calls": False}
+    (call,) = chat(client, model, max_tokens=200, **forced).choices[0].message.tool_calls
     assert (call.function.name, json.loads(call.function.arguments)) == ("look_up", {"colour": "red"})
 
 
