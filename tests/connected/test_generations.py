@@ -184,16 +184,14 @@ async def test_whole_collections_are_read_however_long_that_takes(
     one = fold(FILES, "file-x", None, event)
     assert one is not None
     assert one.view is not None
-    hurried = connect(str(servers.mongo_url), db.name, seconds=1.0)
-    building = MongoDocuments(hurried, generation="g")
     await MongoDocuments(db, generation="g").put(
         FILES, {f"file-{n}": replace(one, view={**one.view, "id": f"file-{n}"}) for n in range(many)}
     )
-
-    controls = MongoControls(db)
-    assert await Reconciler(building, controls, emit, now_ms).restore() == many
-    assert await db.controls.estimated_document_count() == many
-    assert len([id async for id, _ in building.all(FILES)]) == many
-    with pytest.raises(PyMongoError, match="time"):
-        await hurried["files@g"].find().to_list()
-    await hurried.client.close()
+    hurried = connect(str(servers.mongo_url), db.name, seconds=1.0)
+    async with hurried.client:
+        building = MongoDocuments(hurried, generation="g")
+        assert await Reconciler(building, MongoControls(db), emit, now_ms).restore() == many
+        assert await db.controls.estimated_document_count() == many
+        assert len([id async for id, _ in building.all(FILES)]) == many
+        with pytest.raises(PyMongoError, match="time"):
+            await hurried["files@g"].find().to_list()
