@@ -23,6 +23,7 @@ from contracts.documents import View
 from contracts.documents.models import PUBLIC
 from contracts.envelope import Event, derived_id, make
 from contracts.events import Payload
+from contracts.events.batches import BatchCreated, BatchEnded
 from contracts.events.benchmarks import BenchmarkCompleted, BenchmarkedModel, BenchmarkRequested
 from contracts.events.corpus import (
     CorpusPlanned,
@@ -64,6 +65,7 @@ STAGES = stages()
 NOTHING: Any = None
 BLOB = BlobRef(key="local/any", sha256=HASH, bytes=1)
 FILE, ZIP, DOCUMENT, JOB, BENCHMARK, NOTE = "file-rows", "file-zip", "file-document", "ftjob-1", "bench-1", "note-1"
+BATCH = "batch-1"
 PART = document_id(DOCUMENT, HASH)
 BASE_MODEL = ModelRegistered(kind="base", manifest=BASE_REF, template_sha256=HASH, context=64, owned_by=PUBLIC)
 
@@ -85,7 +87,8 @@ class Worker:
         delay = shown.get("delay") or shown.get("temper", {}).get("delay") or {}
         if shown["status"] in UNFINISHED:
             return "unfinished", delay.get("code")
-        return shown.get("status_details") or shown["error"]["message"], delay.get("code")
+        errors = (shown.get("errors") or {}).get("data") or [shown.get("error")]
+        return shown.get("status_details") or errors[0]["message"], delay.get("code")
 
     async def say(self, data: Payload, subject: str, tenant: str = "local") -> Event:
         """Fold an event that Kafka has."""
@@ -138,6 +141,8 @@ class Worker:
                 NOTE,
             ),
             "told": (NotificationDelivered(answer="200"), NOTE),
+            "batch": (BatchCreated(input_file=FILE, endpoint="/v1/chat/completions"), BATCH),
+            "answered": (BatchEnded(status="completed"), BATCH),
         }
         event = await self.say(BASE_MODEL, BASE, PUBLIC)
         for name in names:
@@ -152,10 +157,11 @@ ASKED = {
     "jobs": "/v1/fine_tuning/jobs/{id}",
     "benchmarks": "/v1/benchmarks/{id}",
     "notifications": "/v1/notifications/{id}",
+    "batches": "/v1/batches/{id}",
 }
 """Read model → where the API shows what it is worked on for."""
-UNFINISHED = {"uploaded", "validating_files", "queued", "running"}
-OF_ITS_OWN = {"validate", "extract_zip", "prepare", "train", "benchmark", "notify"}
+UNFINISHED = {"uploaded", "validating_files", "queued", "running", "validating"}
+OF_ITS_OWN = {"validate", "extract_zip", "prepare", "train", "benchmark", "notify", "run_batch"}
 """Stages whose control document has the name by which the API asks: it says there who is missing."""
 
 LEADS: dict[str, tuple[str, list[str]]] = {
@@ -170,6 +176,7 @@ LEADS: dict[str, tuple[str, list[str]]] = {
     "train": (JOB, ["file", "valid", "job", "queued"]),
     "benchmark": (BENCHMARK, ["benchmark"]),
     "notify": (NOTE, ["note"]),
+    "run_batch": (BATCH, ["batch"]),
 }
 """Stage → what is worked on there, and what was said before."""
 ENDED = ["file", "valid", "zip", "unpacked", *LEADS["assemble_dataset"][1], "assembled", "job", "queued", "failed"]
@@ -273,7 +280,7 @@ async def test_what_is_unfinished_is_shown_says_who_is_missing_goes_on_and_ends_
     view = await here.documents.get(shown.model, subject)
     assert view is not None
     assert shown.over(view)
-    ending = next(view[name] for name in ("rejected", "failed", "error") if view.get(name))
+    ending = failure(view)
     assert ending["code"]
     assert "KeyError" in ending["message"] or "its log has" in ending["message"]
     if shown.model != "documents":  # of one document an archive goes on with the others
@@ -281,7 +288,7 @@ async def test_what_is_unfinished_is_shown_says_who_is_missing_goes_on_and_ends_
 
 
 async def test_what_is_over_is_over_after_a_loss_and_leases_from_before_run_out_first(here: Worker) -> None:
-    await here.go(*ENDED, "benchmark", "benchmarked", "note", "told")
+    await here.go(*ENDED, "benchmark", "benchmarked", "note", "told", "batch", "answered")
     assert await here.reconciler.restore() == len(STAGES) - 1, "a job has one control document"
     assert await here.reconciler.restore() == 0
     for stage, (subject, _) in LEADS.items():
@@ -291,24 +298,34 @@ async def test_what_is_over_is_over_after_a_loss_and_leases_from_before_run_out_
     assert await here.controls.claimable() == set()
 
 
+def failure(view: View) -> dict[str, str]:
+    """Return code and message with which something ended, as its read model has them."""
+    errors = (view.get("ended") or {}).get("errors") if "input_file" in view else None
+    found: dict[str, str] = (
+        errors[0] if errors else next(view[k] for k in ("rejected", "failed", "error") if view.get(k))
+    )
+    return found
+
+
 FAILURES = {
-    "validate_file": (FILE, "file", "files", "rejected"),
-    "extract_zip": (ZIP, "zip", "archives", "failed"),
-    "extract_text": (DOCUMENT, "document", "archives", "failed"),
-    "chunk_text": (PART, "read", "documents", "rejected"),
-    "plan_corpus": (DOCUMENT, "cut", "archives", "failed"),
-    "synthesize_examples": (DOCUMENT, "planned", "archives", "failed"),
-    "assemble_dataset": (DOCUMENT, "made", "archives", "failed"),
-    "prepare_job": (JOB, "job", "jobs", "failed"),
-    "benchmark_model": (BENCHMARK, "benchmark", "benchmarks", "failed"),
-    "notify": (NOTE, "note", "notifications", "failed"),
+    "validate_file": (FILE, "file", "files"),
+    "extract_zip": (ZIP, "zip", "archives"),
+    "extract_text": (DOCUMENT, "document", "archives"),
+    "chunk_text": (PART, "read", "documents"),
+    "plan_corpus": (DOCUMENT, "cut", "archives"),
+    "synthesize_examples": (DOCUMENT, "planned", "archives"),
+    "assemble_dataset": (DOCUMENT, "made", "archives"),
+    "prepare_job": (JOB, "job", "jobs"),
+    "benchmark_model": (BENCHMARK, "benchmark", "benchmarks"),
+    "notify": (NOTE, "note", "notifications"),
+    "run_batch": (BATCH, "batch", "batches"),
 }
-"""Function → what waits, the last thing said before its handler crashed, and where the failure shows."""
+"""Function → what waits, the last thing said before its handler crashed, and the read model that shows the failure."""
 
 
 @pytest.mark.parametrize("function", FAILURES)
 async def test_whoever_waits_for_a_function_that_crashed_is_told_once(here: Worker, function: str) -> None:
-    waits, last, model, shown = FAILURES[function]
+    waits, last, model = FAILURES[function]
     subscription = here.subscriptions[function]
     said = next(names for _, names in LEADS.values() if last in names)
     event = await here.go(*said[: said.index(last) + 1])
@@ -317,7 +334,7 @@ async def test_whoever_waits_for_a_function_that_crashed_is_told_once(here: Work
         await subscription.on_failure(event, "its function crashed (KeyError)")
     view = await here.documents.get(model, waits)
     assert view is not None
-    assert "KeyError" in view[shown]["message"] or "log has" in view[shown]["message"]
+    assert "KeyError" in failure(view)["message"] or "log has" in failure(view)["message"]
     await here.reconciler.reconcile()
     assert await here.documents.get(model, waits) == view
 

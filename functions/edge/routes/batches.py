@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from contracts.controls import unheld
 from contracts.envelope import derived_id, make
 from contracts.events.batches import BatchCancelRequested
 from contracts.wire import batches as wire
@@ -62,8 +63,10 @@ async def list_batches(request: Request) -> Response:
 
 
 async def retrieve_batch(request: Request) -> Response:
-    """GET /batches/{id}."""
-    return reply(wire.batch(await _batch(request, request.path_params["id"])))
+    """GET /batches/{id}; under `delay` it says what keeps one that is not over."""
+    view = await _batch(request, request.path_params["id"])
+    delay = None if view["over"] else unheld(await deps(request).controls.get(view["id"]))
+    return reply({**wire.batch(view), "delay": delay})
 
 
 async def cancel_batch(request: Request) -> Response:
