@@ -1,6 +1,8 @@
 """`.temper/stack.json`: what runs in a home, for other commands and for the next `temper up`."""
 
-import time
+import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +19,7 @@ class RunningProcess(BaseModel):
     pid: int | None = None
     """None: it runs elsewhere, or not now."""
     born: float | None = None
-    """Start time of the pid in seconds since 1970, because the system gives pids out again."""
+    """Start time of the pid as `born` tells it, because the system gives pids out again."""
     address: str
     port: int | None = None
     log: str | None = None
@@ -80,17 +82,21 @@ def running_stack(home: Path) -> Stack:
 
 
 def born(pid: int) -> float:
-    """When a process started; now, when it is gone already."""
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return time.time()
+    """When a process started, in seconds since a moment that stays; 0, when it is gone already.
+
+    On Linux since the boot (proc_pid_stat(5)): psutil adds the boot's time of day, which changes as the clock is set.
+    """
+    with suppress(psutil.NoSuchProcess, OSError):
+        if sys.platform != "linux":
+            return psutil.Process(pid).create_time()
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+        return int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return 0.0
 
 
 def is_running(pid: int, since: float) -> bool:
     """Whether the process with this pid is the one that started then, and is no zombie."""
     try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - since) < 1 and process.status() != psutil.STATUS_ZOMBIE
+        return abs(born(pid) - since) < 1 and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
