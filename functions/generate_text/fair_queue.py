@@ -1,15 +1,25 @@
 """Generations that wait for a place in the batch, by tenant: nobody's flood stands before another's request."""
 
 import threading
+import time
 from collections import Counter, deque
+from collections.abc import Callable
 
 from contracts.wire.asked import BATCH
 from functions.generate_text.generation import Generation, OverloadedError
+
+LIVE_SECONDS = 0.5
+"""So long after somebody's request the next one is expected."""
 
 
 def weighed(tenant: str, rows: int) -> int:
     """How many rows a tenant counts as having: twice as many where it has batches asked."""
     return 2 * rows + 1 if tenant.endswith(BATCH) else rows
+
+
+def batched(rows: Counter[str]) -> int:
+    """How many of the rows are what batches ask."""
+    return sum(count for tenant, count in rows.items() if tenant.endswith(BATCH))
 
 
 class FairQueue:
@@ -18,10 +28,11 @@ class FairQueue:
     What a tenant's batches ask is a queue of its own, with half the priority.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most, self._clock = most, clock
         self._queues: dict[str, deque[Generation]] = {}
         """In the order of turns: the tenant that was served last is the last one."""
+        self._live_at = -LIVE_SECONDS
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -42,9 +53,17 @@ class FairQueue:
             self._queues.setdefault(generation.tenant, deque()).appendleft(generation)
 
     def next(self, rows: Counter[str]) -> Generation | None:
-        """The one whose turn it is when each tenant has that many rows; it stays in the queue."""
+        """The one whose turn it is when each tenant has that many rows; it stays in the queue.
+
+        Beside live requests, and for a moment after them, batches have half as many rows as they, and one at least.
+        """
+        live, now = rows.total() - batched(rows), self._clock()
         with self._lock:
-            tenant = min(self._queues, key=lambda who: weighed(who, rows[who]), default=None)
+            if live or any(not tenant.endswith(BATCH) for tenant in self._queues):
+                self._live_at = now
+            full = now - self._live_at < LIVE_SECONDS and batched(rows) >= max(1, live // 2)
+            tenants = [who for who in self._queues if not (full and who.endswith(BATCH))]
+            tenant = min(tenants, key=lambda who: weighed(who, rows[who]), default=None)
             return None if tenant is None else self._queues[tenant][0]
 
     def take(self, generation: Generation) -> None:
