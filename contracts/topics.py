@@ -64,6 +64,7 @@ from contracts.events.notifications import (
     WebhookEndpointDeleted,
     WebhookEndpointUpdated,
 )
+from contracts.events.permissions import PermissionGranted, PermissionRevoked
 from contracts.events.uploads import UploadCancelled, UploadCompleted, UploadCreated
 
 
@@ -118,6 +119,8 @@ TOPICS: tuple[Topic, ...] = (
     Topic("run.tracked", RunTracked),
     Topic("model.registered", ModelRegistered),
     Topic("model.deleted", ModelDeleted),
+    Topic("permission.granted", PermissionGranted, born=True),
+    Topic("permission.revoked", PermissionRevoked),
     Topic("benchmark.requested", BenchmarkRequested, outside="bench-", born=True),
     Topic("benchmark.started", BenchmarkStarted),
     Topic("benchmark.progressed", BenchmarkProgressed),

@@ -88,6 +88,8 @@ def _call(module: ModuleType, node: ast.Call, method: str) -> Call | None:
     if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
         return None
     given = {each.arg: each.value for each in node.keywords}
+    if isinstance(said := given.get("method"), ast.Constant):  # a list that is asked for by POST
+        method = str(said.value).upper()
     answer = given.get("cast_to") or given.get("page") or given.get("model")
     page = given.get("page") or (answer if isinstance(answer, ast.Subscript) else None)
     if page is not None:

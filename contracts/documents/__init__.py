@@ -14,6 +14,7 @@ from contracts.documents.jobs import JOB_CHECKPOINTS, JOB_EVENTS, JOBS
 from contracts.documents.keys import KEYS
 from contracts.documents.models import MODELS
 from contracts.documents.notifications import NOTIFICATIONS, WEBHOOK_ENDPOINTS
+from contracts.documents.permissions import PERMISSIONS
 from contracts.documents.prep import PREP_JOBS
 from contracts.documents.uploads import UPLOADS
 from contracts.envelope import Event
@@ -28,6 +29,7 @@ READ_MODELS: dict[str, ReadModel] = {
         JOB_EVENTS,
         JOB_CHECKPOINTS,
         JOBS,
+        PERMISSIONS,
         BENCHMARKS,
         BATCHES,
         UPLOADS,

@@ -15,7 +15,6 @@ from starlette.responses import Response, StreamingResponse
 
 from contracts.canonical import compact, sha256
 from contracts.controls import Control
-from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import Event
 from contracts.ports import (
     BlobNotFoundError,
@@ -33,7 +32,10 @@ from contracts.wire import request as wire
 from contracts.wire.asked import Passed, passed_on
 from contracts.wire.body import check_strings, parse
 from contracts.wire.errors import ApiError
+from contracts.wire.permissions import PermissionPage
 from contracts.wire.requests import DatasetRequest, PageQuery
+from functions._shared import visible as models
+from functions._shared.grading.code import Coders
 from functions.edge.listing import Order, beyond, unknown_after
 from functions.edge.refusals import key_reused, too_large
 
@@ -71,6 +73,8 @@ class EdgeDeps:
     """Returns the time in milliseconds."""
     upload_seconds: int = 3600
     """After its creation at which an upload by parts expires."""
+    coders: Coders | None = None
+    """Run the code of graders; None: nobody does."""
     others: Mapping[str, Probe] = field(default_factory=dict)
     """The rest of Temper (serving, worker, trainer, groups, mlflow) → its probe, for `GET /status`."""
 
@@ -213,19 +217,19 @@ async def owned(request: Request, model: str, id: str) -> dict[str, Any] | None:
 
 
 async def visible_model(request: Request, name: str) -> dict[str, Any] | None:
-    """Return the tenant's own model of that name or the public one, unless it is deleted."""
-    documents = deps(request).documents
-    for owner in (tenant(request), PUBLIC):
-        view = await documents.get("models", model_id(owner, name))
-        if view is not None and not view["deleted"] and view["tenant"] == owner:
-            return view
-    return None
+    """Return the model that the caller's tenant calls by that name."""
+    return await models.visible_model(deps(request).documents, tenant(request), name)
+
+
+async def own_model(request: Request, name: str) -> dict[str, Any] | None:
+    """Return the tenant's own model of that name or the public one: of others' it may only ask."""
+    return await models.own_model(deps(request).documents, tenant(request), name)
 
 
 async def check_target(request: Request, asked: DatasetRequest | None) -> None:
     """Refuse a data set for a target model that nobody has: its documents would wait for it for ever."""
     name = asked.target_model if asked is not None else None
-    view = None if name is None else await visible_model(request, name)
+    view = None if name is None else await own_model(request, name)
     if name is not None and (view is None or view["kind"] != "base"):
         sentence = f"The base model '{name[:100]}' does not exist. GET /v1/models lists those that do."
         raise ApiError(sentence, param="dataset.target_model", code="model_not_found")
@@ -263,8 +267,11 @@ async def in_windows(
         filters = [where, beyond(found[-1], order)]
 
 
+Paged = PageQuery | PermissionPage
+
+
 async def list_page(
-    request: Request, model: str, where: Mapping[str, Any], asked: PageQuery, show: Callable[[Mapping[str, Any]], Any]
+    request: Request, model: str, where: Mapping[str, Any], asked: Paged, show: Callable[[Mapping[str, Any]], Any]
 ) -> Response:
     """Answer with one page of the tenant's documents by (created_at, id), each as `show` makes it."""
     filters: list[Mapping[str, Any]] = [{"tenant": tenant(request)}, where]

@@ -10,18 +10,14 @@ from typing import Any
 import msgspec
 
 from contracts.manifest import ManifestRef
-from contracts.ports import Complete, UnavailableError
-from contracts.wire.asked import BATCH, PASSED_ON, model_asked
+from contracts.ports import Complete
+from contracts.wire.asked import PASSED_ON, model_asked
 from contracts.wire.errors import ApiError
+from functions._shared.patience import ask_patiently
 from functions.run_batch import core
 
 MAX_BODY = 2**20
 """As of a live request."""
-MAX_ANSWER = 16 * 2**20
-TRIES = 4
-"""For one line in one attempt at the batch; then it waits as a whole."""
-_LATER = frozenset({408, 425, 429, 502, 503, 504})
-_WAIT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +44,6 @@ class Asking:
         except ApiError as error:
             return core.answered(self.batch, line, custom_id, error.status, error.body())
         async with self.gate:
-            status, said = await self._patiently(body, core.request_id(self.batch, line))
+            id = core.request_id(self.batch, line)
+            status, said = await ask_patiently(self.complete, self.path, body, self.manifest, id, self.tenant)
         return core.answered(self.batch, line, custom_id, status, said)
-
-    async def _patiently(self, body: bytes, id: str) -> tuple[int, Any]:
-        for tried in range(1, TRIES + 1):
-            try:
-                status, said = await self._once(body, id)
-                if status < 500 and status not in _LATER:
-                    return status, said
-                why = UnavailableError("serving", f"serving answers {status}")
-            except UnavailableError as error:
-                status, said, why = 503, None, error
-            if tried < TRIES:
-                await asyncio.sleep(_WAIT * 2**tried)
-        if status in _LATER:
-            raise why
-        return status, said  # it answers, and this line breaks it
-
-    async def _once(self, body: bytes, id: str) -> tuple[int, Any]:
-        reply = await self.complete(self.path, body, self.manifest, id, self.tenant + BATCH)
-        try:
-            content = bytearray()
-            async for chunk in reply.chunks():
-                content += chunk
-                if len(content) > MAX_ANSWER:
-                    error = ApiError(f"The answer is larger than {MAX_ANSWER} bytes.", status=500, code="too_large")
-                    return error.status, error.body()
-            return reply.status, msgspec.json.decode(content)
-        except msgspec.DecodeError:
-            return 500, ApiError("The answer is no JSON.", status=500, code="generation_failed").body()
-        finally:
-            await reply.close()

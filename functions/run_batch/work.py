@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 from contracts.blobs import BlobRef
 from contracts.controls import Claim
 from contracts.documents import View
-from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import Event
 from contracts.events import Payload
 from contracts.events.batches import BatchEnded, BatchError, BatchFinalizing, BatchProgressed, BatchStarted
@@ -31,6 +30,7 @@ from contracts.ports import (
     UnavailableError,
 )
 from functions._shared.stage import event_of, fetch, scratch_of
+from functions._shared.visible import visible_model
 from functions.run_batch import core
 from functions.run_batch.asking import Asking
 from functions.run_batch.core import PART, CannotBeginError
@@ -133,12 +133,11 @@ async def _run(batch: Batch) -> list[Event]:
 
 
 async def _manifest(batch: Batch, name: str) -> ManifestRef:
-    """Return the weights that answer: the tenant's own of that name, or the public ones."""
-    for owner in (batch.tenant, PUBLIC):
-        found = await batch.ports.documents.get("models", model_id(owner, name))
-        if found is not None and not found["deleted"] and found["tenant"] == owner:
-            return ManifestRef.model_validate(found["manifest"])
-    raise core.no_model(name)
+    """Return the weights that answer; raises CannotBeginError."""
+    found = await visible_model(batch.ports.documents, batch.tenant, name)
+    if found is None:
+        raise core.no_model(name)
+    return ManifestRef.model_validate(found["manifest"])
 
 
 async def _parts(lines: Path) -> AsyncIterator[tuple[int, list[dict[str, Any]]]]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, patch
 
@@ -20,6 +22,7 @@ from contracts.events.jobs import Histogram, Plan, StepMetrics, Tuning
 from contracts.events.keys import KeyCreated, KeyRevoked
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
+from functions._shared.grading.code import Coders
 from functions.edge.app import create_app
 from functions.edge.auth import encode_key, key_hash
 from functions.edge.context import EdgeDeps
@@ -31,6 +34,7 @@ from infra.adapters.memory import (
     MemoryRequests,
     MemorySecrets,
 )
+from infra.children.child import ProcessChild
 
 BASE = "temper-demo-1m"
 REF = ManifestRef(key="public/base/manifest.json", sha256="0" * 64)
@@ -87,6 +91,7 @@ class World:
             wandb="online",
             complete=self._complete,
             new_id=new_id,
+            coders=Coders(ProcessChild(), Path(tempfile.mkdtemp(prefix="temper-edge-"))),
             probes=self.probes,
             others=self.others,
         )

@@ -250,7 +250,7 @@ async def test_a_line_whose_request_is_wrong_goes_to_the_errors_with_openais_bod
 async def test_a_serving_process_that_is_away_is_waited_for(
     batching: Batching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("functions.run_batch.asking._WAIT", 0)
+    monkeypatch.setattr("functions._shared.patience._WAIT", 0)
     id = await batching.begun(*(line(number) for number in range(70)))
 
     def away(question: str) -> int | None:
@@ -270,7 +270,7 @@ async def test_a_serving_process_that_is_away_is_waited_for(
 async def test_a_line_at_which_serving_breaks_every_time_does_not_hold_the_others(
     batching: Batching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("functions.run_batch.asking._WAIT", 0)
+    monkeypatch.setattr("functions._shared.patience._WAIT", 0)
     batching.serving.before = lambda question: 500 if question == "question 1" else None
     id = await batching.begun(*(line(number) for number in range(3)))
     await batching.attempt(id)

@@ -22,6 +22,7 @@ from functions.edge.context import (
     end,
     list_page,
     new_object_id,
+    own_model,
     owned,
     publish,
     read,
@@ -30,7 +31,6 @@ from functions.edge.context import (
     reserve,
     streamed,
     tenant,
-    visible_model,
 )
 from functions.edge.refusals import no_file, no_model
 from functions.edge.routes.jobs import find_job
@@ -85,7 +85,7 @@ async def _check_file(request: Request, name: str) -> None:
 
 
 async def _of_model(request: Request, asked: JobBenchmark, name: str, file: str | None) -> BenchmarkRequested:
-    view = await visible_model(request, name)
+    view = await own_model(request, name)
     if view is None:
         raise no_model(name)
     if file is None and view["job"]:
@@ -93,7 +93,7 @@ async def _of_model(request: Request, asked: JobBenchmark, name: str, file: str 
         file = job["created"]["training_file"] if job else None
     if file is not None:
         await _check_file(request, file)
-    base = await visible_model(request, view["base_name"]) if view["base_name"] else None
+    base = await own_model(request, view["base_name"]) if view["base_name"] else None
     return benchmarks.of_model(name, view, base, file, await _rows(request, asked), asked.suite())
 
 

@@ -28,6 +28,7 @@ from functions.edge.context import (
     key_id,
     list_page,
     new_object_id,
+    own_model,
     owned,
     publish,
     read,
@@ -36,7 +37,6 @@ from functions.edge.context import (
     reserve,
     say,
     tenant,
-    visible_model,
 )
 from functions.edge.refusals import no_documents, no_job
 from functions.edge.results import content
@@ -98,7 +98,7 @@ async def _on_documents_again(request: Request, job: str, data: JobCreated, aske
 async def _check(request: Request, data: JobCreated, dataset: DatasetRequest | None) -> None:
     """Refuse files and models that are known to be unusable; preparation has the last word."""
     await check_target(request, dataset)
-    base = await visible_model(request, data.model)
+    base = await own_model(request, data.model)
     known: list[str] = []
     if base is None:
         bases = await deps(request).documents.find(

@@ -14,7 +14,7 @@ from contracts.wire import openai
 from contracts.wire.errors import ApiError
 from functions._shared.model_files import read_manifest
 from functions._shared.model_folder import CARD, card, files_of
-from functions.edge.context import deps, owned, reply, streamed, visible_model
+from functions.edge.context import deps, own_model, owned, reply, streamed
 from functions.edge.refusals import no_model
 
 
@@ -42,7 +42,7 @@ async def download(request: Request) -> Response:
 
 async def _model(request: Request) -> dict[str, Any]:
     name = request.path_params["model"]
-    view = await visible_model(request, name)
+    view = await own_model(request, name)
     if view is None:
         raise no_model(name)
     return view

@@ -12,16 +12,18 @@ from contracts.envelope import derived_id, make
 from contracts.events.models import ModelDeleted
 from contracts.wire import openai
 from contracts.wire.errors import ApiError
+from functions._shared.visible import permitted
 from functions.edge import listing
 from functions.edge.context import deps, in_windows, is_retry, owned, publish, reply, tenant, visible_model
 from functions.edge.refusals import no_model
 
 
 async def list_models(request: Request) -> Response:
-    """GET /models: the tenant's and the public ones, all on one page, oldest first."""
+    """GET /models: the tenant's, the public and the permitted ones, all on one page, oldest first."""
     where = {"tenant": {"$in": [tenant(request), PUBLIC]}, "deleted": False}
     windows = in_windows(deps(request).documents, "models", where, [("created_at", 1), ("id", 1)])
     views = [view async for window in windows for view in window]
+    views += await permitted(deps(request).documents, tenant(request))
     return reply({"object": "list", "data": [openai.model(view) for view in listing.in_order(views)]})
 
 

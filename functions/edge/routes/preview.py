@@ -13,7 +13,7 @@ from contracts.manifest import ManifestRef
 from contracts.wire.errors import ApiError
 from contracts.wire.requests import PreviewQuery
 from functions.edge import lines
-from functions.edge.context import deps, owned, request_id, tenant, visible_model
+from functions.edge.context import deps, own_model, owned, request_id, tenant
 from functions.edge.refusals import no_file, no_model
 from functions.edge.routes.completions import Relay
 
@@ -25,7 +25,7 @@ async def preview(request: Request) -> Response:
     """GET /files/{id}/preview?model&row: what a model would be trained on of a row, as text with spans, or why not."""
     asked = PreviewQuery.read(request.query_params)
     validated = await _validated(request)
-    view = await visible_model(request, asked.model)
+    view = await own_model(request, asked.model)
     if view is None:
         raise no_model(asked.model)
     id, rows = request.path_params["id"], validated["rows"]

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from contracts.documents import READ_MODELS
-from contracts.wire import batches, benchmarks, dataset, legacy, openai, uploads
+from contracts.wire import batches, benchmarks, dataset, legacy, openai, permissions, uploads
 from infra.adapters.mongo.documents import PLAIN
 from tests.events import golden
 
@@ -36,6 +36,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "models": (openai.model, openai.checkpoint),
     "benchmarks": (benchmarks.benchmark,),
     "batches": (batches.batch,),
+    "permissions": (permissions.permission,),
     "uploads": (lambda view: uploads.upload(view, 0),),
     "webhook_endpoints": (openai.webhook_endpoint,),
     "notifications": (openai.notification,),

@@ -72,6 +72,7 @@ from contracts.events.notifications import (
     WebhookEndpointDeleted,
     WebhookEndpointUpdated,
 )
+from contracts.events.permissions import PermissionGranted, PermissionRevoked
 from contracts.events.uploads import UploadCancelled, UploadCompleted, UploadCreated
 from contracts.manifest import ManifestRef
 
@@ -262,6 +263,10 @@ SEVEN_KINDS = {
         event(BatchCancelRequested(), "batch_1", at=4),
         event(BatchFinalizing(), "batch_1", at=5),
         event(BatchEnded(status="cancelled", total=9, completed=3, failed=2), "batch_1", at=6),
+    ],
+    "a permission": [
+        event(PermissionGranted(model="m", project="acme"), "cp_1", at=1),
+        event(PermissionRevoked(), "cp_1", at=2),
     ],
     "an upload": [
         event(
