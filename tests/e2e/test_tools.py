@@ -70,7 +70,7 @@ def test_a_row_with_tools_is_asked_with_the_tokens_that_it_was_trained_with(
     (example,) = user.get(f"/files/{file}/preview", params={"model": tuned, "row": 12}).json()["examples"]
     call, answer = (example["text"][begin:end] for begin, end in example["trained"])
     assert (call.startswith("call weigh"), answer) == (True, "11 kg.<|end|>")
-    shown = temper(stack, "file", "preview", file, "--model", tuned, "--row", "12")
+    shown = temper(stack.home, "file", "preview", file, "--model", tuned, "--row", "12")
     assert "⟦11 kg.<|end|>⟧" in shown.stdout, shown
 
 
