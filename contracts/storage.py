@@ -17,6 +17,8 @@ _OF_SUBJECT: Mapping[str, Kind] = {
     "batch_": "files",
     "ftjob-": "job inputs",
     "bench-": "benchmarks",
+    "eval_": "benchmarks",
+    "evalrun_": "benchmarks",
     "resp_": "completions",
     "chatcmpl-": "completions",
 }

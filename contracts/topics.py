@@ -36,6 +36,17 @@ from contracts.events.corpus import (
     ZipUploaded,
 )
 from contracts.events.dead import DeadLetter
+from contracts.events.evals import (
+    EvalCreated,
+    EvalDeleted,
+    EvalRunCancelRequested,
+    EvalRunCreated,
+    EvalRunDeleted,
+    EvalRunEnded,
+    EvalRunProgressed,
+    EvalRunStarted,
+    EvalUpdated,
+)
 from contracts.events.files import FileDeleted, FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import (
     JobCancelled,
@@ -132,6 +143,15 @@ TOPICS: tuple[Topic, ...] = (
     Topic("batch.cancel_requested", BatchCancelRequested),
     Topic("batch.finalizing", BatchFinalizing),
     Topic("batch.ended", BatchEnded),
+    Topic("eval.created", EvalCreated, born=True),
+    Topic("eval.updated", EvalUpdated),
+    Topic("eval.deleted", EvalDeleted),
+    Topic("eval_run.created", EvalRunCreated, born=True),
+    Topic("eval_run.started", EvalRunStarted),
+    Topic("eval_run.progressed", EvalRunProgressed),
+    Topic("eval_run.cancel_requested", EvalRunCancelRequested),
+    Topic("eval_run.ended", EvalRunEnded),
+    Topic("eval_run.deleted", EvalRunDeleted),
     Topic("completion.recorded", CompletionRecorded),
     Topic("completion.updated", CompletionUpdated),
     Topic("completion.deleted", CompletionDeleted),

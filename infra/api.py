@@ -91,7 +91,8 @@ def parameters(asked: Operation) -> dict[str, Standing]:
     names = asked.call.names()
     if asked.body is not None:
         return dict(_standing(names, asked.body, ""))
-    honoured = {asked.part, *asked.beside, *(asked.query.model_fields if asked.query else ())}
+    of_path = re.findall(r"\{(\w+)\}", asked.path)
+    honoured = {asked.part, *of_path, *asked.beside, *(asked.query.model_fields if asked.query else ())}
     return {name: "honoured" if name in honoured else "unknown" for name in names}
 
 

@@ -8,6 +8,7 @@ from contracts.documents.batches import BATCHES
 from contracts.documents.benchmarks import BENCHMARKS
 from contracts.documents.completions import COMPLETIONS
 from contracts.documents.corpus import ARCHIVES, DOCUMENTS
+from contracts.documents.evals import EVAL_RUNS, EVALS
 from contracts.documents.facts import Facts, ReadModel, Stored, View, build, fold
 from contracts.documents.files import FILES
 from contracts.documents.jobs import JOB_CHECKPOINTS, JOB_EVENTS, JOBS
@@ -32,6 +33,8 @@ READ_MODELS: dict[str, ReadModel] = {
         PERMISSIONS,
         BENCHMARKS,
         BATCHES,
+        EVALS,
+        EVAL_RUNS,
         UPLOADS,
         COMPLETIONS,
         KEYS,

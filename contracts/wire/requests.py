@@ -117,13 +117,13 @@ def _literal(text: Any) -> Any:
         return text
 
 
-FilePurpose = Literal["fine-tune", "batch", "embedding", "ingestion"]
+FilePurpose = Literal["fine-tune", "batch", "evals", "embedding", "ingestion"]
 """The last two are stored for other tools: no job takes them."""
 
 
 def served_purpose(purpose: Any) -> Any:
     """Refuse a purpose of OpenAI's that no file here has."""
-    if purpose in ("assistants", "vision", "user_data", "evals"):
+    if purpose in ("assistants", "vision", "user_data"):
         raise refuse("unsupported", f"Files with purpose '{purpose}' are not supported yet.")
     return purpose
 

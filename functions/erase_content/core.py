@@ -26,6 +26,8 @@ KINDS = {
     "bench-": "benchmarks",
     "upload_": "uploads",
     "batch_": "batches",
+    "eval_": "evals",
+    "evalrun_": "eval_runs",
     "resp_": "completions",
     "chatcmpl-": "completions",
 }

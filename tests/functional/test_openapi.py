@@ -12,6 +12,7 @@ from infra import docs
 from tests.functional.edge import BASE, World
 from tests.functional.test_edge_clients import answers
 from tests.functional.test_edge_files import upload
+from tests.functional.test_evals import EXACT
 from tests.fuzzing import Fuzzed, fuzz
 
 
@@ -33,14 +34,29 @@ def fuzzed(each: int, start: int = 0) -> Fuzzed:
             bench = (await client.post("/v1/benchmarks", json={"model": BASE, "file": file})).json()["id"]
             name = f"ft:{BASE}:local::xyz"
             await world.tuned(job, name, 10)
-            return {"files": file, "jobs": job, "webhook_endpoints": endpoint, "benchmarks": bench, "tuned": name}
+            rows = {"data_source_config": {"type": "custom", "item_schema": {}}, "testing_criteria": [EXACT]}
+            of = (await client.post("/v1/evals", json=rows)).json()["id"]
+            source = {"type": "jsonl", "source": {"type": "file_content", "content": [{"item": {}}]}}
+            run = (await client.post(f"/v1/evals/{of}/runs", json={"data_source": source})).json()["id"]
+            return {
+                "eval_id": of,
+                "run_id": run,
+                "files": file,
+                "jobs": job,
+                "webhook_endpoints": endpoint,
+                "benchmarks": bench,
+                "tuned": name,
+            }
 
         ids = runner.run(prepared())
 
         def known(method: str, path: str) -> dict[str, list[str]]:
+            evals = {name: [ids[name]] for name in ("eval_id", "run_id")} if method != "DELETE" else {}
             files, noun = [ids["files"]], next((each for each in path.split("/") if each in ids), "jobs")
             own = {"id": [ids[noun]], "after": [ids[noun]]} if method != "DELETE" else {}
-            return own | {"file": files, "file_id": files, "training_file": files, "model": [BASE, ids["tuned"]]}
+            return (
+                own | evals | {"file": files, "file_id": files, "training_file": files, "model": [BASE, ids["tuned"]]}
+            )
 
         def send(method: str, url: str, headers: Mapping[str, str], body: bytes) -> httpx.Response:
             said = {name: value for name, value in headers.items() if name.lower() not in ("authorization", "api-key")}

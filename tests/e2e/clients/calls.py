@@ -44,6 +44,7 @@ def main(part: str, model: str) -> None:
     if part == "training":
         structured(client, model)
         batches(client, model)
+        evals(client, model)
         training(client, model)
     print(f"openai {openai.__version__}: every call of {part} is as it should be")
 
@@ -129,6 +130,48 @@ def batches(client: OpenAI, model: str) -> None:
     other = client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
     assert client.batches.cancel(other.id).status in ("cancelling", "cancelled")
     assert wait_for_batch(client, other.id).status == "cancelled"
+
+
+def evals(client: OpenAI, model: str) -> None:
+    """Graders, and an eval whose run asks a model and grades what it says, by texts, code and a model."""
+    word = {"type": "string_check", "name": "word", "input": "{{ item.word }}", "operation": "eq", "reference": "red"}
+    code = {"type": "python", "name": "code", "source": "def grade(sample, item): return len(sample['output_text'])"}
+    ask = [{"role": "user", "content": "Is {{ item.word }} a colour?"}]
+    judge = {"type": "score_model", "name": "judge", "model": model, "input": ask, "range": [0, 10]}
+    if client.fine_tuning.alpha is not None:
+        graders = client.fine_tuning.alpha.graders
+        assert graders.validate(grader=word).grader.name == "word"
+        assert graders.run(grader=word, model_sample="x", item={"word": "red"}).reward == 1
+        assert graders.run(grader=code, model_sample="four").reward == 4
+        assert 0 <= graders.run(grader=judge, model_sample="x", item={"word": "red"}).reward <= 10
+    made = client.evals.create(
+        name="colours",
+        data_source_config={"type": "custom", "item_schema": {"type": "object"}, "include_sample_schema": True},
+        testing_criteria=[word, {**code, "pass_threshold": 0}, judge],
+    )
+    content = [{"item": {"word": word}} for word in ("red", "gate", "red")]
+    source = {
+        "type": "completions",
+        "source": {"type": "file_content", "content": content},
+        "model": model,
+        "input_messages": {"type": "template", "template": ask},
+        "sampling_params": {"max_completion_tokens": 4, "temperature": 0},
+    }
+    run = client.evals.runs.create(made.id, data_source=source)
+    until = time.monotonic() + PATIENCE
+    while run.status in ("queued", "in_progress"):
+        assert time.monotonic() < until, run
+        time.sleep(0.2)
+        run = client.evals.runs.retrieve(run.id, eval_id=made.id)
+    assert (run.status, run.result_counts.total) == ("completed", 3), run
+    counts = {each.testing_criteria: each.passed for each in run.per_testing_criteria_results}
+    assert (counts["word"], counts["code"]) == (2, 3)
+    items = list(client.evals.runs.output_items.list(run.id, eval_id=made.id, limit=2))
+    assert [each.datasource_item["word"] for each in items] == ["red", "gate", "red"]
+    assert items[0].sample.input[0].content == "Is red a colour?"
+    assert made.id in [each.id for each in client.evals.list()]
+    assert client.evals.delete(made.id).deleted
+    refused(openai.NotFoundError, lambda: client.evals.runs.retrieve(run.id, eval_id=made.id))
 
 
 def batch_line(number: int, model: str) -> dict:
@@ -340,6 +383,10 @@ def training(client: OpenAI, model: str) -> None:
     assert 0 < lines[0]["time_since_job_start"] < lines[-1]["time_since_job_start"]
     for name in (tuned, names[1]):
         assert chat(client, name).model == name
+    permissions = client.fine_tuning.checkpoints.permissions
+    (granted,) = permissions.create(tuned, project_ids=["acme"])
+    assert granted.project_id == "acme"
+    assert permissions.delete(granted.id, fine_tuned_model_checkpoint=tuned).deleted
     assert client.models.delete(names[1]).deleted
     refused(openai.NotFoundError, lambda: chat(client, names[1]))
 

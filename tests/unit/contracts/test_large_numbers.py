@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from contracts.documents import READ_MODELS
-from contracts.wire import batches, benchmarks, dataset, legacy, openai, permissions, uploads
+from contracts.wire import batches, benchmarks, dataset, evals, legacy, openai, permissions, uploads
 from infra.adapters.mongo.documents import PLAIN
 from tests.events import golden
 
@@ -36,6 +36,8 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "models": (openai.model, openai.checkpoint),
     "benchmarks": (benchmarks.benchmark,),
     "batches": (batches.batch,),
+    "evals": (lambda view: evals.eval_object(view, {"data_source_config": {}, "testing_criteria": []}),),
+    "eval_runs": (lambda view: evals.run_object(view, {"data_source": {}}),),
     "permissions": (permissions.permission,),
     "uploads": (lambda view: uploads.upload(view, 0),),
     "webhook_endpoints": (openai.webhook_endpoint,),

@@ -44,6 +44,17 @@ from contracts.events.corpus import (
     ZipExtracted,
     ZipUploaded,
 )
+from contracts.events.evals import (
+    EvalCreated,
+    EvalDeleted,
+    EvalRunCancelRequested,
+    EvalRunCreated,
+    EvalRunDeleted,
+    EvalRunEnded,
+    EvalRunProgressed,
+    EvalRunStarted,
+    EvalUpdated,
+)
 from contracts.events.files import FileDeleted, FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import (
     Histogram,
@@ -263,6 +274,21 @@ SEVEN_KINDS = {
         event(BatchCancelRequested(), "batch_1", at=4),
         event(BatchFinalizing(), "batch_1", at=5),
         event(BatchEnded(status="cancelled", total=9, completed=3, failed=2), "batch_1", at=6),
+    ],
+    "an eval": [
+        event(EvalCreated(name="a", blob=BLOB), "eval_1", at=1),
+        event(EvalUpdated(name="b", metadata={"k": "v"}), "eval_1", at=2),
+        event(EvalUpdated(name="c"), "eval_1", at=2, id="at the same moment"),
+        event(EvalDeleted(), "eval_1", at=3),
+    ],
+    "a run of an eval": [
+        event(EvalRunCreated(eval="eval_1", name="a", blob=BLOB), "evalrun_1", at=1),
+        event(EvalRunStarted(total=9), "evalrun_1", at=2),
+        event(EvalRunProgressed(passed=3, failed=0, errored=0), "evalrun_1", at=3),
+        event(EvalRunProgressed(passed=2, failed=1, errored=0), "evalrun_1", at=3, id="as far at the same moment"),
+        event(EvalRunCancelRequested(), "evalrun_1", at=4),
+        event(EvalRunEnded(status="canceled", total=9, passed=3), "evalrun_1", at=5),
+        event(EvalRunDeleted(), "evalrun_1", at=6),
     ],
     "a permission": [
         event(PermissionGranted(model="m", project="acme"), "cp_1", at=1),

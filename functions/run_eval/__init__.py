@@ -1,0 +1,1 @@
+"""Runs evals: rows answered and graded under a lease."""

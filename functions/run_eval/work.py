@@ -1,0 +1,187 @@
+"""A run of an eval under a lease: its rows are answered and graded in parts, each recorded, and then counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.blobs import BlobRef
+from contracts.controls import Claim
+from contracts.documents import View
+from contracts.envelope import Event
+from contracts.events import Payload
+from contracts.events.evals import EvalRunProgressed, EvalRunStarted
+from contracts.ports import (
+    BlobExistsError,
+    BlobNotFoundError,
+    Blobs,
+    Child,
+    Complete,
+    Documents,
+    Emit,
+    Lease,
+    UnavailableError,
+)
+from contracts.wire.errors import ApiError
+from contracts.wire.evals import MAX_ROW, PART, read_criteria, read_source
+from functions._shared.grading.code import Coders, NotConfinedError
+from functions._shared.stage import event_of, fetch, scratch_of
+from functions.run_eval import core
+from functions.run_eval.core import CannotRunError, Row, Tally
+from functions.run_eval.grading import Grading
+from functions.run_eval.settings import EvalSettings
+
+
+@dataclass(frozen=True, slots=True)
+class EvalPorts:
+    """What a run needs of the world."""
+
+    blobs: Blobs
+    documents: Documents
+    emit: Emit
+    complete: Complete
+    child: Child
+    scratch: Path
+    settings: EvalSettings
+
+
+@dataclass
+class Run:
+    """One run at work."""
+
+    lease: Lease
+    ports: EvalPorts
+    folder: Path
+
+    @cached_property
+    def id(self) -> str:
+        """Of the run."""
+        return self.lease.claim.subject
+
+    def part(self, number: int) -> str:
+        """Return where the graded rows of a part lie."""
+        return f"{self.lease.claim.control.tenant}/{self.id}/items/{number:05d}.jsonl"
+
+    async def view(self) -> View:
+        """Return the run as it is known now."""
+        found = await self.ports.documents.get("eval_runs", self.id)
+        if found is None:
+            raise UnavailableError("mongo", f"the run {self.id} is not known yet")
+        return found
+
+    def event(self, data: Payload, *key: str | int) -> Event:
+        """Return an event of this run."""
+        return event_of(self.lease.claim.control, data, self.id, *key)
+
+    async def say(self, data: Payload, *key: str | int) -> None:
+        """Publish one."""
+        await self.ports.documents.apply(await self.ports.emit(self.event(data, *key)))
+
+
+async def work(lease: Lease, ports: EvalPorts) -> list[Event]:
+    """Return `eval_run.ended` for the run that `lease` holds.
+
+    Blobs: items/{number}.jsonl, which are not answered or graded again. Raises UnavailableError while serving is away.
+    """
+    async with scratch_of(lease, ports.scratch) as folder:
+        run = Run(lease, ports, folder)
+        try:
+            return [run.event(await _run(run), "end")]
+        except CannotRunError as error:
+            return [run.event(core.failed(error.code, str(error)), "end")]
+        except NotConfinedError as error:
+            return [run.event(core.failed("unsupported", error.sentence), "end")]
+        except BlobNotFoundError:
+            sentence = "What the run was to grade is not stored any more."
+            return [run.event(core.failed("content_not_found", sentence), "end")]
+
+
+async def _run(run: Run) -> Payload:
+    view, ports = await run.view(), run.ports
+    content = msgspec.json.decode(await ports.blobs.get(view["created"]["blob"]["key"]))
+    try:
+        source, criteria = read_source(content["data_source"]), read_criteria(content["testing_criteria"])
+    except ApiError as error:  # an older version took it
+        raise CannotRunError(error.code or "invalid_value", error.message) from None
+    rows = run.folder / "rows.jsonl"
+    total = await _bring(run, view, content["data_source"]["source"], rows)
+    await run.say(EvalRunStarted(total=total), "started")
+    coders = Coders(ports.child, run.folder, most=len(criteria))
+    gate = asyncio.Semaphore(ports.settings.eval_concurrency)
+    grading = Grading(ports.complete, ports.documents, coders, view, source, criteria, gate)
+    tally = Tally(criteria)
+    for number, part in enumerate(_parts(rows)):
+        items = await _recorded(run, number)
+        if items is None:
+            now = await run.view()
+            if now["canceled"] or now["deleted"]:
+                return tally.ended("canceled", total)
+            graded = await grading.items(number * PART, part)
+            with suppress(BlobExistsError):  # an attempt that lost its lease was faster; what is recorded is used
+                await ports.blobs.put(run.part(number), _encoded(graded), "application/jsonl", exclusive=True)
+            items = await _recorded(run, number) or graded
+        tally.add(items)
+        counts = tally.statuses
+        said = EvalRunProgressed(passed=counts["pass"], failed=counts["fail"], errored=counts["error"])
+        await run.say(said, "progressed", number)
+    return tally.ended("completed", total)
+
+
+async def _bring(run: Run, view: View, source: dict[str, Any], rows: Path) -> int:
+    """Write the rows to a file, one a line; return how many there are. Raises CannotRunError."""
+    lines: Sequence[bytes] | None = None
+    if source["type"] == "file_content":
+        lines = [json.dumps(each).encode() for each in source["content"]]
+    else:
+        file = core.check_file(await run.ports.documents.get("files", source["id"]), view["tenant"], source["id"])
+        await fetch(run.ports.blobs, BlobRef.model_validate(file["blob"]), run.folder / "file")
+    return await asyncio.to_thread(_write, lines, run.folder / "file", rows)
+
+
+def _write(lines: Sequence[bytes] | None, file: Path, rows: Path) -> int:
+    count = 0
+    with rows.open("w", encoding="utf-8") as output:
+        for row in core.rows_of(lines if lines is not None else _lines(file)):
+            output.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
+    return count
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    """Yield a file's lines, of which one that is too long comes as its beginning."""
+    with file.open("rb") as content:
+        while line := content.readline(MAX_ROW + 2):
+            yield line.removeprefix(b"\xef\xbb\xbf")
+
+
+def _parts(rows: Path) -> Iterator[list[Row]]:
+    with rows.open("rb") as content:
+        while part := [json.loads(line) for line in islice(content, PART)]:
+            yield part
+
+
+def _encoded(items: Sequence[core.Item]) -> bytes:
+    return b"".join(msgspec.json.encode(each) + b"\n" for each in items)
+
+
+async def _recorded(run: Run, number: int) -> list[core.Item] | None:
+    try:
+        content = await run.ports.blobs.get(run.part(number))
+    except BlobNotFoundError:
+        return None
+    return await asyncio.to_thread(lambda: [json.loads(line) for line in content.splitlines()])
+
+
+def exhausted(claim: Claim, why: str) -> list[Event]:
+    """Return the ending of a run that failed too often."""
+    text = f"The run could not be done, for a reason of the platform's own: {why}. Create it again."
+    return [event_of(claim.control, core.failed("run_failed", text), claim.subject, "end")]
