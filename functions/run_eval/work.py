@@ -133,7 +133,8 @@ async def _run(run: Run) -> Payload:
         counts = tally.statuses
         said = EvalRunProgressed(passed=counts["pass"], failed=counts["fail"], errored=counts["error"])
         await run.say(said, "progressed", number)
-    return tally.ended("completed", total)
+    canceled = (await run.view())["canceled"]  # it showed at once, and is not taken back
+    return tally.ended("canceled" if canceled else "completed", total)
 
 
 async def _bring(run: Run, view: View, source: dict[str, Any], rows: Path) -> int:

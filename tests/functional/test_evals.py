@@ -253,10 +253,10 @@ async def test_serving_that_is_away_is_waited_for_and_what_it_refuses_is_a_row(
     assert bad.sample.error.message == "It is too long."
 
 
-@pytest.mark.parametrize("path", ["/cancel", ""])
-async def test_a_cancelled_run_stops_and_keeps_what_is_graded(evaluating: Evaluating, path: str) -> None:
+@pytest.mark.parametrize(("path", "rows"), [("/cancel", 2 * PART), ("", 2 * PART), ("/cancel", PART)])
+async def test_a_cancelled_run_stops_and_keeps_what_is_graded(evaluating: Evaluating, path: str, rows: int) -> None:
     await evaluating.create()
-    run = await evaluating.begin(words(2 * PART))
+    run = await evaluating.begin(words(rows))
     tasks: list[Any] = []
 
     async def cancel() -> None:
