@@ -230,7 +230,7 @@ LIMITS = (
     ("Tokens in `logit_bias`", "contracts.wire.completions:MAX_BIASED", ""),
     ("Inputs of a request for embeddings", "contracts.wire.embeddings:MAX_INPUTS", ""),
     ("Tokens of a request for embeddings", "contracts.wire.embeddings:MAX_TOKENS", ""),
-    ("Bytes of a request for embeddings", "functions.edge.routes.completions:MAX_INPUTS_BYTES", "bytes"),
+    ("Bytes of a request for embeddings", "contracts.wire.embeddings:MAX_BYTES", "bytes"),
     ("Tokens of an input that is embedded", "functions.generate_text.embedder:MOST_CONTEXT", ""),
     ("Models of one `POST /evaluate`", "contracts.wire.requests:MOST_MODELS", ""),
 )

@@ -1,4 +1,4 @@
-"""What the edge passes on to the serving process, at once or in batches: the paths, and what it reads of a body."""
+"""What is asked of the serving process, at once or in batches: the paths, and what is read of a body before."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from contracts.wire.body import check_strings, escapes, parse
 from contracts.wire.completions import Chat, Completion, Routed
 from contracts.wire.embeddings import Embeddings
 from contracts.wire.request import Request
+from contracts.wire.responses import ResponseRequest
 
-Passed = TypeVar("Passed", bound=Routed)
+Passed = TypeVar("Passed", bound=Request)
+CHAT = "/v1/chat/completions"
+EMBEDDINGS = "/v1/embeddings"
+RESPONSES = "/v1/responses"
+"""Which serving does not know: a response is asked of it as a chat."""
 PASSED_ON: Mapping[str, type[Request]] = {
-    "/v1/chat/completions": Chat,
+    CHAT: Chat,
     "/v1/completions": Completion,
-    "/v1/embeddings": Embeddings,
+    EMBEDDINGS: Embeddings,
+    RESPONSES: ResponseRequest,
 }
-"""Path → the request that serving reads there. A path that is added here is served, and takes batches."""
+"""Path → the request that is read there. A path that is added here takes batches."""
 BATCH = "/batch"
 """Behind a tenant's name where serving queues: what is asked so has half the priority of what somebody waits for."""
 

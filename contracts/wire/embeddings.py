@@ -11,6 +11,8 @@ from contracts.wire.errors import refuse
 from contracts.wire.request import Request
 
 MAX_INPUTS = 2048
+MAX_BYTES = 4 * 2**20
+"""Of a request: as many tokens as it may have, as texts or as ids."""
 MAX_TOKENS = 300_000
 """Of all inputs of a request together."""
 

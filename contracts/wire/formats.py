@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from contracts.wire.chat import MAX_DEPTH, too_deep
 from contracts.wire.errors import ApiError, missing, refusal, refuse
 from contracts.wire.schemas import Place, Schema, check_schema
 
@@ -105,6 +106,9 @@ def read_format(given: Any) -> ResponseFormat | None:
         return None
     if not isinstance(given, dict):
         raise refuse("invalid_type", "Invalid type for '{param}': expected an object.")
+    if too_deep(given):
+        what = f"Invalid '{{param}}': objects and arrays are nested deeper than {MAX_DEPTH}."
+        raise refuse("invalid_value", what)
     try:
         made = ResponseFormat.model_validate(given)
     except ValidationError as error:

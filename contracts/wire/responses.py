@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
@@ -262,12 +263,19 @@ _PARAMS = {
     "response_format": "text.format",
     "logprobs": "top_logprobs",
 }
+_FORMAT = re.compile(r"(?<=')response_format(\.json_schema)?(?=['.])|(?<=\bfor )response_format(?= ')")
+_TOOL = re.compile(r"\b(tools\[\d+\])\.function\b")
+
+
+def _named(message: str) -> str:
+    """Return a sentence on a chat in the names of a response's parameters."""
+    return _TOOL.sub(r"\1", _FORMAT.sub("text.format", message))
 
 
 def of_response(error: Mapping[str, Any], status: int, headers: Mapping[str, str]) -> ApiError:
     """Return an error of a chat in the names of a response's parameters."""
     param = error.get("param")
-    message = str(error.get("message") or "The model did not answer.")
+    message = _named(str(error.get("message") or "The model did not answer."))
     first = str(param or "").partition(".")[0].partition("[")[0]
     if isinstance(param, str) and first in _PARAMS:
         told = _PARAMS[first]
@@ -276,8 +284,7 @@ def of_response(error: Mapping[str, Any], status: int, headers: Mapping[str, str
         message = message.replace(f"'{param}'", f"'{told}'")
         param = told
     elif isinstance(param, str):
-        told = param.replace(".function.", ".")
-        message, param = message.replace(f"'{param}'", f"'{told}'"), told
+        param = _TOOL.sub(r"\1", param)
     later = {name: value for name, value in headers.items() if name == "retry-after"}
     code, kind = error.get("code"), str(error.get("type") or "")
     return ApiError(message, status=status, param=param, code=code, type=kind, headers=later)

@@ -165,11 +165,13 @@ def _check_object(part: Schema, where: Place) -> None:
     if part.get("additionalProperties") is not False:
         raise where.refusal("'additionalProperties' is required to be supplied and to be false", "additionalProperties")
     required = part.get("required", [])
+    named = {each for each in required if isinstance(each, str)} if isinstance(required, list) else set()
     needs = "'required' is required to be supplied and to be an array including every key in properties"
-    missing = next((key for key in _members(part, "properties") if key not in required), None)
+    members = dict.fromkeys(_members(part, "properties"))
+    missing = next((key for key in members if key not in named), None)
     if not isinstance(required, list) or missing is not None:
         raise where.refusal(f"{needs}. Missing {str(missing)[:64]!r}", "required")
-    extra = next((key for key in required if key not in _members(part, "properties")), None)
+    extra = next((key for key in required if not (isinstance(key, str) and key in members)), None)
     if extra is not None:
         raise where.refusal(f"'required' names {str(extra)[:64]!r}, which is none of the properties", "required")
 

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
-from contracts.wire.response_items import output_text
+import msgspec
+
+from contracts.wire.errors import ApiError
+from contracts.wire.response_items import MAX_ITEMS, Item, Numbered, messages_of, output_text, too_many
+from contracts.wire.responses import ResponseRequest
 
 Event = dict[str, Any]
 Chunk = Mapping[str, Any]
 _WHY = {"length": "max_output_tokens", "content_filter": "content_filter"}
 """`finish_reason` of an answer that was cut → why."""
+MOST_CONTEXT = 2 * 2**20
+"""Bytes of all items that a response is made of, those of the responses before it included."""
+
+
+def numbered(id: str) -> Numbered:
+    """Return what gives a response's items their ids: prefix → a new one."""
+    numbers = count()
+    return lambda prefix: f"{prefix}{id.removeprefix('resp_')}{next(numbers):04x}"
+
+
+def chat_of(asked: ResponseRequest, items: Sequence[Item]) -> dict[str, Any]:
+    """Return the chat that answers a response made of `items`; raises ApiError where they are too many."""
+    if len(items) > MAX_ITEMS:
+        raise too_many(len(items))
+    if len(msgspec.json.encode(items)) > MOST_CONTEXT:
+        sentence = f"The input, with the responses before it, is larger than {MOST_CONTEXT} bytes. Begin anew."
+        raise ApiError(sentence, param="input", code="context_length_exceeded")
+    return asked.of_chat(messages_of(items))
 
 
 class Responding:
@@ -47,14 +70,14 @@ class Responding:
             for call in delta.get("tool_calls") or ():
                 yield from self._call(call)
 
-    def whole(self, completion: Mapping[str, Any]) -> None:
-        """Take a `chat.completion` whole."""
+    def whole(self, completion: Mapping[str, Any], now: int) -> None:
+        """Take a `chat.completion` whole, with which the answer ends; `now` is in seconds."""
         (choice,) = completion["choices"]
         message = choice["message"]
         thought = {"index": 0, "delta": {"reasoning_content": message.get("reasoning_content")}, "finish_reason": None}
         said = {"content": message["content"], "tool_calls": message.get("tool_calls")}
         rest = {**choice, "delta": said}
-        for _ in self.chunk({"choices": [thought, rest], "usage": completion["usage"]}):
+        for _ in (*self.chunk({"choices": [thought, rest], "usage": completion["usage"]}), *self.end(now)):
             pass
 
     def end(self, now: int) -> Iterator[Event]:

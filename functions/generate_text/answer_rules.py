@@ -10,6 +10,7 @@ from typing import Any
 from contracts.wire.errors import ApiError
 from contracts.wire.schemas import Place, parts
 from functions._shared.turns import Marks
+from functions.generate_text.enforceable import enforceable
 
 Literal = Callable[[str], str]
 """A text as grammars write it, its special tokens as such."""
@@ -23,6 +24,7 @@ _WORDS = {
     "allOf": "allOf",
     "required property": "required",
     "multipleOf": "multipleOf",
+    "float range": "maximum",
     "patternProperties": "patternProperties",
     "minProperties": "minProperties",
     "minItems": "minItems",
@@ -39,20 +41,7 @@ _MOST_LOOKED_AT = 200
 def json_rule(schema: dict[str, Any], lines: bool = False) -> str:
     """Return JSON of a schema in a grammar, of one line or perhaps of more."""
     space = _SPACES if lines else _SPACE
-    return f"%json {json.dumps({**_kept(schema), 'x-guidance': {'whitespace_pattern': space}})}"
-
-
-def _kept(schema: Any) -> Any:
-    """Return a schema without what says nothing, and would be refused."""
-    if isinstance(schema, list):
-        return [_kept(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    return {
-        key: value if key in ("enum", "const", "default", "examples") else _kept(value)
-        for key, value in schema.items()
-        if not (key == "uniqueItems" and value is False)
-    }
+    return f"%json {json.dumps({**enforceable(schema), 'x-guidance': {'whitespace_pattern': space}})}"
 
 
 def whole(answer: str, literal: Literal, marks: Marks | None, opened: bool, lead: str, spaced: bool) -> str:

@@ -119,7 +119,7 @@ async def chat(engine: Engine, models: Models, ref: ManifestRef, wanted: Chat, r
         ids = prompt.ids
         room = max_new_tokens(len(ids), wanted.room, model.context, "messages")
         _check_bias(engine, model, wanted)
-        held = await structure.held(model, engine.vocabulary(model.base), prompt, wanted)
+        held = await structure.held(model, engine.vocabulary(model.base), prompt, wanted, _tenant(request))
         choices = _start(engine, model, wanted, [ids], room, _tenant(request), prompt=prompt, held=held)
         head = _head("chatcmpl-", wanted, model)
         if wanted.stream:

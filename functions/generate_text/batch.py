@@ -15,6 +15,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from functions.generate_text.fair_queue import FairQueue
 from functions.generate_text.generation import Generation, Token, failure, wake
+from functions.generate_text.grammars import ahead
 from functions.generate_text.kv_cache import BatchCache
 from functions.generate_text.lora import LoraMixer
 from functions.generate_text.sampling import choose
@@ -174,6 +175,7 @@ class Base:
 
     def _decode(self, statistics: Statistics) -> None:
         rows = self.running
+        ahead([g.sampling.constraint for g in rows if g.sampling.constraint is not None])
         self.mixer.route([g.adapter for g in rows])
         self.cache.prepare()
         # The newest token of a row is not in the cache yet, so it attends to `length` columns, itself included.

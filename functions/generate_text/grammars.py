@@ -6,33 +6,30 @@ once for all requests that have the same; each choice has its own state, which t
 
 from __future__ import annotations
 
-import asyncio
 import json
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import torch
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLExecutor, LLMatcher, LLTokenizer
 from numpy.typing import NDArray
 from torch import Tensor
 
+from functions.generate_text.grammar_trial import Trial, compiled
+
 _KEPT = 256
 """Compiled grammars."""
-_LIMITS = LLParserLimits(
-    initial_lexer_fuel=1_000_000,
-    step_lexer_fuel=100_000,
-    step_max_items=20_000,
-    max_lexer_states=20_000,
-    max_grammar_size=200_000,
-    verbose_errors=False,
-)
-"""What a step may cost the batch: about 10 ms in the worst of cases, and 40 MB; a grammar beyond it ends its answer."""
 _NEEDED = [bytes([letter]) for letter in range(0x20, 0x7F)]
-COMPILER = ThreadPoolExecutor(1, "grammar")
-"""One at a time: requests of others go on meanwhile, and a step of the batch shares its processor with one alone."""
+_MASKS, _AHEAD = LLExecutor(), ThreadPoolExecutor(1, "masks")
+COMPILER = ThreadPoolExecutor(2, "grammar")
+"""A tenant has one of its threads at most: others' grammars go on beside it, as do the event loop and the batch."""
+
+
+_OWN = threading.local()
 
 
 class GrammarError(Exception):
@@ -83,33 +80,42 @@ class Vocabulary:
         wrapped: Any = _Tokens(shown, silent, ends[0])
         self.tokenizer = LLTokenizer(wrapped, eos_token=ends, slices=LLTokenizer.json_slices())
         self._kept: OrderedDict[str, LLMatcher | str] = OrderedDict()
+        self._lock = threading.Lock()
 
-    async def constraint(self, rules: str) -> Callable[[], Constraint]:
-        """Return what gives each choice a state of its own; raises GrammarError."""
-        found = self._kept.get(rules)
+    def constraint(self, rules: str) -> Callable[[], Constraint]:
+        """Return what gives each choice a state of its own; raises GrammarError. In the compiler's thread alone."""
+        with self._lock:
+            found = self._kept.pop(rules, None)
         if found is None:
-            found = await asyncio.get_running_loop().run_in_executor(COMPILER, self.compile, rules)
+            found = self.compile(rules)
+        with self._lock:
             self._kept[rules] = found
             while len(self._kept) > _KEPT or sum(map(len, self._kept)) > _KEPT * 2**15:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(rules)
         if isinstance(found, str):
             raise GrammarError(found)
         return lambda: Constraint(found.deep_copy(), self)
 
     def problem(self, rules: str) -> str:
         """Return why a grammar does not compile, empty where it does."""
-        found = self.compile(rules)
-        return found if isinstance(found, str) else ""
+        return self._tried(rules)
 
     def takes(self, rules: str, ids: list[int]) -> bool:
         """Whether a grammar compiles and takes these tokens."""
         found = self.compile(rules)
         return not isinstance(found, str) and found.try_consume_tokens(ids) == len(ids) and found.is_accepting()
 
+    def _tried(self, rules: str) -> str:
+        if not hasattr(_OWN, "trial"):
+            _OWN.trial = Trial()
+        told: str = _OWN.trial.problem(rules)
+        return told
+
     def compile(self, rules: str) -> LLMatcher | str:
         """Return a grammar, or why it is none."""
-        matcher = LLMatcher(self.tokenizer, rules, log_level=0, limits=_LIMITS)
+        if told := self._tried(rules):
+            return told
+        matcher = compiled(self.tokenizer, rules)
         if matcher.is_error():
             return matcher.get_error() or "it cannot be compiled"
         first = Constraint(matcher.deep_copy(), self)
@@ -146,31 +152,64 @@ class Constraint:
     """The state of one choice within a grammar; everything but its making belongs to the engine's thread."""
 
     def __init__(self, matcher: LLMatcher, vocabulary: Vocabulary) -> None:
-        self._matcher, self._stops = matcher, vocabulary.stops
-        self._bits: NDArray[np.int32] = np.zeros((vocabulary.size + 31) // 32, dtype=np.int32)
-        self._size = vocabulary.size
+        self.matcher, self.size, self._stops = matcher, vocabulary.size, vocabulary.stops
         self._banned: Tensor | None = None
+        self._coming: Future[None] | None = None
         self.error: str | None = None
         """Why it cannot go on."""
 
     @property
     def ended(self) -> bool:
         """Whether nothing may follow, or nothing could say that it ends here."""
-        return self._matcher.is_stopped() or (not self._stops and self._matcher.is_accepting())
+        return self.matcher.is_stopped() or (not self._stops and self.matcher.is_accepting())
+
+    @property
+    def due(self) -> bool:
+        """Whether nobody has begun to compute what may come next."""
+        return self._banned is None and self._coming is None
+
+    def come(self, coming: Future[None]) -> None:
+        """Wait for `coming` before what may come next is looked at."""
+        self._coming = coming
+
+    def computed(self, banned: Tensor, possible: bool) -> None:
+        """File what may not come next; `possible`: something may."""
+        if self.matcher.is_error() or not possible:
+            self.error = self.matcher.get_error() or "no token may follow"
+            banned[:] = False
+        self._banned = banned
 
     def banned(self) -> Tensor:
         """Tokens that may not come next, as booleans [vocabulary]; the same until `took` is called."""
+        if self._coming is not None:
+            self._coming.result()
         if self._banned is None:
-            self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-            bits = np.unpackbits(self._bits.view(np.uint8), bitorder="little", count=self._size)
-            if self._matcher.is_error() or not bits.any():
-                self.error = self._matcher.get_error() or "no token may follow"
-                bits[:] = 1
-            self._banned = torch.from_numpy(bits == 0)
+            _compute([self])
+        assert self._banned is not None
         return self._banned
 
     def took(self, token: int) -> None:
         """Move on by the token chosen."""
-        self._banned = None
-        if self.error is None and token not in self._stops and not self._matcher.consume_token(token):
-            self.error = self._matcher.get_error() or "the token is not in the grammar"
+        self._banned = self._coming = None
+        if self.error is None and token not in self._stops and not self.matcher.consume_token(token):
+            self.error = self.matcher.get_error() or "the token is not in the grammar"
+
+
+def ahead(constraints: Sequence[Constraint]) -> None:
+    """Begin to compute what may come next in these choices, in one call, beside the event loop and the model's step."""
+    if due := [each for each in constraints if each.due]:
+        coming = _AHEAD.submit(_compute, due)
+        for each in due:
+            each.come(coming)
+
+
+def _compute(group: Sequence[Constraint]) -> None:
+    """Compute what may come next in choices of one model."""
+    size = group[0].size
+    bits: NDArray[np.int32] = np.zeros((len(group), (size + 31) // 32), dtype=np.int32)
+    _MASKS.unsafe_compute_mask_ptr(
+        [(each.matcher, row) for row, each in enumerate(group)], bits.ctypes.data, bits.shape[1] * 4, len(group)
+    )
+    banned = torch.from_numpy(np.unpackbits(bits.view(np.uint8), axis=1, count=size, bitorder="little") == 0)
+    for row, each in enumerate(group):
+        each.computed(banned[row], bool(bits[row].any()))

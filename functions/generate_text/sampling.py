@@ -4,27 +4,11 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-
-class Constraint(Protocol):
-    """What an answer is held to, moved on token by token."""
-
-    error: str | None
-    """Why it cannot go on."""
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing may follow."""
-
-    def banned(self) -> Tensor:
-        """Return which tokens may not come next, as booleans [vocabulary]."""
-
-    def took(self, token: int) -> None:
-        """Move on by the token chosen."""
+from functions.generate_text.grammars import Constraint
 
 
 @dataclass(frozen=True)
@@ -83,7 +67,7 @@ class Chooser:
         """Whether logits are changed before the choice."""
         s = self.sampling
         penalised = bool(s.presence_penalty or s.frequency_penalty) and bool(self.counts)
-        return penalised or bool(s.logit_bias) or self.made < s.min_tokens or s.constraint is not None
+        return penalised or bool(s.logit_bias) or self.made < s.min_tokens
 
     @property
     def ended(self) -> bool:
@@ -96,18 +80,17 @@ class Chooser:
         return self.sampling.constraint.error if self.sampling.constraint else None
 
     def edit(self, logits: Tensor) -> None:
-        """Apply penalties, bias, the ban on early ends and the grammar, in place, to logits [vocabulary]."""
+        """Apply penalties, bias and the ban on early ends, in place, to logits [vocabulary]."""
         s = self.sampling
         changes: dict[int, float] = dict(s.logit_bias)
-        for token, count in self.counts.items():
-            changes[token] = changes.get(token, 0.0) - s.presence_penalty - s.frequency_penalty * count
+        if s.presence_penalty or s.frequency_penalty:
+            for token, count in self.counts.items():
+                changes[token] = changes.get(token, 0.0) - s.presence_penalty - s.frequency_penalty * count
         if changes:
             ids = torch.tensor(list(changes), device=logits.device)
             logits[ids] += torch.tensor(list(changes.values()), device=logits.device, dtype=logits.dtype)
         if self.made < s.min_tokens and s.stop_ids:
             logits[torch.tensor(sorted(s.stop_ids), device=logits.device)] = -torch.inf
-        if s.constraint is not None:
-            logits.masked_fill_(s.constraint.banned().to(logits.device), -torch.inf)
 
     def took(self, token: int) -> None:
         """Record the token chosen."""
@@ -125,11 +108,18 @@ def choose(logits: Tensor, choosers: Sequence[Chooser], noise: float) -> tuple[l
     """
     # Rounding errors grow with the size of the logits (as the model made them).
     noise_of = noise * logits.abs().amax(-1).clamp(min=1.0)
-    if any(c.edits for c in choosers):
+    held = {row: c.sampling.constraint.banned() for row, c in enumerate(choosers) if c.sampling.constraint is not None}
+    if held or any(c.edits for c in choosers):
         logits = logits.clone()
         for row, chooser in enumerate(choosers):
             if chooser.edits:
                 chooser.edit(logits[row])
+    if held:
+        banned = torch.stack([*held.values()]).to(logits.device)
+        if len(held) == len(choosers):
+            logits.masked_fill_(banned, -torch.inf)
+        else:
+            logits[[*held]] = logits[[*held]].masked_fill(banned, -torch.inf)
     drawn = [row for row, c in enumerate(choosers) if not c.greedy]
     if not drawn:
         return _greedy(logits, noise_of)

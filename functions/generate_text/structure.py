@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakValueDictionary
 
 from contracts.wire.completions import Chat
 from contracts.wire.errors import ApiError
@@ -14,6 +16,7 @@ from contracts.wire.schemas import Place
 from functions.generate_text import answer_rules, call_rules
 from functions.generate_text.call_forms import KNOWN, KNOWN_TOOLS
 from functions.generate_text.call_rules import Function, UnknownFormError
+from functions.generate_text.grammar_trial import COSTLY
 from functions.generate_text.grammars import COMPILER, Constraint, GrammarError, Vocabulary
 from functions.generate_text.models import Rendered, ServedModel
 from functions.generate_text.tool_calls import JsonForm
@@ -22,7 +25,13 @@ Held = Callable[[], Constraint] | None
 """What gives each choice its state in a grammar; None: the answer is free."""
 
 
-async def held(model: ServedModel, size: int, prompt: Rendered, wanted: Chat) -> Held:
+_TURNS: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+"""Tenant → its turn: one grammar of each waits for the compiler, so that nobody's delay others' by more than one."""
+_PATIENCE = 1.0
+"""Seconds in which the place of what cannot be compiled is looked for."""
+
+
+async def held(model: ServedModel, size: int, prompt: Rendered, wanted: Chat, tenant: str = "") -> Held:
     """Return what an answer is held to; raises ApiError that says what cannot be enforced, and where it stands."""
     form = wanted.response_format
     schema = form.schema_of_answers if form else None
@@ -30,12 +39,40 @@ async def held(model: ServedModel, size: int, prompt: Rendered, wanted: Chat) ->
     if schema is None and not functions:
         return None
     at = "response_format" if schema is not None else "tool_choice" if _is_forced(wanted) else "tools"
-    loop = asyncio.get_running_loop()
+    schemas = [(parameters_of(each), _place(name, nth)) for name, (nth, each) in functions.items()]
+    if form is not None and schema is not None:
+        schemas.insert(0, (schema, form.place))
+    lock = _TURNS.setdefault(tenant, asyncio.Lock())
+    async with lock:
+        return await asyncio.get_running_loop().run_in_executor(
+            COMPILER, _compiled, model, size, prompt, wanted, functions, schemas, at
+        )
+
+
+Schemas = list[tuple[dict[str, Any], Place]]
+
+
+def _compiled(
+    model: ServedModel,
+    size: int,
+    prompt: Rendered,
+    wanted: Chat,
+    functions: dict[str, Function],
+    schemas: Schemas,
+    at: str,
+) -> Held:
+    """Return what an answer is held to; in the compiler's thread."""
     try:
-        vocabulary = await loop.run_in_executor(COMPILER, model.vocabulary, size)
-        _check_written(vocabulary, schema, functions, at)
+        vocabulary = model.vocabulary(size)
+    except GrammarError as error:
+        raise ApiError(
+            f"This model's answers cannot be held to a form: {error}.", param=at, code="unsupported"
+        ) from None
+    _check_written(vocabulary, schemas)
+    schema = wanted.response_format.schema_of_answers if wanted.response_format else None
+    try:
         answer = _answer(model, vocabulary, wanted, schema, functions)
-        return await vocabulary.constraint(
+        return vocabulary.constraint(
             answer_rules.whole(
                 answer, vocabulary.literal, prompt.marks, prompt.opened, prompt.lead, spaced=vocabulary.spaced
             )
@@ -43,10 +80,7 @@ async def held(model: ServedModel, size: int, prompt: Rendered, wanted: Chat) ->
     except UnknownFormError as error:
         raise ApiError(f"This model's calls cannot be held to a form: {error}.", param=at, code="unsupported") from None
     except GrammarError as error:
-        schemas = [(parameters_of(each), _place(name, nth)) for name, (nth, each) in functions.items()]
-        if form is not None and schema is not None:
-            schemas.insert(0, (schema, form.place))
-        raise await loop.run_in_executor(COMPILER, _refused, schemas, str(error), vocabulary.problem, at) from None
+        raise _refused(schemas, str(error), vocabulary.problem, at) from None
 
 
 def _is_forced(wanted: Chat) -> bool:
@@ -63,10 +97,10 @@ def _functions(prompt: Rendered, wanted: Chat) -> dict[str, Function]:
     return known if strict or answers or _is_forced(wanted) else {}
 
 
-def _check_written(vocabulary: Vocabulary, schema: Any, functions: dict[str, Function], at: str) -> None:
-    if odd := vocabulary.lacks(json.dumps([schema, [each for _, each in functions.values()]], ensure_ascii=False)):
-        what = f"This model's tokenizer does not write {odd!r}, which stands in the schema."
-        raise ApiError(what, param=at, code="invalid_json_schema")
+def _check_written(vocabulary: Vocabulary, schemas: Schemas) -> None:
+    for schema, place in schemas:
+        if odd := vocabulary.lacks(json.dumps(schema, ensure_ascii=False)):
+            raise place.refusal(f"it holds {odd!r}, which this model's tokenizer does not write")
 
 
 def _answer(
@@ -118,9 +152,16 @@ def _place(name: str, nth: int) -> Place:
     return Place(f"function '{name[:64]}'", f"tools[{nth}].function.parameters")
 
 
-def _refused(schemas: list[tuple[Any, Place]], why: str, problem: Callable[[str], str], at: str) -> ApiError:
+def _refused(schemas: Schemas, why: str, problem: Callable[[str], str], at: str) -> ApiError:
     """Return the error of the first schema that does not compile by itself."""
+    if COSTLY in why:
+        return schemas[0][1].refusal(why)
+    end = time.monotonic() + _PATIENCE
+
+    def tried(rules: str) -> str:
+        return problem(rules) if time.monotonic() < end else ""
+
     for schema, place in schemas:
-        if told := problem("start: " + answer_rules.json_rule(schema)):
-            return answer_rules.refused(schema, place, told, problem)
+        if told := tried("start: " + answer_rules.json_rule(schema)):
+            return answer_rules.refused(schema, place, told, tried)
     return ApiError(f"What is asked for cannot be enforced: {why[:200]}", param=at, code="invalid_json_schema")

@@ -120,6 +120,7 @@ async def _run(batch: Batch) -> list[Event]:
         view["created"]["endpoint"],
         await _manifest(batch, valid["model"]),
         asyncio.Semaphore(ports.settings.batch_concurrency),
+        ports.now,
     )
     await batch.say(BatchStarted(total=valid["rows"], model=valid["model"]), "started")
     lines = batch.folder / "lines.jsonl"

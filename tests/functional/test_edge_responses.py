@@ -13,7 +13,10 @@ from openai.types.responses import Response, ResponseItem, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from contracts.ports import UnavailableError
-from functions.edge.routes import responses
+from contracts.wire.completions import Chat
+from contracts.wire.errors import ApiError
+from contracts.wire.responses import ResponseRequest
+from functions._shared import responding
 from tests.functional.edge import BASE, World
 from tests.functional.responding import Model, Says, call
 from tests.functional.test_edge_completions import Caller
@@ -22,6 +25,7 @@ from tests.functional.test_edge_files import error
 PATH = "/v1/responses"
 RECORDED = json.loads((Path(__file__).parent / "recorded_responses.json").read_text())
 TOOL = {"type": "function", "name": "weather", "description": "Now.", "parameters": {"type": "object"}, "strict": True}
+FORM: dict[str, Any] = {"type": "json_schema", "name": "answer", "strict": False}
 _events: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 _items: TypeAdapter[Any] = TypeAdapter(ResponseItem)
 
@@ -305,6 +309,36 @@ async def test_what_serving_refuses_is_told_in_the_names_of_a_response(world: Wo
         assert found["message"] == "Invalid 'max_output_tokens': too many."
 
 
+@pytest.mark.parametrize(
+    ("asked", "param", "start"),
+    [
+        ({"text": {"format": {**FORM, "schema": {"type": "object", "properties": {"response_format": {"not": {}}}}}}},
+         "text.format.schema.properties.response_format.not", "Invalid schema for text.format 'answer': "),
+        ({"text": {"format": {**FORM, "name": "no name"}}}, "text.format.name", "Invalid 'text.format.name'"),
+        ({"text": {"format": {"type": "json_schema", "name": "answer"}}}, "text.format.schema",
+         "Missing required parameter: 'text.format.schema'"),
+        ({"text": {"format": {"type": "json_object"}}}, "input",
+         "'input' must contain the word 'json' in some form, to use 'text.format' of type 'json_object'."),
+        ({"tools": [{**TOOL, "parameters": {"type": "object", "additionalProperties": False, "required": ["function"],
+                                            "properties": {"function": {"not": {}}}}}]},
+         "tools[0].parameters.properties.function.not", "Invalid schema for function 'weather': "),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " not in value else "",
+)  # fmt: skip
+async def test_a_refused_schema_is_named_by_its_place_in_the_request_for_a_response(
+    world: World, api: httpx.AsyncClient, asked: dict[str, Any], param: str, start: str
+) -> None:
+    body = {"model": BASE, "input": "Hi", **asked}
+    with pytest.raises(ApiError) as refused:
+        Chat.read(ResponseRequest.read(body).of_chat([{"role": "user", "content": "Hi"}]))
+    world.complete = Model([(400, refused.value.body())])
+    found = error(await api.post(PATH, json=body))
+    assert found["param"] == param
+    assert found["message"].startswith(start)
+    assert "json_schema'" not in found["message"]
+    assert ".function." not in found["message"].partition("context")[0]
+
+
 async def test_a_stream_that_breaks_off_ends_as_failed(world: World, api: httpx.AsyncClient) -> None:
     world.complete = Model([Says("red 3")], breaks=True)
     events = await streamed(api)
@@ -361,7 +395,7 @@ async def test_a_conversation_has_a_bound(
 ) -> None:
     world.complete = Model([Says("red 3")])
     first = await made(api, input="x" * 1000)
-    monkeypatch.setattr(responses, "MOST_CONTEXT", 1500)
+    monkeypatch.setattr(responding, "MOST_CONTEXT", 1500)
     asked = {"model": BASE, "input": "x" * 1000, "previous_response_id": first["id"]}
     assert error(await api.post(PATH, json=asked))["code"] == "context_length_exceeded"
     many = [{"role": "user", "content": ""}] * 5000

@@ -11,11 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
+from openai.types.responses import Response
 
 from contracts.envelope import Event
 from contracts.events.batches import BatchEnded
 from contracts.ports import PostponedError, UnavailableError
-from contracts.wire.asked import PASSED_ON
+from contracts.wire.asked import EMBEDDINGS, PASSED_ON, RESPONSES
 from functions.edge.routes import batches
 from functions.run_batch import core
 from functions.run_batch import handler as running
@@ -25,6 +26,7 @@ from functions.validate_file import handler as validating
 from functions.validate_file import work as validation
 from infra.children.child import ProcessChild
 from tests.functional.edge import BASE, CannedReply, World
+from tests.functional.responding import Model, Says, call
 from tests.functional.test_edge_files import upload
 from tests.leases import held
 
@@ -80,7 +82,7 @@ class Batching:
 
     def __init__(self, world: World, api: httpx.AsyncClient, scratch: Path) -> None:
         self.world, self.api, self.scratch = world, api, scratch
-        self.serving = Serving()
+        self.serving: Any = Serving()
         self.later = 0
         self.ends: list[str] = []
 
@@ -245,6 +247,78 @@ async def test_a_line_whose_request_is_wrong_goes_to_the_errors_with_openais_bod
     live = await batching.api.post(CHAT, json=wrong["body"])
     assert bad[0]["response"]["body"] == live.json()
     assert (await batching.shown(id))["request_counts"] == {"total": 4, "completed": 1, "failed": 3}
+
+
+def response_line(number: int, **body: Any) -> dict[str, Any]:
+    asked = {"model": BASE, "input": f"question {number}", **body}
+    return {"custom_id": f"id-{number}", "method": "POST", "url": RESPONSES, "body": asked}
+
+
+async def test_lines_for_responses_are_answered_by_responses(batching: Batching) -> None:
+    model = batching.serving = Model(
+        [Says("red 3", thought="well"), Says(calls=(call("weather"),), finish="tool_calls")]
+    )
+    tool = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
+    file = await batching.file(
+        content(response_line(0, instructions="Be brief.", max_output_tokens=9), response_line(1, tools=[tool]))
+    )
+    id = (await batching.create(file, endpoint=RESPONSES)).json()["id"]
+    await batching.attempt(id)
+    good, bad = await batching.answers(id)
+    assert bad == []
+    told = [Response.model_validate(each["response"]["body"], strict=True) for each in good]
+    assert [each.output_text for each in told] == ["red 3", ""]
+    assert [[item.type for item in each.output] for each in told] == [["reasoning", "message"], ["function_call"]]
+    assert len({item.id for each in told for item in each.output}) == 3
+    assert all(each["response"]["body"]["store"] is False for each in good)
+    assert (await batching.api.get(f"{RESPONSES}/{told[0].id}")).status_code == 404
+    assert model.asked[0] == {
+        "model": BASE,
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "question 0"}],
+        "max_completion_tokens": 9,
+    }
+    assert "stream" not in model.asked[1]
+
+
+async def test_a_wrong_line_for_a_response_is_told_in_the_names_of_a_response(batching: Batching) -> None:
+    place = "response_format.json_schema.schema.properties.a.not"
+    refused = {"message": "Invalid schema for response_format 'x': no.", "type": "invalid_request_error"}
+    batching.serving = Model([(400, {"error": {**refused, "param": place, "code": "invalid_json_schema"}})])
+    lines = [
+        response_line(0),
+        response_line(1, input=[{"role": "user"}]),
+        response_line(2, previous_response_id="resp_1"),
+        response_line(3, store=True),
+        response_line(4, tools=[{"type": "web_search"}]),
+        response_line(5, temperatur=1),
+        response_line(6, input="x" * 2**20),
+    ]
+    id = (await batching.create(await batching.file(content(*lines)), endpoint=RESPONSES)).json()["id"]
+    await batching.attempt(id)
+    good, bad = await batching.answers(id)
+    assert good == []
+    told = [each["response"]["body"]["error"] for each in bad]
+    assert [each["param"] for each in told] == [
+        "text.format.schema.properties.a.not", "input[0].content", "previous_response_id", "store", "tools[0]",
+        "temperatur", None,
+    ]  # fmt: skip
+    assert told[0]["message"] == "Invalid schema for text.format 'x': no."
+    assert [each["response"]["status_code"] for each in bad] == [400] * 6 + [413]
+
+
+async def test_lines_for_embeddings_are_answered_and_may_be_as_long_as_live_ones(batching: Batching) -> None:
+    vector = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "model": BASE}
+    batching.serving = Model([(200, vector)])
+    lines = [
+        {"custom_id": f"id-{number}", "method": "POST", "url": EMBEDDINGS, "body": {"model": BASE, "input": text}}
+        for number, text in enumerate(["red", "x" * 2**20, ["a", "b"]])
+    ]
+    id = (await batching.create(await batching.file(content(*lines)), endpoint=EMBEDDINGS)).json()["id"]
+    await batching.attempt(id)
+    good, bad = await batching.answers(id)
+    assert [each["response"]["body"] for each in good] == [vector] * 3
+    assert [each["input"] for each in batching.serving.asked] == ["red", "x" * 2**20, ["a", "b"]]
+    assert bad == []
 
 
 async def test_a_serving_process_that_is_away_is_waited_for(

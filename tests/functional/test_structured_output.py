@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import hashlib
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import jsonschema_rs
 import openai
 import pytest
 from openai import AsyncOpenAI
@@ -236,6 +238,41 @@ async def test_a_call_that_no_tool_allows_is_refused(process: Server, choice: An
     assert refused.value.param == "tool_choice"
 
 
+SUITE = json.loads((Path(__file__).parent / "schema_suite.json").read_text())
+"""Of JSON-Schema-Test-Suite (draft 2020-12, MIT, from the source of `jsonschema` 4.26.0) what OpenAI's strict mode has:
+a schema is the one property of an object, and its objects are closed and name all that they need."""
+NOT_ENFORCED = {
+    "multipleOf: float division = inf": "multipleOf",
+    "ecmascript-regex: ECMA 262 regex escapes control codes with \\c and upper letter": "pattern",
+    "ecmascript-regex: ECMA 262 regex escapes control codes with \\c and lower letter": "pattern",
+}
+
+
+async def test_every_answer_to_the_suites_schemas_is_valid_or_the_schema_is_refused(process: Server) -> None:
+    client = process.client("demo")
+    ends, refused = Counter[str](), dict[str, str]()
+
+    async def ask(case: str, schema: dict[str, Any]) -> None:
+        try:
+            (got,) = (
+                await client.chat.completions.create(
+                    model="demo", messages=ASKED, response_format=held(schema, strict=True), seed=1, max_tokens=160
+                )
+            ).choices
+        except openai.BadRequestError as error:
+            refused[case] = f"{error.param}".rpartition(".")[2] if error.code == "invalid_json_schema" else f"{error}"
+            return
+        ends[got.finish_reason] += 1
+        if got.finish_reason != "length":
+            checked = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
+            assert checked.is_valid(json.loads(got.message.content or "")), (case, got.message.content)
+
+    await asyncio.gather(*(ask(**each) for each in SUITE))
+    assert refused == NOT_ENFORCED
+    assert ends.total() == len(SUITE) - len(refused) == 118
+    assert ends["stop"] >= 100, ends
+
+
 async def test_a_hostile_schema_costs_others_little(process: Server) -> None:
     bombs = [
         {"type": "string", "pattern": ".*[ab].{200}[cd].{200}"},
@@ -250,3 +287,22 @@ async def test_a_hostile_schema_costs_others_little(process: Server) -> None:
         model="tiny", messages=ASKED, response_format=held({"enum": ["yes"]}), max_tokens=60
     )
     assert got.choices[0].message.content == '"yes"'
+
+
+async def test_a_schema_that_takes_too_long_to_compile_is_refused_and_nobody_else_waits_for_it(process: Server) -> None:
+    client = process.client("demo")
+
+    async def refused(prime: int) -> str:
+        schema = {"type": "object", "properties": {"x": {"type": "integer", "multipleOf": prime}}}
+        with pytest.raises(openai.BadRequestError) as error:
+            await client.chat.completions.create(model="demo", messages=ASKED, response_format=held(schema))
+        assert (error.value.code, error.value.param) == ("invalid_json_schema", "response_format.json_schema.schema")
+        return str(error.value)
+
+    hostile = [asyncio.create_task(refused(prime)) for prime in (999_983, 999_979)]
+    got = await client.chat.completions.create(
+        model="demo", messages=ASKED, response_format=held({"enum": ["yes"]}), extra_headers={"x-temper-tenant": "b"}
+    )
+    assert got.choices[0].message.content == '"yes"'
+    assert not all(each.done() for each in hostile)
+    assert all("to compile" in each for each in await asyncio.gather(*hostile))

@@ -10,17 +10,14 @@ from starlette.routing import Route
 from starlette.types import Send
 
 from contracts.manifest import ManifestRef
+from contracts.wire.asked import CHAT
 from contracts.wire.body import check_strings
 from contracts.wire.completions import Chat, Completion, KeptChat, Routed, RoutedChat
-from contracts.wire.embeddings import Embeddings
+from contracts.wire.embeddings import MAX_BYTES, Embeddings
 from functions.edge.context import deps, read_completion, request_id, tenant, visible_model
 from functions.edge.refusals import no_model
 from functions.edge.relay import Ask, Watched, begin, is_stream, piece, told
 from functions.edge.routes.stored_chats import keep_chat
-
-CHAT = "/v1/chat/completions"
-MAX_INPUTS_BYTES = 4 * 2**20
-"""Of a request for embeddings: as many tokens as it may have, as texts or as ids."""
 
 
 async def create_chat(request: Request) -> Response:
@@ -42,7 +39,7 @@ async def create_completion(request: Request) -> Response:
 
 async def create_embeddings(request: Request) -> Response:
     """POST /embeddings."""
-    body, _, asked = await read_completion(request, Embeddings, Routed, MAX_INPUTS_BYTES)
+    body, _, asked = await read_completion(request, Embeddings, Routed, MAX_BYTES)
     return Relay(await _asking(request, "/v1/embeddings", body, asked.model))
 
 

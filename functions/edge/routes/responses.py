@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from itertools import count
 from typing import Any
 
 import msgspec
@@ -17,10 +16,11 @@ from starlette.types import Send
 from contracts.manifest import ManifestRef
 from contracts.ports import Reply, UnavailableError
 from contracts.wire import openai
+from contracts.wire.asked import CHAT
 from contracts.wire.errors import ApiError
-from contracts.wire.response_items import MAX_ITEMS, Item, messages_of, read_input, too_many
+from contracts.wire.response_items import Item, read_input
 from contracts.wire.responses import ResponseItemPage, ResponseQuery, ResponseRequest, of_response
-from functions._shared.responding import Responding
+from functions._shared.responding import Responding, chat_of, numbered
 from functions.edge import kept
 from functions.edge.context import deps, new_object_id, read, reply, request_id, tenant, visible_model
 from functions.edge.errors import to_api_error
@@ -28,23 +28,14 @@ from functions.edge.listing import unknown_after
 from functions.edge.refusals import no_model, no_response, unavailable
 from functions.edge.relay import Ask, Watched, begin, data_of, piece, server_sent, whole
 
-CHAT = "/v1/chat/completions"
-MOST_CONTEXT = 2 * 2**20
-"""Bytes of all items that a response is made of, those of the responses before it included."""
-
 
 async def create(request: Request) -> Response:
     """POST /responses: text, messages and calls of functions in and out; `stream`, `store`, `previous_response_id`."""
     asked = await read(request, ResponseRequest)
     id = new_object_id(request, "resp_")
-    new_id = _numbered(id)
+    new_id = numbered(id)
     items = [*await _before(request, asked), *read_input(asked.input, new_id)]
-    if len(items) > MAX_ITEMS:
-        raise too_many(len(items))
-    if len(msgspec.json.encode(items)) > MOST_CONTEXT:
-        sentence = f"The input, with the responses before it, is larger than {MOST_CONTEXT} bytes. Begin anew."
-        raise ApiError(sentence, param="input", code="context_length_exceeded")
-    body = msgspec.json.encode(asked.of_chat(messages_of(items)))
+    body = msgspec.json.encode(chat_of(asked, items))
     view = await visible_model(request, asked.model)
     if view is None:
         raise no_model(asked.model)
@@ -52,12 +43,6 @@ async def create(request: Request) -> Response:
     ask = partial(deps(request).complete, CHAT, body, manifest, request_id(request), tenant(request))
     responding = Responding(asked.response(id, int(time.time())), new_id)
     return Watched(partial(_answer, request, asked, items, responding, ask))
-
-
-def _numbered(id: str) -> Callable[[str], str]:
-    """Return what gives a response's items their ids: prefix → a new one."""
-    numbers = count()
-    return lambda prefix: f"{prefix}{id.removeprefix('resp_')}{next(numbers):04x}"
 
 
 async def _before(request: Request, asked: ResponseRequest) -> list[Item]:
@@ -82,9 +67,7 @@ async def _answer(
             await begin(send, reply)
             await _stream(request, asked, items, responding, reply, send)
             return
-        responding.whole(msgspec.json.decode(await _body(reply)))
-        for _ in responding.end(int(time.time())):
-            pass
+        responding.whole(msgspec.json.decode(await _body(reply)), int(time.time()))
         await _keep(request, asked, items, responding)
         await whole(send, 200, msgspec.json.encode(responding.response))
     finally:
