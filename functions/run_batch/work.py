@@ -166,7 +166,8 @@ async def _ask(batch: Batch, asking: Asking, lines: Path) -> core.Stop | None:
         good = sum(map(core.is_good, answers))
         completed, failed = completed + good, failed + len(answers) - good
         await batch.say(BatchProgressed(completed=completed, failed=failed), "progressed", number)
-    return None
+    # a cancel showed at once, and is not taken back
+    return "cancelled" if (await batch.view())["cancelling_at"] is not None else None
 
 
 async def _asked(asking: Asking, part: Sequence[Mapping[str, Any]]) -> list[core.Answered]:

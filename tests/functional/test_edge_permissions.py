@@ -54,7 +54,7 @@ async def clients(world: World) -> AsyncIterator[Clients]:
             client = AsyncOpenAI(
                 base_url="http://edge/v1",
                 api_key=await world.key(tenant, number),
-                http_client=http,  # type: ignore[arg-type]
+                http_client=http,
                 max_retries=0,
                 _strict_response_validation=True,
             )

@@ -84,8 +84,8 @@ class Evaluating:
 
     async def create(self, *criteria: dict[str, Any], **more: Any) -> Any:
         made = await self.client.evals.create(
-            data_source_config=CONFIG,  # type: ignore[arg-type]
-            testing_criteria=list(criteria) or [EXACT],  # type: ignore[arg-type]
+            data_source_config=CONFIG,
+            testing_criteria=list(criteria) or [EXACT],
             **more,
         )
         self.id = made.id
@@ -95,7 +95,7 @@ class Evaluating:
         source: dict[str, Any] = {"type": type, "source": {"type": "file_content", "content": rows}}
         if type != "jsonl":
             source |= {"model": BASE, "input_messages": ASK}
-        run = await self.client.evals.runs.create(self.id, data_source={**source, **more})  # type: ignore[arg-type]
+        run = await self.client.evals.runs.create(self.id, data_source={**source, **more})
         assert run.status == "queued"
         return run.id
 
@@ -129,7 +129,7 @@ async def evaluating(world: World, key: str, tmp_path: Path) -> AsyncIterator[Ev
     async with AsyncOpenAI(
         base_url="http://edge/v1",
         api_key=key,
-        http_client=http,  # type: ignore[arg-type]
+        http_client=http,
         max_retries=0,
         _strict_response_validation=True,
     ) as client:
@@ -187,7 +187,7 @@ async def test_rows_of_a_file_that_hold_their_answers_are_graded(evaluating: Eva
     await evaluating.create()
     source = {"type": "jsonl", "source": {"type": "file_id", "id": file}}
     runs = evaluating.client.evals.runs
-    run = (await runs.create(evaluating.id, data_source=source)).id  # type: ignore[arg-type]
+    run = (await runs.create(evaluating.id, data_source=source)).id
     await evaluating.attempt(run)
     assert (await evaluating.run(run)).result_counts.model_dump() == {
         "total": 3, "errored": 1, "failed": 1, "passed": 1,
@@ -305,7 +305,7 @@ async def test_evals_are_named_anew_and_listed_in_pages(evaluating: Evaluating) 
     made = [(await evaluating.create(name=f"e{number}", metadata={"k": "v"})).id for number in range(5)]
     shown = await evals.retrieve(made[0])
     assert (shown.name, shown.metadata, shown.testing_criteria[0].name) == ("e0", {"k": "v"}, "exact")
-    assert set(shown.data_source_config.schema_["properties"]) == {"item", "sample"}  # type: ignore[arg-type]
+    assert set(shown.data_source_config.schema_["properties"]) == {"item", "sample"}
     assert (await evals.update(made[0], name="new")).metadata == {"k": "v"}
     assert (await evals.update(made[0], metadata={})).name == "new"
     assert [each.id async for each in evals.list(limit=2)] == made
@@ -390,7 +390,7 @@ async def test_what_is_wrong_with_a_run_is_named(
 ) -> None:
     await evaluating.create()
     with pytest.raises(openai.BadRequestError) as refused:
-        await evaluating.client.evals.runs.create(evaluating.id, data_source=source)  # type: ignore[arg-type]
+        await evaluating.client.evals.runs.create(evaluating.id, data_source=source)
     assert (refused.value.code, refused.value.param) == (code, param)
 
 
@@ -408,7 +408,7 @@ async def test_a_file_with_a_wrong_line_fails_the_run(evaluating: Evaluating, co
         file = (await api.post("/v1/files", files=form, data={"purpose": "evals"})).json()["id"]
     await evaluating.create()
     source = {"type": "jsonl", "source": {"type": "file_id", "id": file}}
-    run = (await evaluating.client.evals.runs.create(evaluating.id, data_source=source)).id  # type: ignore[arg-type]
+    run = (await evaluating.client.evals.runs.create(evaluating.id, data_source=source)).id
     await evaluating.attempt(run)
     shown = await evaluating.run(run)
     assert shown.status == "failed"

@@ -58,7 +58,7 @@ async def client(world: World) -> AsyncIterator[AsyncOpenAI]:
     async with AsyncOpenAI(
         base_url="http://edge/v1",
         api_key=key,
-        http_client=http,  # type: ignore[arg-type]
+        http_client=http,
         max_retries=0,
         _strict_response_validation=True,
     ) as found:
@@ -153,7 +153,7 @@ async def test_scores_are_combined_by_a_formula(client: AsyncOpenAI, model: Mode
         assert found.sub_rewards == {"a": 1, "b": pytest.approx(0.8), "j": 0.5}
         assert found.metadata.token_usage == 7
     single = {"type": "multi", "name": "m", "graders": check, "calculate_output": "g * 2"}
-    assert (await client.fine_tuning.alpha.graders.validate(grader=single)).grader.name == "m"  # type: ignore[arg-type]
+    assert (await client.fine_tuning.alpha.graders.validate(grader=single)).grader.name == "m"
     assert (await run(client, {**single, "calculate_output": "1 / (g - 1)"})).metadata.errors.formula_parse_error
 
 
@@ -176,7 +176,7 @@ async def test_code_grades(client: AsyncOpenAI) -> None:
     )
     found = await run(client, {**CODE, "source": source}, '{"a": [1, 2]}', answer="a")
     assert found.reward == pytest.approx(2.1)
-    assert (await client.fine_tuning.alpha.graders.validate(grader={**CODE, "source": source})).grader  # type: ignore[arg-type]
+    assert (await client.fine_tuning.alpha.graders.validate(grader={**CODE, "source": source})).grader
 
 
 REACHING = {
@@ -227,7 +227,7 @@ async def test_code_that_ends_its_process_fails(client: AsyncOpenAI, line: str) 
 )  # fmt: skip
 async def test_code_that_is_no_grader_is_refused(client: AsyncOpenAI, source: str, says: str) -> None:
     with pytest.raises(openai.BadRequestError, match=says) as refused:
-        await client.fine_tuning.alpha.graders.validate(grader={**CODE, "source": source})  # type: ignore[arg-type]
+        await client.fine_tuning.alpha.graders.validate(grader={**CODE, "source": source})
     assert (refused.value.code, refused.value.param) == ("invalid_grader", "grader.source")
 
 
@@ -253,7 +253,7 @@ async def test_a_machine_that_cannot_hold_code_says_so(client: AsyncOpenAI, worl
     async def unheld(*_: Any) -> None:
         raise NotConfinedError
 
-    world.deps.coders.run = unheld  # type: ignore[union-attr, method-assign, assignment]
+    world.deps.coders.run = unheld
     with pytest.raises(openai.BadRequestError, match="seccomp") as refused:
         await run(client, {**CODE, "source": "def grade(sample, item): return 1"})
     assert refused.value.code == "unsupported"
@@ -286,7 +286,7 @@ async def test_what_is_wrong_with_a_grader_is_named(
     grader = {"type": "string_check", "operation": "eq", **SAID, **change}
     grader = {name: value for name, value in grader.items() if value is not None}
     with pytest.raises(openai.BadRequestError) as refused:
-        await client.fine_tuning.alpha.graders.validate(grader=grader)  # type: ignore[arg-type]
+        await client.fine_tuning.alpha.graders.validate(grader=grader)
     assert (refused.value.code, refused.value.param) == (code, param)
 
 

@@ -373,6 +373,23 @@ async def test_a_cancelled_batch_keeps_what_was_answered(batching: Batching) -> 
     assert (await batching.api.post(f"/v1/batches/{id}/cancel")).json()["status"] == "cancelled"
 
 
+async def test_a_batch_that_is_cancelled_while_its_last_lines_are_asked_has_them_and_stays_cancelled(
+    batching: Batching,
+) -> None:
+    id = await batching.begun(line(0))
+    cancelled = list[asyncio.Task[httpx.Response]]()
+
+    def cancel(_question: str) -> None:
+        cancelled.append(asyncio.get_running_loop().create_task(batching.api.post(f"/v1/batches/{id}/cancel")))
+
+    batching.serving.before = cancel
+    await batching.attempt(id)
+    assert (await cancelled[0]).json()["status"] == "cancelling"
+    assert (await batching.shown(id))["status"] == "cancelled"
+    good, bad = await batching.answers(id)
+    assert (len(good), bad) == (1, [])
+
+
 async def test_a_batch_that_nobody_came_to_expires(batching: Batching) -> None:
     id = await batching.begun(line(0), line(1))
     batching.later = 24 * 3600 * 1000 + 1000
