@@ -5,7 +5,7 @@ UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.synced
-CODE := $(wildcard contracts functions infra)
+CODE := $(wildcard contracts functions infra temper)
 # The longest first.
 TESTS := tests/e2e tests/docs tests/connected tests/conformance tests/functional tests/unit
 

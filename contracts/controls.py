@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from contracts.envelope import Event
 from contracts.manifest import ManifestRef
 
@@ -66,6 +68,13 @@ class Control:
     """What the last one who gave it back said of that."""
 
 
+class Reason(TypedDict):
+    """Why something waits, failed or is refused: a word for machines and a sentence that says what to do."""
+
+    code: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A lease that was taken."""
@@ -93,7 +102,7 @@ def troubles(control: Control | None) -> list[dict[str, str]]:
     return [dict(value) for name, value in sorted(control.recorded.items()) if name.startswith(TROUBLE)]
 
 
-def unheld(control: Control | None) -> dict[str, str] | None:
+def unheld(control: Control | None) -> Reason | None:
     """Return what nobody says of a thing that was begun: its process is gone, or it waits; None where it is in hand.
 
     It is found when somebody looks, for a lease runs out by itself.

@@ -11,6 +11,7 @@ from typing import Final
 from contracts.canonical import compact
 from contracts.envelope import derived_id
 from contracts.events.jobs import StepMetrics
+from contracts.wire.answers import StepResult
 
 CSV: Final = "step_metrics.csv"
 JSONL: Final = "step_metrics.jsonl"
@@ -55,15 +56,15 @@ def as_jsonl(steps: Iterable[StepMetrics], n_epochs: int, total_steps: int, cont
     for step in steps:
         valid = step.full_valid_loss
         lines.append(
-            {
-                "epoch": (step.step - 1) * n_epochs // total_steps,
-                "iteration": step.step,
-                "train_loss": step.train_loss,
-                "trained_tokens": step.tokens,
-                "valid_loss": valid,
-                "perplexity": math.exp(valid) if valid is not None and valid < MOST_EXPONENT else None,
-                "hyperparameters": {"n_epochs": n_epochs, "context_length": context},
-                "time_since_job_start": step.elapsed,
-            }
+            StepResult(
+                epoch=(step.step - 1) * n_epochs // total_steps,
+                iteration=step.step,
+                train_loss=step.train_loss,
+                trained_tokens=step.tokens,
+                valid_loss=valid,
+                perplexity=math.exp(valid) if valid is not None and valid < MOST_EXPONENT else None,
+                hyperparameters={"n_epochs": n_epochs, "context_length": context},
+                time_since_job_start=step.elapsed,
+            )
         )
     return b"".join(compact(line) + b"\n" for line in lines)

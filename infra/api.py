@@ -6,11 +6,12 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import CodeType, FunctionType
-from typing import Any, Literal
+from types import CodeType, FunctionType, NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from starlette.routing import Route
 
+from contracts.wire.answers import Page, Whole
 from contracts.wire.request import Query, Request
 from functions.edge.app import ROUTES
 from infra import sdk
@@ -33,6 +34,9 @@ class Operation:
     query: type[Query] | None
     call: sdk.Call | None
     """What the official client makes of it."""
+    answer: Any = None
+    """The type of its JSON, of a list that of an item: the client's, or what the route declares; None: none is said."""
+    listed: bool = False
     media_types: tuple[str, ...] = ()
     """Of its answers, where its code names them."""
     statuses: tuple[int, ...] = ()
@@ -55,6 +59,7 @@ def operation(route: Route) -> Operation:
     (method,) = (route.methods or set()) - {"HEAD"}
     path = route.path.replace(":path}", "}")
     functions = list(_functions(route.endpoint))
+    call = sdk.calls().get((method, sdk.place(path.removeprefix("/v1"))))
     read = [each for function in functions for each in _named(function) if _is_asked(each)]
     said = [each for function in functions for each in _constants(function.__code__)]
     return Operation(
@@ -63,7 +68,8 @@ def operation(route: Route) -> Operation:
         " ".join((inspect.getdoc(route.endpoint) or "").split("\n\n")[0].split()),
         next((each for each in read if issubclass(each, Request)), None) if method == "POST" else None,
         next((each for each in read if issubclass(each, Query)), None),
-        sdk.calls().get((method, sdk.place(path.removeprefix("/v1")))),
+        call,
+        *_answer(route.endpoint, call or sdk.calls().get(_LIKE.get((method, path), ("", "")))),
         tuple(sorted({each for each in said if isinstance(each, str) and _MEDIA_TYPE.fullmatch(each)})),
         tuple(each for each in _constants(route.endpoint.__code__) if type(each) is int and 500 <= each < 600),
         _ELSEWHERE.get((method, path), ()),
@@ -82,6 +88,23 @@ _ELSEWHERE = {
 """Parameters of queries that no model has."""
 _BYTES = {("POST", "/v1/uploads/{id}/parts"): "data"}
 """The one part of a form that is nothing but bytes."""
+
+
+_LIKE = {
+    ("POST", "/v1/files/{id}/recurate"): ("POST", "/files"),
+    ("POST", "/v1/evals/{eval_id}/runs/{run_id}"): ("POST", "/evals/{}/runs/{}/cancel"),
+}
+"""Calls of Temper's own that are answered with an object of OpenAI's, and the call that makes such a one."""
+
+
+def _answer(endpoint: Any, call: sdk.Call | None) -> tuple[Any, bool]:
+    """Return the type of an answer, or of a list's items, and whether it is a list."""
+    if call is not None and call.answer is not NoneType:
+        return call.answer, call.listed
+    found = (None, *get_args(get_type_hints(endpoint, include_extras=True)["return"]))[-1]
+    if get_origin(found) in (Page, Whole):
+        return get_args(found)[0], True
+    return found, False
 
 
 def parameters(asked: Operation) -> dict[str, Standing]:

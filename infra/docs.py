@@ -1,4 +1,4 @@
-"""Generates documentation from code: the marked blocks of PAGES, contracts/asyncapi.yaml and contracts/openapi.json.
+"""Generates from code: the marked blocks of PAGES, contracts/asyncapi.yaml, contracts/openapi.json, half of temper/.
 
 `python -m infra.docs` writes what is stale; with `--check` it names what is stale and ends with exit status 1.
 """
@@ -9,6 +9,7 @@ import argparse
 import ast
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import sys
@@ -29,7 +30,7 @@ from starlette.routing import Route
 from contracts import topics
 from contracts.topics import TOPICS, Topic
 from functions.edge.app import ROUTES
-from infra import api
+from infra import api, client
 from infra.cli.main import COMMANDS, temper
 from infra.openapi import openapi
 from infra.runtime.functions import consumers, declared
@@ -66,7 +67,9 @@ def documents() -> Iterator[tuple[Path, str]]:
     for name in PAGES:
         yield ROOT / name, with_blocks((ROOT / name).read_text(), name)
     yield ROOT / "contracts" / "asyncapi.yaml", asyncapi()
-    yield ROOT / "contracts" / "openapi.json", openapi(version())
+    yield ROOT / "contracts" / "openapi.json", (described := openapi(version()))
+    yield ROOT / "temper" / "types.py", client.types(json.loads(described)["components"]["schemas"])
+    yield ROOT / "temper" / "_sync.py", client.synchronous((ROOT / "temper" / "_async.py").read_text())
 
 
 def with_blocks(text: str, where: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import JsonSchemaMode
 
+from contracts.wire.answers import BESIDE
 from contracts.wire.request import Query, Request
 from infra.api import Operation, operations
 
@@ -71,11 +72,15 @@ class _Schemas:
         for each in asked:
             for model in filter(None, (each.body, each.query)):
                 wanted[model.__name__, "validation"] = TypeAdapter(model)
-            if each.call is not None and each.call.answer is not None:
-                wanted[_name(each.call.answer), "serialization"] = TypeAdapter(each.call.answer)
+            if each.answer is not None:
+                wanted[_name(each.answer), "serialization"] = TypeAdapter(each.answer)
+        for more in BESIDE.values():
+            wanted[_name(more), "serialization"] = TypeAdapter(more)
         inputs = [(name, mode, adapter) for (name, mode), adapter in wanted.items()]
         self._of, described = TypeAdapter.json_schemas(inputs, ref_template=TEMPLATE)
         self.named: dict[str, Schema] = {**described.get("$defs", {}), "Error": _ERROR}
+        for known, more in BESIDE.items():
+            self.named[known]["properties"] |= self.named.pop(more.__name__)["properties"]
         for known, fields in BEYOND.items():
             for field, values in fields.items():
                 schema = self.named[known]["properties"][field]
@@ -100,7 +105,7 @@ class _Schemas:
         return self.named[name] if name else schema
 
     def of_answer(self, answer: Any) -> Schema:
-        """Return the schema of one of the client's types."""
+        """Return the schema of an answer's type."""
         found: Schema = self._of[_name(answer), "serialization"]
         return found
 
@@ -151,20 +156,23 @@ def _body(model: type[Request], schemas: _Schemas) -> Schema:
 
 def _responses(asked: Operation, schemas: _Schemas) -> Schema:
     schema: Schema = ANY
-    if asked.call is not None and asked.call.answer is not None:
-        schema = schemas.of_answer(asked.call.answer)
-        if asked.call.listed:
+    if asked.answer is not None:
+        schema = schemas.of_answer(asked.answer)
+        if asked.listed:
             data = {"type": "array", "items": schema}
             names = {"object": {"const": "list"}, "data": data, "has_more": {"type": "boolean"}}
+            names |= {name: {"type": ["string", "null"]} for name in ("first_id", "last_id")}
             schema = {"type": "object", "required": ["object", "data"], "properties": names}
     content: Schema = {kind: {} for kind in asked.media_types}
     if not content or "application/json" in content:
         content["application/json"] = {"schema": schema}
+    elif asked.answer is not None and "application/jsonl" in content:
+        content["application/jsonl"] = {"x-lines": schema}
     if asked.body is not None and "stream" in asked.body.served:
         content["text/event-stream"] = {}
     told: Schema = {"200": {"description": "What was asked for.", "content": content}}
     for status in asked.statuses:
-        told[str(status)] = {"description": "Not well.", "content": {"application/json": {"schema": ANY}}}
+        told[str(status)] = {"description": "Not well.", "content": {"application/json": {"schema": schema}}}
     wrong = {"description": "What went wrong, and what to do.", "content": {"application/json": {"schema": ERROR}}}
     return {**told, "default": wrong}
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from contracts.wire.answers import Benchmark
 from contracts.wire.openai import iso, seconds
 
-Object = dict[str, Any]
 
-
-def benchmark(view: Mapping[str, Any]) -> Object:
+def benchmark(view: Mapping[str, Any]) -> Benchmark:
     """Return a benchmark: what was asked for, how far it is, what was found; scores are in 0..1."""
     requested, completed, failed = view["requested"], view["completed"], view["failed"]
     id = view["id"]
     return {
         "id": id,
         "object": "benchmark",
-        "created_at": seconds(view["created_at"]),
-        "created_at_iso": iso(view["created_at"]),
+        "created_at": view["created_at"] // 1000,
+        "created_at_iso": iso(view["created_at"]) or "",
         "finished_at": seconds(view["finished_at"]),
         "status": view["status"],
         "delay": None,

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from contracts.corpus import Chunk, Chunks, RowOrigin, Span, Split
+from contracts.events.corpus import DatasetAsked
+from contracts.wire.answers import (
+    DatasetProgress,
+    DatasetRow,
+    LeftOut,
+    Lineage,
+    LineageChunk,
+    LineageJob,
+    PageSpan,
+    RejectedDocument,
+    RowKind,
+    RowMention,
+    RowRole,
+    RowSource,
+    SeenBy,
+    Stage,
+)
 from contracts.wire.openai import TRAINING
 
-Object = dict[str, Any]
 View = Mapping[str, Any]
 
-SPLITS: tuple[Split, ...] = ("train", "held_out")
-REJECTED = ("code", "message", "page")
-LEFT_OUT = ("path", "code", "message", "page")
-COUNTED = ("extracted", "rejected", "chunked")
+DISTRACTOR: RowRole = "distractor"
 BOUNDS = ("min_score", "max_score")
 """What a data set was re-curated by, besides its `source`."""
+SPLITS: tuple[Split, ...] = ("train", "held_out")
 
 
 def row_id(origin: RowOrigin, split: Split = "train") -> str:
@@ -32,7 +46,7 @@ def line_of(row: str, split: Split = "train") -> int:
     return int(line)
 
 
-def row(origin: RowOrigin, messages: Sequence[Mapping[str, Any]], split: Split = "train") -> Object:
+def row(origin: RowOrigin, messages: Sequence[Mapping[str, Any]], split: Split = "train") -> DatasetRow:
     """Return a row with its way back: chunk, page, span, the file's hash, who wrote it, scores.
 
     `source` is null for a general row; its span and quote are null where the context rightly does not say.
@@ -63,7 +77,7 @@ def blobs(assembled: View) -> dict[Split, tuple[str, str]]:
     return found
 
 
-def kind(origin: RowOrigin) -> str:
+def kind(origin: RowOrigin) -> RowKind:
     """Return `answered`, `absent` (the right answer is a refusal) or `general` (no document is behind it)."""
     if not origin.document:
         return "general"
@@ -74,8 +88,8 @@ def lineage(
     chunks: Chunks,
     page: int | None,
     origins: Mapping[Split, Iterable[RowOrigin]],
-    jobs: Sequence[Mapping[str, Any]] = (),
-) -> Object:
+    jobs: Sequence[LineageJob] = (),
+) -> Lineage:
     """Return what became of a document's page (None: of all pages): its chunks, their rows, then the jobs.
 
     `jobs` are those on the data set, shown where one of these rows is trained on. `origins` are the data set's lineage,
@@ -83,10 +97,11 @@ def lineage(
     was left out) and under those that it shows beside (`distractor`).
     """
     shown = on_page(chunks, page)
-    rows: dict[str, list[Object]] = {chunk.id: [] for chunk in shown}
+    rows: dict[str, list[RowMention]] = {chunk.id: [] for chunk in shown}
     for split, lines in origins.items():
         for origin in lines:
-            for chunk, role in ((origin.chunk, kind(origin)), *((other, "distractor") for other in origin.distractors)):
+            roles: list[tuple[str, RowRole]] = [(origin.chunk, kind(origin))]
+            for chunk, role in (*roles, *((other, DISTRACTOR) for other in origin.distractors)):
                 if chunk in rows:
                     rows[chunk].append(_mention(origin, split, role))
     trained = any(mention["split"] == "train" for mentions in rows.values() for mention in mentions)
@@ -98,7 +113,7 @@ def lineage(
         "sha256": chunks.sha256,
         "page": page,
         "chunks": [_chunk(chunk, rows[chunk.id]) for chunk in shown],
-        "jobs": [dict(job) for job in jobs] if trained else [],
+        "jobs": list(jobs) if trained else [],
         "rejected": None,
     }
 
@@ -108,8 +123,12 @@ def on_page(chunks: Chunks, page: int | None) -> list[Chunk]:
     return [chunk for chunk in chunks.chunks if page is None or any(span.page == page for span in chunk.spans)]
 
 
-def uncut(document: View, page: int | None) -> Object:
+def uncut(document: View, page: int | None) -> Lineage:
     """Return the lineage of a document that has no chunks (yet); `rejected` says why it never will."""
+    said = document["rejected"]
+    why: RejectedDocument | None = (
+        {"code": said["code"], "message": said["message"], "page": said["page"]} if said else None
+    )
     return {
         "id": document["id"],
         "object": "lineage",
@@ -119,11 +138,11 @@ def uncut(document: View, page: int | None) -> Object:
         "page": page,
         "chunks": [],
         "jobs": [],
-        "rejected": document["rejected"] and {name: document["rejected"][name] for name in REJECTED},
+        "rejected": why,
     }
 
 
-def using(job: View, file: str, models: Sequence[View]) -> Object:
+def using(job: View, file: str, models: Sequence[View]) -> LineageJob:
     """Return a job on a file, and what it made: the tuned model and its checkpoints."""
     return {
         "id": job["id"],
@@ -136,14 +155,14 @@ def using(job: View, file: str, models: Sequence[View]) -> Object:
     }
 
 
-def seen_by(jobs: Iterable[View]) -> list[Object]:
+def seen_by(jobs: Iterable[LineageJob]) -> list[SeenBy]:
     """Return the models of `jobs` (as `using` shows them), each with its job: what a deletion does not take back."""
     return [{**model, "job": job["id"], "used_as": job["used_as"]} for job in jobs for model in job["models"]]
 
 
 def progress(
     archive: View, counts: Mapping[str, int], rejected: Sequence[View] = (), met: Sequence[Mapping[str, str]] = ()
-) -> Object:
+) -> DatasetProgress:
     """Return how far an archive is; `counts` are documents extracted, rejected, chunked, cut and made, and rows kept.
 
     Of one that was re-curated, `documents` are those of its `source`. `rows_made` are questions before assembly, which
@@ -157,14 +176,36 @@ def progress(
         "object": "dataset",
         "stage": stage(archive, counts),
         "source": archive["source"],
-        **{name: uploaded.get(name, {}) for name in BOUNDS},
-        "documents": {"total": archive["documents"], **{name: counts[name] for name in COUNTED}},
-        "left_out": [{name: each.get(name) for name in LEFT_OUT} for each in (*_skipped(archive), *rejected)],
+        "min_score": uploaded.get("min_score", {}),
+        "max_score": uploaded.get("max_score", {}),
+        "documents": {
+            "total": archive["documents"],
+            "extracted": counts["extracted"],
+            "rejected": counts["rejected"],
+            "chunked": counts["chunked"],
+        },
+        "left_out": [_left_out(each) for each in (*_skipped(archive), *rejected)],
         "rows_made": counts["kept"],
-        **{name: known.get(name) for name in ("rows", "held_out_rows", "generator", "version")},
-        "asked": {name: value for name, value in (uploaded.get("dataset") or {}).items() if value is not None},
+        "rows": known.get("rows"),
+        "held_out_rows": known.get("held_out_rows"),
+        "generator": known.get("generator"),
+        "version": known.get("version"),
+        "asked": _asked(uploaded.get("dataset") or {}),
         "coverage": (assembled or archive["failed"] or {}).get("coverage"),
         "warnings": list(known.get("warnings", ())) if known else [each["message"] for each in met],
+    }
+
+
+def _asked(said: View) -> DatasetAsked:
+    return cast("DatasetAsked", {name: value for name, value in said.items() if value is not None})
+
+
+def _left_out(said: View) -> LeftOut:
+    return {
+        "path": said.get("path"),
+        "code": said.get("code"),
+        "message": said.get("message"),
+        "page": said.get("page"),
     }
 
 
@@ -174,7 +215,7 @@ def _skipped(archive: View) -> Sequence[View]:
     return first
 
 
-def stage(archive: View, counts: Mapping[str, int]) -> str:
+def stage(archive: View, counts: Mapping[str, int]) -> Stage:
     """Return the step that an archive is at, in words."""
     planned, total = archive["planned"], archive["documents"]
     if archive["failed"]:
@@ -192,7 +233,7 @@ def stage(archive: View, counts: Mapping[str, int]) -> str:
     return "reading documents" if counts["cut"] < total else "planning"
 
 
-def _source(origin: RowOrigin) -> Object:
+def _source(origin: RowOrigin) -> RowSource:
     return {
         "document": origin.document,
         "path": origin.path,
@@ -204,7 +245,7 @@ def _source(origin: RowOrigin) -> Object:
     }
 
 
-def _chunk(chunk: Chunk, rows: Sequence[Object]) -> Object:
+def _chunk(chunk: Chunk, rows: Sequence[RowMention]) -> LineageChunk:
     return {
         "id": chunk.id,
         "index": chunk.index,
@@ -215,7 +256,7 @@ def _chunk(chunk: Chunk, rows: Sequence[Object]) -> Object:
     }
 
 
-def _mention(origin: RowOrigin, split: Split, role: str) -> Object:
+def _mention(origin: RowOrigin, split: Split, role: RowRole) -> RowMention:
     span = origin.span if role == "answered" else None
     return {
         "id": row_id(origin, split),
@@ -228,5 +269,5 @@ def _mention(origin: RowOrigin, split: Split, role: str) -> Object:
     }
 
 
-def _span(span: Span) -> Object:
-    return span.model_dump(mode="json")
+def _span(span: Span) -> PageSpan:
+    return {"page": span.page, "start": span.start, "end": span.end}

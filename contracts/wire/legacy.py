@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from contracts.wire import openai
+from contracts.wire.answers import LegacyJob, LegacyJobEvent, LegacyValidation, LegacyVerdict, Level
 
 View = Mapping[str, Any]
-Object = dict[str, Any]
 
-ONLINE: Mapping[str, str] = {"T-Systems Uploading Server": "online", "T-Systems Fine-Tuning Server": "online"}
+ONLINE: dict[str, str] = {"T-Systems Uploading Server": "online", "T-Systems Fine-Tuning Server": "online"}
 """What the root says; LLMHub's upload and fine-tuning servers said a half each."""
 STATUS = {"validating_files": "queued", "cancelled": "stopped"}
 """States that LLMHub has other words for."""
-LEVELS = {"warn": "warning"}
+LEVELS: Mapping[str, Level] = {"warn": "warning", "info": "info", "error": "error"}
 AS_OPENAI = (
     "id",
     "model",
@@ -31,13 +31,12 @@ AS_OPENAI = (
 """What both kinds of job show alike."""
 
 
-def job(view: View) -> Object:
+def job(view: View) -> LegacyJob:
     """Return a job; times are ISO 8601 in UTC, and null stands for what Temper does not know."""
     shown = openai.job(view)
     estimated = shown["estimated_finish"]
     delay = view["delay"] or view["failed"]
-    return {
-        **{name: shown[name] for name in AS_OPENAI},
+    own = {
         "object": "fine-tune",
         "created_at": openai.iso(view["created_at"]),
         "finished_at": openai.iso(view["finished_at"]),
@@ -48,21 +47,22 @@ def job(view: View) -> Object:
         "validation_ratio": None,
         "message": delay["message"] if delay else None,
     }
+    return cast("LegacyJob", {name: shown[name] for name in AS_OPENAI} | own)
 
 
-def job_event(view: View) -> Object:
+def job_event(view: View) -> LegacyJobEvent:
     """Return one line of a job's event list; its time is ISO 8601 in UTC, without offset or fraction."""
     return {
         "id": view["id"],
         "object": "fine-tune.event",
         "created_at": (openai.iso(view["created_at"]) or "")[:19],
-        "level": LEVELS.get(view["level"], view["level"]),
+        "level": LEVELS[view["level"]],
         "message": view["message"],
         "type": openai.milestone(view) or view["type"],
     }
 
 
-def validation(view: View) -> Object:
+def validation(view: View) -> LegacyValidation:
     """Return the answer to a request to validate a file, which is done without being asked."""
     message = "Your validation request is in progress. Please use retrieve file api to get update about the "
     message += "validation result after sometime."
@@ -71,7 +71,7 @@ def validation(view: View) -> Object:
     return {"file_id": view["id"], "object": "validation", "message": message}
 
 
-def verdict(view: View) -> Object:
+def verdict(view: View) -> LegacyVerdict:
     """Return what validation found in a file that it has ended with."""
     return {"id": view["id"], "errors": _sentences(view["rejected"]) or ["No errors found"], "object": "file"}
 

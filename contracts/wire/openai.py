@@ -5,14 +5,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
+from contracts.controls import Reason
 from contracts.documents.job_events import BIRTH, LAST
 from contracts.envelope import derived_id
 from contracts.storage import Kind, StoredBytes
+from contracts.wire.answers import (
+    Deleted,
+    FileValidation,
+    JobDetails,
+    JobMetrics,
+    JobPlan,
+    Milestone,
+    ModelFile,
+    Notification,
+    Page,
+    StorageUsage,
+    StoredKind,
+)
 
 View = Mapping[str, Any]
 Object = dict[str, Any]
+Item = TypeVar("Item", bound=Mapping[str, Any])
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = 253402300799999  # the end of the year 9999, beyond which ISO 8601 and datetime do not go
@@ -44,25 +59,8 @@ METRICS = (
 )
 """What a checkpoint shows of its step."""
 ASKED = ("n_epochs", "batch_size", "learning_rate_multiplier")
-PLANNED = (
-    "base_name",
-    "rows",
-    "examples",
-    "valid_rows",
-    "dropped_rows",
-    "truncated_rows",
-    "tokens",
-    "label_tokens",
-    "longest_row",
-    "histogram",
-    "context",
-    "total_steps",
-    "learning_rate",
-    "warmup_steps",
-    "reasons",
-    "memory_bytes",
-    "seconds",
-)
+_ENDS: Mapping[str, Milestone] = {"info": "succeeded", "error": "failed"}
+PLANNED = tuple(JobPlan.__annotations__)
 """What a job shows of its plan, besides the hyperparameters."""
 
 
@@ -71,7 +69,7 @@ def error(message: str, type: str, param: str | None, code: str | None) -> Objec
     return {"error": {"message": message, "type": type, "param": param, "code": code}}
 
 
-def page(data: Sequence[Object], has_more: bool) -> Object:
+def page(data: Sequence[Item], has_more: bool) -> Page[Item]:
     """Return one page of a list; clients go on with `after=<last_id>` while `has_more`."""
     return {
         "object": "list",
@@ -82,19 +80,25 @@ def page(data: Sequence[Object], has_more: bool) -> Object:
     }
 
 
-def deleted(id: str, object: str) -> Object:
+def deleted(id: str, object: str) -> Deleted:
     """Return what a DELETE is answered with."""
     return {"id": id, "object": object, "deleted": True}
 
 
-def storage(found: Mapping[Kind, StoredBytes]) -> Object:
+def storage(found: Mapping[Kind, StoredBytes]) -> StorageUsage:
     """Return what is stored, by kind and together; OpenAI shows nothing like it."""
-    data = [{"kind": kind, "bytes": each.bytes, "objects": each.objects} for kind, each in found.items()]
-    total = {name: sum(getattr(each, name) for each in found.values()) for name in ("bytes", "objects")}
-    return {"object": "usage.storage", **total, "data": data}
+    data: list[StoredKind] = [
+        {"kind": kind, "bytes": each.bytes, "objects": each.objects} for kind, each in found.items()
+    ]
+    return {
+        "object": "usage.storage",
+        "bytes": sum(each.bytes for each in found.values()),
+        "objects": sum(each.objects for each in found.values()),
+        "data": data,
+    }
 
 
-def model_file(name: str, size: int, sha256: str) -> Object:
+def model_file(name: str, size: int, sha256: str) -> ModelFile:
     """Return one file of a model's folder; OpenAI shows nothing like it."""
     return {"object": "model.file", "name": name, "bytes": size, "sha256": sha256}
 
@@ -140,9 +144,9 @@ def _rejected(view: View) -> Mapping[str, Any] | None:
     return None
 
 
-def _validation(view: View) -> Object:
+def _validation(view: View) -> FileValidation:
     validated, rejected = view["validated"], _rejected(view)
-    shown: Object = {
+    shown: FileValidation = {
         "object": "validation",
         "is_checked": True,
         "is_valid": False,
@@ -154,7 +158,7 @@ def _validation(view: View) -> Object:
         errors: dict[str, list[Any]] = {}
         for each in rejected.get("errors", ()):
             errors.setdefault(str(each["line"]), []).append(each)
-        return {**shown, **_named(rejected, REFUSED), "errors": errors}
+        return cast("FileValidation", {**shown, **_named(rejected, REFUSED), "errors": errors})
     if view["purpose"] not in CHECKED:
         message = f"A file with the purpose '{view['purpose']}' is stored as it is; only rows for training are checked."
         return {**shown, "is_checked": False, "message": message}
@@ -162,7 +166,7 @@ def _validation(view: View) -> Object:
         made = f"A data set of {validated['rows']} rows was made of the documents."
         message = made if view["archive"] else f"Every one of the {validated['rows']} rows was checked."
         valid = {"is_valid": True, "message": message, "is_generated_dataset": view["archive"]}
-        return {**shown, **valid, **_named(validated, FOUND)}
+        return cast("FileValidation", {**shown, **valid, **_named(validated, FOUND)})
     return {**shown, "is_checked": False, "message": "File is not yet validated."}
 
 
@@ -206,18 +210,23 @@ def job(view: View) -> Object:
         "user_provided_suffix": created["suffix"],
         "usage_metrics": None,
         "shared_with_openai": False,
-        "temper": {
-            "creator_id": created.get("creator_id"),
-            "delay": view["delay"],
-            "warnings": list(view.get("warnings") or ()),
-            "pausing": pausing(view),
-            "tuning": (plan or created)["tuning"],
-            "overlong": created["overlong"],
-            "chat_template_kwargs": (plan or created).get("chat_template_kwargs"),
-            "attempts": len(view["runs"]),
-            "tracked": view["tracked"],
-            "plan": {name: plan.get(name) for name in PLANNED} if plan else None,
-        },
+        "temper": _details(view),
+    }
+
+
+def _details(view: View) -> JobDetails:
+    created, plan = view["created"], view["plan"]
+    return {
+        "creator_id": created.get("creator_id"),
+        "delay": view["delay"],
+        "warnings": list(view.get("warnings") or ()),
+        "pausing": pausing(view),
+        "tuning": (plan or created)["tuning"],
+        "overlong": created["overlong"],
+        "chat_template_kwargs": (plan or created).get("chat_template_kwargs"),
+        "attempts": len(view["runs"]),
+        "tracked": view["tracked"],
+        "plan": cast("JobPlan", {name: plan.get(name) for name in PLANNED}) if plan else None,
     }
 
 
@@ -236,13 +245,13 @@ def webhook_endpoint(view: View, secret: str | None = None) -> Object:
     return shown if secret is None else {**shown, "signing_secret": secret}
 
 
-def notification(view: View, delay: Mapping[str, Any] | None = None) -> Object:
+def notification(view: View, delay: Reason | None = None) -> Notification:
     """Return who is told of what, and whether they were; OpenAI shows nothing like it."""
     said, failed = view["requested"], view["failed"]
     return {
         "id": view["id"],
         "object": "notification",
-        "created_at": seconds(view["created_at"]),
+        "created_at": view["created_at"] // 1000,
         "finished_at": seconds(view["finished_at"]),
         "status": "failed" if failed else "delivered" if view["delivered"] else "queued",
         "event_type": said["what"],
@@ -296,20 +305,21 @@ def job_event(view: View) -> Object:
     }
 
 
-def step_metrics(view: View) -> Object:
+def step_metrics(view: View) -> JobMetrics:
     """Return what was measured at one step of a job; losses are in nats, accuracies in 0..1."""
     measured = {name: value for name, value in (view["data"] or {}).items() if name != "total_steps"}
     id = str(view["step"])  # so that a page goes on after a step
-    return {"id": id, "object": "fine_tuning.job.metrics", "created_at": seconds(view["created_at"]), **measured}
+    head = {"id": id, "object": "fine_tuning.job.metrics", "created_at": seconds(view["created_at"])}
+    return cast("JobMetrics", head | measured)
 
 
-def milestone(view: View) -> str | None:
+def milestone(view: View) -> Milestone | None:
     """Return which turn of its job an event line tells: submitted, start, succeeded, failed, stopped; None: no turn."""
     first, second, rank = (int(part) for part in view["sort"].split(".")[:3])
     if (first, second, rank) == (*BIRTH, 0):  # a request from outside has no epoch either
         return "submitted" if view["message"].startswith("Created") else None
     if (first, rank) == (LAST, 9):
-        return {"info": "succeeded", "error": "failed"}.get(view["level"], "stopped")
+        return _ENDS.get(view["level"], "stopped")
     return "start" if rank == 4 and first < LAST else None
 
 

@@ -22,6 +22,7 @@ import msgspec
 
 from contracts.canonical import compact, sha256
 from contracts.corpus import Chunks, CorpusPlan, Example, RowOrigin
+from contracts.wire.answers import DatasetReport, LeftOutMember, SampleRow
 from functions._shared.child import answer
 from functions.assemble_dataset import report as reporting
 from functions.assemble_dataset.contexts import Draft, drafts
@@ -82,7 +83,8 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     trained = _mixed(map(own, made["train"]), len(made["train"]), general)
     version, samples = _write(trained, folder / ROWS, folder / LINEAGE, reporting.sampled(count))
     _write(map(own, made["held_out"]), folder / HELD_OUT, folder / HELD_OUT_LINEAGE)
-    body = {"version": version, **page, **_left_out(spec), "samples": samples}
+    skipped, rejected = _left_out(spec)
+    body: DatasetReport = {"version": version, **page, "skipped": skipped, "rejected": rejected, "samples": samples}
     (folder / REPORT).write_text(json.dumps(body, ensure_ascii=False), encoding="utf-8")
     return {
         "ok": True,
@@ -95,10 +97,10 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _left_out(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _left_out(spec: Mapping[str, Any]) -> tuple[list[LeftOutMember], list[LeftOutMember]]:
     """Return the members that were skipped and the documents that were rejected, each with its reason."""
     members, rejected = (json.loads(Path(path).read_bytes()) if (path := spec.get(name)) else [] for name in LEFT_OUT)
-    return {"skipped": [reason(each) for each in members if not each["document"]], "rejected": rejected}
+    return [reason(each) for each in members if not each["document"]], rejected
 
 
 def _chunks(spec: Mapping[str, Any], written: dict[str, reporting.Written]) -> Iterator[Chunks]:
@@ -186,7 +188,7 @@ def _mixed(rows: Iterator[Row], count: int, general: Sequence[Row]) -> Iterator[
 
 def _write(
     rows: Iterable[Row], path: Path, lineage: Path, sampled: Collection[int] = ()
-) -> tuple[str, list[reporting.Report]]:
+) -> tuple[str, list[SampleRow]]:
     """Write rows and lineage; return the SHA-256 of the rows and those that were asked for as samples."""
     digest, samples = hashlib.sha256(), []
     with path.open("wb") as out, lineage.open("wb") as origins:

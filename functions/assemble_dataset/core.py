@@ -19,6 +19,7 @@ from contracts.blobs import BlobRef
 from contracts.corpus import Chunk, Chunks, CorpusPlan, Example, Span, Split, plain_text
 from contracts.documents.facts import View
 from contracts.events.corpus import Bounds
+from contracts.wire.answers import LeftOutMember
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 PURPOSE = "fine-tune"
@@ -117,9 +118,9 @@ class Refusal:
     coverage: float | None = None
 
 
-def reason(refused: Mapping[str, Any]) -> dict[str, Any]:
+def reason(refused: Mapping[str, Any]) -> LeftOutMember:
     """Return why a member was skipped or a document rejected, for the report."""
-    return {name: refused[name] for name in ("path", "code", "message")}
+    return {"path": refused["path"], "code": refused["code"], "message": refused["message"]}
 
 
 def normal(text: str) -> str:

@@ -6,10 +6,21 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from contracts.corpus import CorpusPlan, RowOrigin, Split
 from contracts.events.corpus import Generator
+from contracts.wire.answers import (
+    CoverageExtent,
+    CoverageShare,
+    DatasetFindings,
+    DocumentCoverage,
+    LanguageCounts,
+    SampleRow,
+    SplitCounts,
+    TokenCounts,
+    TriedGenerator,
+)
 from functions.assemble_dataset.contexts import Draft
 from functions.assemble_dataset.core import SPLITS, Passage, RowSettings, Selection, little
 
@@ -17,7 +28,6 @@ EDGES = (0, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 2**53)
 """Bins of the histogram of tokens; the last one is open."""
 SAMPLES = 10
 
-Report = dict[str, Any]
 Written = tuple[str, str | None]
 """Of a document: the language that the rules saw ("": none wrote), and why it has no questions at all."""
 _WEAKEST: tuple[Generator, ...] = ("extractive", "base", "endpoint")
@@ -49,8 +59,8 @@ def report(
     settings: RowSettings,
     general: int,
     written: Mapping[str, Written],
-    tried: Sequence[Report] = (),
-) -> Report:
+    tried: Sequence[TriedGenerator] = (),
+) -> DatasetFindings:
     """Return the report without the version and the samples, which are known when the rows are written."""
     rows = covered_by(selection, (draft for split in SPLITS for draft in drafts[split]))
     everything = [draft for split in SPLITS for draft in drafts[split]]
@@ -90,17 +100,17 @@ def _warnings(
     return [*found, *without_rules(passages, written)]
 
 
-def tried_once(tried: Iterable[Report]) -> list[Report]:
+def tried_once(tried: Iterable[Mapping[str, Any]]) -> list[TriedGenerator]:
     """Return who was to write, each once with the `documents` that say so, at most 20."""
-    counted: dict[tuple[str, ...], Report] = {}
+    counted: dict[tuple[str, ...], TriedGenerator] = {}
     for each in tried:
         key = tuple(str(each[name]) for name in ("generator", "model", "code"))
-        first = counted.setdefault(key, {**each, "documents": 0})
+        first = counted.setdefault(key, cast("TriedGenerator", {**each, "documents": 0}))
         first["documents"] += 1
     return list(counted.values())[:20]
 
 
-def _passed_over(tried: Sequence[Report]) -> list[str]:
+def _passed_over(tried: Sequence[TriedGenerator]) -> list[str]:
     """Return a sentence for each endpoint, and each model that was chosen, that did not write what it was to write."""
     return [
         f"{each['message']} ({_count(each['documents'])})"
@@ -128,7 +138,9 @@ def without_rules(passages: Sequence[Passage], written: Mapping[str, Written]) -
     ]
 
 
-def _languages(passages: Sequence[Passage], rows: Mapping[str, int], written: Mapping[str, Written]) -> Report:
+def _languages(
+    passages: Sequence[Passage], rows: Mapping[str, int], written: Mapping[str, Written]
+) -> dict[str, LanguageCounts]:
     """Return language → chunks that rules were to ask about, and how many of them have a row."""
     by_language: dict[str, list[Passage]] = defaultdict(list)
     for passage in passages:
@@ -140,9 +152,9 @@ def _languages(passages: Sequence[Passage], rows: Mapping[str, int], written: Ma
     }
 
 
-def sample(origin: RowOrigin, messages: Sequence[Mapping[str, Any]]) -> Report:
+def sample(origin: RowOrigin, messages: Sequence[Mapping[str, Any]]) -> SampleRow:
     """Return a row as a person wants to see it."""
-    return {"messages": list(messages), "origin": origin.model_dump(mode="json")}
+    return cast("SampleRow", {"messages": list(messages), "origin": origin.model_dump(mode="json")})
 
 
 def sampled(rows: int) -> frozenset[int]:
@@ -150,7 +162,7 @@ def sampled(rows: int) -> frozenset[int]:
     return frozenset(1 + rows * at // SAMPLES for at in range(SAMPLES))
 
 
-def _counts(drafts: Sequence[Draft], general: int) -> Report:
+def _counts(drafts: Sequence[Draft], general: int) -> SplitCounts:
     answered = [draft for draft in drafts if draft.position is not None]
     return {
         "rows": len(drafts) + general,
@@ -167,18 +179,18 @@ def _sorted(counts: Counter[int]) -> dict[str, int]:
     return {str(key): count for key, count in sorted(counts.items())}
 
 
-def _share(covered: int, chunks: int) -> Report:
+def _share(covered: int, chunks: int) -> CoverageShare:
     return {"covered": covered, "chunks": chunks, "share": covered / chunks if chunks else 0.0}
 
 
-def _documents(passages: Sequence[Passage], rows: Mapping[str, int]) -> list[Report]:
+def _documents(passages: Sequence[Passage], rows: Mapping[str, int]) -> list[DocumentCoverage]:
     by_document: dict[str, list[Passage]] = defaultdict(list)
     for passage in passages:
         by_document[passage.chunk.document].append(passage)
     return [_document(members, rows) for members in by_document.values()]
 
 
-def _document(members: Sequence[Passage], rows: Mapping[str, int]) -> Report:
+def _document(members: Sequence[Passage], rows: Mapping[str, int]) -> DocumentCoverage:
     by_page: dict[int, list[Passage]] = defaultdict(list)
     for passage in members:
         for page in {span.page for span in passage.chunk.spans}:
@@ -202,18 +214,18 @@ def _document(members: Sequence[Passage], rows: Mapping[str, int]) -> Report:
     }
 
 
-def _extent(members: Sequence[Passage], rows: Mapping[str, int]) -> Report:
+def _extent(members: Sequence[Passage], rows: Mapping[str, int]) -> CoverageExtent:
     asked = [passage for passage in members if passage.asked]
     covered = sum(1 for passage in asked if rows.get(passage.chunk.id))
     return {**_share(covered, len(asked)), "rows": sum(rows.get(passage.chunk.id, 0) for passage in members)}
 
 
-def _tokens(lengths: Sequence[int]) -> Report:
+def _tokens(lengths: Sequence[int]) -> TokenCounts:
     counts = Counter(bisect_right(EDGES, length) - 1 for length in lengths)
     last = max(counts, default=-1)
     return {
         "least": min(lengths, default=0),
         "median": median(lengths) if lengths else 0,
         "most": max(lengths, default=0),
-        "histogram": {"edges": EDGES[: last + 2], "counts": [counts[bin] for bin in range(last + 1)]},
+        "histogram": {"edges": list(EDGES[: last + 2]), "counts": [counts[bin] for bin in range(last + 1)]},
     }

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 from starlette.background import BackgroundTask, BackgroundTasks
@@ -29,6 +29,7 @@ from contracts.ports import (
 )
 from contracts.wire import openai
 from contracts.wire import request as wire
+from contracts.wire.answers import Page
 from contracts.wire.asked import Passed, passed_on
 from contracts.wire.body import check_strings, parse
 from contracts.wire.errors import ApiError
@@ -40,6 +41,7 @@ from functions.edge.listing import Order, beyond, unknown_after
 from functions.edge.refusals import key_reused, too_large
 
 Asked = TypeVar("Asked", bound=wire.Request)
+Shown = TypeVar("Shown", bound=Mapping[str, Any])
 MAX_JSON = 2**20
 _DRAINED = 8 * 2**20
 """Bytes of an oversized body that are read and dropped, so that the client gets to see the answer."""
@@ -108,9 +110,13 @@ def new_object_id(request: Request, prefix: str) -> str:
     return prefix + deps(request).new_id().replace("-", "")
 
 
-def reply(data: Mapping[str, Any], background: BackgroundTask | None = None) -> Response:
+class Answer(Response, Generic[Shown]):
+    """A JSON answer of this shape, as the API's description says it."""
+
+
+def reply(data: Shown, background: BackgroundTask | None = None) -> Answer[Shown]:
     """Return a JSON answer."""
-    return Response(msgspec.json.encode(data), media_type="application/json", background=background)
+    return Answer(msgspec.json.encode(data), media_type="application/json", background=background)
 
 
 async def streamed(request: Request, key: str, media_type: str, headers: Mapping[str, str]) -> Response:
@@ -195,7 +201,7 @@ async def reserve(request: Request, route: str, same: Mapping[str, Any], new_id:
     return reserved
 
 
-async def reply_reserved(request: Request, reserved: Reservation | Sequence[Reservation], data: Any) -> Response:
+async def reply_reserved(request: Request, reserved: Reservation | Sequence[Reservation], data: Shown) -> Answer[Shown]:
     """Answer a POST that reserved ids; its reply is complete only if the client is still there to get it."""
     if await request.is_disconnected():
         return reply(data)
@@ -271,8 +277,8 @@ Paged = PageQuery | PermissionPage
 
 
 async def list_page(
-    request: Request, model: str, where: Mapping[str, Any], asked: Paged, show: Callable[[Mapping[str, Any]], Any]
-) -> Response:
+    request: Request, model: str, where: Mapping[str, Any], asked: Paged, show: Callable[[Mapping[str, Any]], Shown]
+) -> Answer[Page[Shown]]:
     """Answer with one page of the tenant's documents by (created_at, id), each as `show` makes it."""
     filters: list[Mapping[str, Any]] = [{"tenant": tenant(request)}, where]
     if asked.after is not None:

@@ -11,6 +11,7 @@ from contracts.corpus import Chunks, RowOrigin, Split
 from contracts.erasure import of_jobs
 from contracts.ports import Blobs, Controls, Documents
 from contracts.wire import dataset
+from contracts.wire.answers import DatasetProgress, LineageJob
 from functions.edge import lines
 
 AT_WORK = 20
@@ -21,7 +22,7 @@ Object = dict[str, Any]
 View = Mapping[str, Any]
 
 
-async def jobs_using(documents: Documents, tenant: str, file: str) -> list[Object]:
+async def jobs_using(documents: Documents, tenant: str, file: str) -> list[LineageJob]:
     """Return the tenant's jobs on a file with the models that they made, oldest first."""
     jobs = await documents.find("jobs", {"tenant": tenant, **of_jobs(file)}, [("created_at", 1), ("id", 1)])
     made = {"tenant": tenant, "job": {"$in": [job["id"] for job in jobs]}}
@@ -53,7 +54,7 @@ async def troubles_of(documents: Documents, controls: Controls, archive: View) -
     return [said[message] for message in sorted(said)][:10]
 
 
-async def progress(documents: Documents, archive: View, met: Sequence[Mapping[str, str]] = ()) -> Object:
+async def progress(documents: Documents, archive: View, met: Sequence[Mapping[str, str]] = ()) -> DatasetProgress:
     """Return how far an archive is on its way to a data set; `met` is what the work has met."""
     home = await with_documents(documents, archive)
     of_it = {"archive": home["id"]}

@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from contracts.manifest import ManifestRef
 from contracts.ports import BlobNotFoundError, Blobs, UnavailableError
+from contracts.wire.answers import RowPreview
 from contracts.wire.body import escapes, parse
 from contracts.wire.completions import Chat, Completion, ProofRequest
 from contracts.wire.embeddings import Embeddings
@@ -100,7 +101,14 @@ def _preview(previews: Previews) -> Answering:
     async def preview(request: Request) -> Response:
         found = await previews.of(_manifest(request), await _json(request))
         asked = request.query_params
-        return JSONResponse({"object": "row.preview", "row": int(asked["row"]), "model": asked["model"], **found})
+        shown: RowPreview = {
+            "object": "row.preview",
+            "row": int(asked["row"]),
+            "model": asked["model"],
+            "refused": found["refused"],
+            "examples": found["examples"],
+        }
+        return JSONResponse(shown)
 
     return preview
 

@@ -27,7 +27,8 @@ def test_nothing_generated_is_stale(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_check_names_what_is_stale_and_leaves_it(
     stale: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("pyproject.toml", "README.md", "contracts/openapi.json", *FILES):
+    client = [f"temper/{name}.py" for name in ("_async", "_sync", "types")]
+    for name in ("pyproject.toml", "README.md", "contracts/openapi.json", *client, *FILES):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(docs.ROOT / name, tmp_path / name)
     for front in docs.ROOT.glob("functions/*/*.py"):

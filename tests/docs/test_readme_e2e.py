@@ -54,6 +54,18 @@ def test_the_readmes_client_tunes_a_model_that_answers(stack: Stack, client: Ope
     assert [(job.status, job.hyperparameters.n_epochs) for job in mine] == [("succeeded", N_EPOCHS)]
 
 
+def test_the_readmes_own_client_tunes_benchmarks_and_takes_the_model_away(stack: Stack, rows: Path) -> None:
+    code = snippet("typed").replace('{"n_epochs": 9}', json.dumps({"n_epochs": N_EPOCHS}))
+    assert code != snippet("typed")
+    done = run(stack, code, rows.parent)
+    assert done.returncode == 0, done.stderr
+    loss, sentence, paths = done.stdout.splitlines()[-3:]
+    assert float(loss) > 0
+    assert sentence.endswith(".")
+    assert "adapter_model.safetensors" in paths
+    assert (rows.parent / "model" / "adapter_config.json").exists()
+
+
 def test_the_readmes_documents_become_rows_that_name_their_place(stack: Stack, client: OpenAI, tmp_path: Path) -> None:
     (tmp_path / "handbook.zip").write_bytes(archive(11))
     before = {job.id for job in client.fine_tuning.jobs.list()}

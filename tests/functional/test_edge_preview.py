@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def serving(world: World, folder: Path, tmp_path: Path) -> AsyncIterator[None]:
+    async with previewing(world, folder, tmp_path):
+        yield
+
+
+@asynccontextmanager
+async def previewing(world: World, folder: Path, scratch: Path) -> AsyncIterator[None]:
     """A model of which only the tokenizer is stored, and the real serving process in this one."""
     files = []
     for path in sorted(folder.iterdir()):
@@ -53,7 +60,7 @@ async def serving(world: World, folder: Path, tmp_path: Path) -> AsyncIterator[N
         kind="base", manifest=ref, template_sha256=manifest.template_sha256, context=512, owned_by="temper"
     )
     await world.say(data, MODEL, PUBLIC)
-    app = create_app(world.blobs, tmp_path, "cpu", examples=examples)
+    app = create_app(world.blobs, scratch, "cpu", examples=examples)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://serving") as inside:
 
         async def complete(path: str, body: bytes, manifest: ManifestRef, request_id: str, tenant: str) -> Reply:
@@ -70,12 +77,12 @@ async def serving(world: World, folder: Path, tmp_path: Path) -> AsyncIterator[N
     app.state.engine.close()
 
 
-async def rows(world: World, *chats: Any, id: str = "file-1") -> str:
+async def rows(world: World, *chats: Any, id: str = "file-1", tenant: str = "local") -> str:
     """A file whose rows were found good, at every other line."""
     made = [json.dumps({"messages": chat, "line": 2 * place + 1}) + "\n" for place, chat in enumerate(chats)]
-    blob = await world.blobs.put(f"local/{id}/rows.jsonl", "".join(made).encode())
-    await world.say(FileUploaded(blob=blob, filename="a.jsonl", purpose="fine-tune"), id, "local")
-    await world.say(FileValidated(blob=blob, rows=len(chats), format="jsonl", shape="chat"), id, "local")
+    blob = await world.blobs.put(f"{tenant}/{id}/rows.jsonl", "".join(made).encode())
+    await world.say(FileUploaded(blob=blob, filename="a.jsonl", purpose="fine-tune"), id, tenant)
+    await world.say(FileValidated(blob=blob, rows=len(chats), format="jsonl", shape="chat"), id, tenant)
     return id
 
 

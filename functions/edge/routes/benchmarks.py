@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from contracts.benchmarks import Item, Result
 from contracts.controls import unheld
 from contracts.documents.models import PUBLIC, model_id
 from contracts.envelope import derived_id, make
@@ -15,9 +16,11 @@ from contracts.events.benchmarks import BenchmarkFailed, BenchmarkRequested
 from contracts.ports import Reservation
 from contracts.wire import benchmarks as wire
 from contracts.wire import openai
+from contracts.wire.answers import Benchmark, Page
 from contracts.wire.requests import Evaluation, JobBenchmark, ModelBenchmark, PageQuery, Rescore
 from functions.edge import benchmarks
 from functions.edge.context import (
+    Answer,
     deps,
     end,
     list_page,
@@ -36,7 +39,7 @@ from functions.edge.refusals import no_file, no_model
 from functions.edge.routes.jobs import find_job
 
 
-async def create_of_job(request: Request) -> Response:
+async def create_of_job(request: Request) -> Answer[Benchmark]:
     """POST /fine_tuning/jobs/{id}/benchmarks {tasks?, generalization_file?, forgetting_file?, harness?, judge?, …}."""
     job, asked = await find_job(request), await read(request, JobBenchmark, optional=True)
     rows = await _rows(request, asked)
@@ -45,14 +48,14 @@ async def create_of_job(request: Request) -> Response:
     return await reply_reserved(request, reservation, wire.benchmark(view))
 
 
-async def create(request: Request) -> Response:
+async def create(request: Request) -> Answer[Benchmark]:
     """POST /benchmarks {model, file?, tasks?, generalization_file?, forgetting_file?, harness?, judge?, …}."""
     asked = await read(request, ModelBenchmark, optional=True)
     reservation, view = await _requested(request, await _of_model(request, asked, asked.model, asked.file))
     return await reply_reserved(request, reservation, wire.benchmark(view))
 
 
-async def evaluate(request: Request) -> Response:
+async def evaluate(request: Request) -> Answer[Page[Benchmark]]:
     """POST /evaluate {file, model | models, items?, seed?}: how well models answer from your own documents."""
     wanted = await read(request, Evaluation, optional=True)
     asked = [await _of_model(request, wanted, name, wanted.file) for name in wanted.names()]
@@ -63,7 +66,7 @@ async def evaluate(request: Request) -> Response:
     return await reply_reserved(request, [reservation for reservation, _ in made], shown)
 
 
-async def rescore(request: Request) -> Response:
+async def rescore(request: Request) -> Answer[Benchmark]:
     """POST /benchmarks/{id}/rescore {judge?, metric?}: the same answers, scored by another judge or metric."""
     asked = benchmarks.rescored(await _find(request), await read(request, Rescore, optional=True))
     reservation, view = await _requested(request, asked)
@@ -120,28 +123,28 @@ async def _find(request: Request, id: str | None = None) -> dict[str, Any]:
     return view
 
 
-async def list_all(request: Request) -> Response:
+async def list_all(request: Request) -> Answer[Page[Benchmark]]:
     """GET /benchmarks: newest first."""
     return await _page(request, {})
 
 
-async def list_of_job(request: Request) -> Response:
+async def list_of_job(request: Request) -> Answer[Page[Benchmark]]:
     """GET /fine_tuning/jobs/{id}/benchmarks: newest first."""
     return await _page(request, {"job": (await find_job(request))["id"]})
 
 
-async def _page(request: Request, where: dict[str, Any]) -> Response:
+async def _page(request: Request, where: dict[str, Any]) -> Answer[Page[Benchmark]]:
     return await list_page(request, "benchmarks", where, PageQuery.read(request.query_params), wire.benchmark)
 
 
-async def retrieve(request: Request) -> Response:
+async def retrieve(request: Request) -> Answer[Benchmark]:
     """GET /benchmarks/{id}."""
     view = await _find(request)
     delay = None if view["ended"] else unheld(await deps(request).controls.get(view["id"]))
     return reply({**wire.benchmark(view), "delay": delay})
 
 
-async def cancel(request: Request) -> Response:
+async def cancel(request: Request) -> Answer[Benchmark]:
     """POST /benchmarks/{id}/cancel: end it at once, unless somebody ended it first."""
     view = await _find(request)
     benchmarks.check_cancel(view)
@@ -156,12 +159,12 @@ async def report(request: Request) -> Response:
     return await _blob(request, "report", "text/html; charset=utf-8")
 
 
-async def result(request: Request) -> Response:
+async def result(request: Request) -> Annotated[Response, Result]:
     """GET /benchmarks/{id}/result: everything that was found, as JSON."""
     return await _blob(request, "result", "application/json")
 
 
-async def items(request: Request) -> Response:
+async def items(request: Request) -> Annotated[Response, Item]:
     """GET /benchmarks/{id}/items: every question with what was said and its scores, as JSON lines."""
     return await _blob(request, "items", "application/jsonl")
 

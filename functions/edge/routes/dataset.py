@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from starlette.requests import Request
@@ -14,10 +14,12 @@ from contracts.corpus import RowOrigin, Split
 from contracts.envelope import derived_id, make
 from contracts.events.files import FileDeleted
 from contracts.wire import dataset, openai
+from contracts.wire.answers import DatasetReport, DatasetRow, Lineage, Page
 from contracts.wire.errors import ApiError
 from contracts.wire.requests import LineagePage, Recurate, RowPage
 from functions.edge import core, lines, listing, provenance
 from functions.edge.context import (
+    Answer,
     deps,
     new_object_id,
     owned,
@@ -32,7 +34,7 @@ from functions.edge.context import (
 from functions.edge.refusals import no_file
 
 
-async def list_rows(request: Request) -> Response:
+async def list_rows(request: Request) -> Answer[Page[DatasetRow]]:
     """GET /files/{id}/rows?after&limit&split: rows in the order of the data set, each with where it comes from."""
     assembled = await _assembled(request)
     asked = RowPage.read(request.query_params)
@@ -62,7 +64,7 @@ def _line(after: str, split: Split, total: int) -> int:
     return line
 
 
-def _row(row: bytes, origin: bytes, split: Split) -> dict[str, Any]:
+def _row(row: bytes, origin: bytes, split: Split) -> DatasetRow:
     messages = msgspec.json.decode(row)["messages"]
     return dataset.row(RowOrigin.model_validate_json(origin), messages, split)
 
@@ -118,13 +120,13 @@ def _not_ready(id: str) -> ApiError:
     return ApiError(sentence, param="id", code="dataset_not_ready")
 
 
-async def report(request: Request) -> Response:
+async def report(request: Request) -> Annotated[Response, DatasetReport]:
     """GET /files/{id}/report: coverage per document, page and chunk, what was dropped and why, lengths, samples."""
     key = (await _assembled(request))["report"]["key"]
     return await streamed(request, key, "application/json", {})
 
 
-async def lineage(request: Request) -> Response:
+async def lineage(request: Request) -> Answer[Page[Lineage]]:
     """GET /lineage?file&page&document&after&limit: page → chunks → rows → jobs → models, a document at a time."""
     asked, ports = LineagePage.read(request.query_params), deps(request)
     file, page = asked.file, asked.page

@@ -185,7 +185,7 @@ async def delete_file(request: Request) -> Response:
             await _delete(request, each)
     saw = [job for each in (*meanwhile, view) for job in await provenance.jobs_using(documents, owner, each["id"])]
     gone = {"models": dataset.seen_by(saw), "recurated": [each["id"] for each in meanwhile]}
-    return reply(openai.deleted(id, "file") | gone)
+    return reply({**openai.deleted(id, "file"), **gone})
 
 
 async def _delete(request: Request, view: Mapping[str, Any]) -> None:

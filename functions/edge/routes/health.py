@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from functions.edge.context import Probe, reply
+from contracts.wire.answers import Alive, Check, Readiness, Status
+from functions.edge.context import Answer, Probe, reply
 
 PATIENCE = 4.0
 """Seconds that a probe may take, whatever its own limit."""
@@ -25,10 +25,10 @@ class Checks:
 
     def __init__(self, probes: Mapping[str, Probe]) -> None:
         self._probes = probes
-        self._round: asyncio.Task[dict[str, Any]] | None = None
+        self._round: asyncio.Task[dict[str, Check]] | None = None
         self._asked_at = 0.0
 
-    async def __call__(self) -> dict[str, Any]:
+    async def __call__(self) -> dict[str, Check]:
         """Return name → {ok, message}, at most a second old."""
         now = asyncio.get_running_loop().time()
         if self._round is None or (self._round.done() and now - self._asked_at > FRESH):
@@ -36,12 +36,12 @@ class Checks:
             self._round = asyncio.create_task(self._ask())
         return await asyncio.shield(self._round)
 
-    async def _ask(self) -> dict[str, Any]:
+    async def _ask(self) -> dict[str, Check]:
         told = await asyncio.gather(*(_probed(probe) for probe in self._probes.values()))
         return dict(zip(self._probes, told, strict=True))
 
 
-async def _probed(probe: Probe) -> dict[str, Any]:
+async def _probed(probe: Probe) -> Check:
     try:
         async with asyncio.timeout(PATIENCE):
             return {"ok": True, "message": await probe()}
@@ -51,26 +51,31 @@ async def _probed(probe: Probe) -> dict[str, Any]:
         return {"ok": False, "message": str(error)[:300] or type(error).__name__}
 
 
-async def healthz(_request: Request) -> Response:
+async def healthz(_request: Request) -> Answer[Alive]:
     """GET /healthz."""
-    return reply({"status": "ok"})
+    return reply(Alive(status="ok"))
 
 
-async def readyz(request: Request) -> Response:
+async def readyz(request: Request) -> Answer[Readiness]:
     """GET /readyz: 200 when this process can serve, or 503 with the names of what it lacks."""
     checks = await request.app.state.readiness()
     ready = not _reasons(checks)
-    response = reply({"status": "ready" if ready else "unready", "checks": checks})
+    shown: Readiness = {"status": "ready" if ready else "unready", "checks": checks}
+    response = reply(shown)
     response.status_code = 200 if ready else 503
     return response
 
 
-async def status(request: Request) -> Response:
+async def status(request: Request) -> Answer[Status]:
     """GET /status: all of Temper; `ok`, `degraded` (the API answers, some of its work rests) or `unready`, and why."""
     needs, others = await asyncio.gather(request.app.state.readiness(), request.app.state.others())
     reasons = _reasons(needs)
-    state = "unready" if reasons else "degraded" if _reasons(others) else "ok"
-    return reply({"status": state, "reasons": reasons + _reasons(others), "checks": needs | others})
+    shown: Status = {
+        "status": "unready" if reasons else "degraded" if _reasons(others) else "ok",
+        "reasons": reasons + _reasons(others),
+        "checks": needs | others,
+    }
+    return reply(shown)
 
 
 @cache
@@ -83,7 +88,7 @@ async def openapi(_request: Request) -> Response:
     return Response(_described(), media_type="application/json")
 
 
-def _reasons(checks: Mapping[str, Any]) -> list[str]:
+def _reasons(checks: Mapping[str, Check]) -> list[str]:
     return [f"{name}: {check['message']}" for name, check in checks.items() if not check["ok"]]
 
 

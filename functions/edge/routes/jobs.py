@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,9 +17,11 @@ from contracts.ports import Reservation
 from contracts.results import JSONL
 from contracts.tracking import WANDB, wandb_secret
 from contracts.wire import openai
+from contracts.wire.answers import JobDeleted, JobMetrics, Page, StepResult
 from contracts.wire.requests import CheckpointPage, DatasetRequest, JobRequest, MetricPage, PageQuery
 from functions.edge import core, deletions, listing
 from functions.edge.context import (
+    Answer,
     check_target,
     deps,
     end,
@@ -144,7 +146,7 @@ async def retrieve_job(request: Request) -> Response:
     return reply(openai.job({**view, "warnings": ((file or {}).get("validated") or {}).get("warnings")}))
 
 
-async def delete_job(request: Request) -> Response:
+async def delete_job(request: Request) -> Answer[JobDeleted]:
     """DELETE /fine_tuning/jobs/{id}: of one that has ended; its models and result files go with it, and all bytes."""
     id: str = request.path_params["id"]
     job = await owned(request, "jobs", id)
@@ -152,7 +154,7 @@ async def delete_job(request: Request) -> Response:
         raise no_job(id)
     core.check_delete(job)
     gone = await deletions.delete_job(request, job)
-    return reply(openai.deleted(id, "fine_tuning.job") | gone)
+    return reply(JobDeleted(id=id, object="fine_tuning.job", deleted=True, models=gone["models"], files=gone["files"]))
 
 
 async def cancel_job(request: Request) -> Response:
@@ -223,7 +225,7 @@ async def event_page(request: Request, asked: PageQuery) -> tuple[list[dict[str,
     return found[: asked.limit], len(found) > asked.limit
 
 
-async def list_metrics(request: Request) -> Response:
+async def list_metrics(request: Request) -> Answer[Page[JobMetrics]]:
     """GET /fine_tuning/jobs/{id}/metrics?after=STEP&limit: what was measured at each step, the first step first."""
     job = await find_job(request)
     asked = MetricPage.read(request.query_params)
@@ -236,7 +238,7 @@ async def list_metrics(request: Request) -> Response:
     return reply(openai.page(shown[: asked.limit], len(shown) > asked.limit))
 
 
-async def results(request: Request) -> Response:
+async def results(request: Request) -> Annotated[Response, StepResult]:
     """GET /fine_tuning/jobs/{id}/results: a JSON line for each step, as far as the job is."""
     lines = await content(deps(request).documents, await find_job(request), JSONL)
     return Response(lines, media_type="application/jsonl")

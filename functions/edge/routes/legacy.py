@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.wire import legacy, openai
+from contracts.wire.answers import LegacyJob, LegacyJobEvent, LegacyValidation, LegacyVerdict, Page
 from contracts.wire.errors import ApiError, missing
 from contracts.wire.requests import LegacyEventPage, LegacyJobPage
-from functions.edge.context import list_page, owned, reply, reply_reserved
+from functions.edge.context import Answer, list_page, owned, reply, reply_reserved
 from functions.edge.refusals import no_file
 from functions.edge.routes import jobs
 
@@ -22,17 +22,17 @@ INTERVAL = 0.1
 """Seconds between two looks at the file."""
 
 
-async def online(_request: Request) -> Response:
+async def online(_request: Request) -> Answer[dict[str, str]]:
     """GET /: no key is asked for."""
     return reply(legacy.ONLINE)
 
 
-async def validate_file(request: Request) -> Response:
+async def validate_file(request: Request) -> Answer[LegacyValidation]:
     """GET /files/validate/{id}: says whether validation, which every upload starts, is still going on."""
     return reply(legacy.validation(await _training_file(request, request.path_params["id"])))
 
 
-async def validate_dataset(request: Request) -> Response:
+async def validate_dataset(request: Request) -> Answer[LegacyVerdict]:
     """POST /val_dataset?file_id=: answers with the verdict of validation, or with 503 when that takes too long."""
     id = request.query_params.get("file_id")
     if not id:
@@ -68,28 +68,28 @@ def _still_checked(id: str) -> ApiError:
     )
 
 
-async def create_job(request: Request) -> Response:
+async def create_job(request: Request) -> Answer[LegacyJob]:
     """POST /finetune-jobs."""
     reservation, view = await jobs.created(request)
     return await reply_reserved(request, reservation, legacy.job(view))
 
 
-async def list_jobs(request: Request) -> Response:
+async def list_jobs(request: Request) -> Answer[Page[LegacyJob]]:
     """GET /finetune-jobs: oldest first."""
     return await list_page(request, "jobs", {"deleted": False}, LegacyJobPage.read(request.query_params), legacy.job)
 
 
-async def retrieve_job(request: Request) -> Response:
+async def retrieve_job(request: Request) -> Answer[LegacyJob]:
     """GET /finetune-jobs/{id}."""
     return reply(legacy.job(await jobs.find_job(request)))
 
 
-async def cancel_job(request: Request) -> Response:
+async def cancel_job(request: Request) -> Answer[LegacyJob]:
     """POST /finetune-jobs/{id}/cancel."""
     return reply(legacy.job(await jobs.cancelled(request)))
 
 
-async def list_events(request: Request) -> Response:
+async def list_events(request: Request) -> Answer[Page[LegacyJobEvent]]:
     """GET /finetune-jobs/{id}/events: oldest first."""
     views, more = await jobs.event_page(request, LegacyEventPage.read(request.query_params))
     return reply(openai.page([legacy.job_event(view) for view in views], more))

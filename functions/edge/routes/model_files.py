@@ -11,20 +11,22 @@ from starlette.routing import Route
 
 from contracts.manifest import Manifest, ManifestFile, ManifestRef
 from contracts.wire import openai
+from contracts.wire.answers import ModelFile, Whole
 from contracts.wire.errors import ApiError
 from functions._shared.model_files import read_manifest
 from functions._shared.model_folder import CARD, card, files_of
-from functions.edge.context import deps, own_model, owned, reply, streamed
+from functions.edge.context import Answer, deps, own_model, owned, reply, streamed
 from functions.edge.refusals import no_model
 
 
-async def list_files(request: Request) -> Response:
+async def list_files(request: Request) -> Answer[Whole[ModelFile]]:
     """GET /models/{model}/files: name, bytes and SHA-256 of each; an adapter's has its base's tokenizer beside it."""
     view = await _model(request)
     text = await _card(request, view)
     shown = [openai.model_file(file.path, file.bytes, file.sha256) for file in await _files(request, view)]
     own = openai.model_file(CARD, len(text), hashlib.sha256(text).hexdigest())
-    return reply({"object": "list", "data": sorted([*shown, own], key=lambda file: str(file["name"]))})
+    data = sorted([*shown, own], key=lambda file: file["name"])
+    return reply(Whole[ModelFile](object="list", data=data))
 
 
 async def download(request: Request) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.manifest import ManifestRef
+from contracts.wire.answers import RowPreview
 from contracts.wire.errors import ApiError
 from contracts.wire.requests import PreviewQuery
 from functions.edge import lines
@@ -21,7 +22,7 @@ MAX_ROW = 2**20
 """Bytes of a row that is shown: serving renders it beside the chats that it answers."""
 
 
-async def preview(request: Request) -> Response:
+async def preview(request: Request) -> Annotated[Response, RowPreview]:
     """GET /files/{id}/preview?model&row: what a model would be trained on of a row, as text with spans, or why not."""
     asked = PreviewQuery.read(request.query_params)
     validated = await _validated(request)

@@ -16,13 +16,14 @@ from starlette.types import Send
 from contracts.manifest import ManifestRef
 from contracts.ports import Reply, UnavailableError
 from contracts.wire import openai
+from contracts.wire.answers import Deleted
 from contracts.wire.asked import CHAT
 from contracts.wire.errors import ApiError
 from contracts.wire.response_items import Item, read_input
 from contracts.wire.responses import ResponseItemPage, ResponseQuery, ResponseRequest, of_response
 from functions._shared.responding import Responding, chat_of, numbered
 from functions.edge import kept
-from functions.edge.context import deps, new_object_id, read, reply, request_id, tenant, visible_model
+from functions.edge.context import Answer, deps, new_object_id, read, reply, request_id, tenant, visible_model
 from functions.edge.errors import to_api_error
 from functions.edge.listing import unknown_after
 from functions.edge.refusals import no_model, no_response, unavailable
@@ -132,7 +133,7 @@ async def retrieve(request: Request) -> Response:
     return reply((await _content(request))["response"])
 
 
-async def delete(request: Request) -> Response:
+async def delete(request: Request) -> Answer[Deleted]:
     """DELETE /responses/{id}: its text is erased; responses that went on from it keep what they were asked with."""
     id: str = request.path_params["id"]
     if not await kept.forget(request, "response", id):

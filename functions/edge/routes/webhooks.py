@@ -20,8 +20,10 @@ from contracts.events.notifications import (
     webhook_secret,
 )
 from contracts.wire import openai
+from contracts.wire.answers import Notification, Page
 from contracts.wire.requests import PageQuery, RotateRequest, WebhookRequest, WebhookUpdate
 from functions.edge.context import (
+    Answer,
     deps,
     is_retry,
     list_page,
@@ -100,13 +102,13 @@ async def list_event_types(_: Request) -> Response:
     return reply({"object": "list", "data": list(get_args(Told))})
 
 
-async def list_notifications(request: Request) -> Response:
+async def list_notifications(request: Request) -> Answer[Page[Notification]]:
     """GET /notifications: who was told of the ends of jobs, by mail or call, newest first."""
     asked = PageQuery.read(request.query_params)
     return await list_page(request, "notifications", {}, asked, openai.notification)
 
 
-async def retrieve_notification(request: Request) -> Response:
+async def retrieve_notification(request: Request) -> Answer[Notification]:
     """GET /notifications/{id}: also what it waits for."""
     id: str = request.path_params["id"]
     view = await owned(request, "notifications", id)

@@ -1,0 +1,1 @@
+"""The client of Temper: `from temper.client import Temper, AsyncTemper`."""
