@@ -60,10 +60,12 @@ def whole(answer: str, literal: Literal, marks: Marks | None, opened: bool, lead
 
 
 def _thought(literal: Literal, close: str) -> list[str]:
-    begin, _, rest = literal(close).partition(" ")
-    if begin.startswith("<["):
+    written = literal(close)
+    if written.startswith("<["):
+        begin, _, rest = written.partition(" ")
         return [f"thought: ANY {begin} {rest}"]
-    return [f"thought: thinking {literal(close[len(json.loads(begin)) :])}", f"thinking[lazy]: ANY {begin}"]
+    text, end = json.JSONDecoder().raw_decode(written)  # which may hold spaces
+    return [f"thought: thinking {literal(close[len(text) :])}", f"thinking[lazy]: ANY {written[:end]}"]
 
 
 def refused(schema: dict[str, Any], place: Place, why: str, tried: Callable[[str], str]) -> ApiError:
