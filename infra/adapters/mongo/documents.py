@@ -34,6 +34,8 @@ __all__ = [
 ]
 Collection = AsyncCollection[dict[str, Any]]
 _PUT_BYTES = 4 * 2**20
+_BATCH = 1000
+"""Documents that one answer of MongoDB brings: sixteen megabytes, its own measure, take a busy server seconds."""
 
 
 def _stored(found: Mapping[str, Any] | None) -> Stored | None:
@@ -103,7 +105,7 @@ class MongoDocuments:
         generation, nothing = await self._now(), True
         lifted = {"$and": [{"view": {"$ne": None}}, _prefixed(where)]}
         with transient_errors():
-            cursor = self._in(model, generation).find(lifted, {"view": 1}, limit=limit)
+            cursor = self._in(model, generation).find(lifted, {"view": 1}, limit=limit, batch_size=_BATCH)
             if sort:
                 cursor = cursor.sort([(f"view.{name}", order) for name, order in sort])
             async for found in cursor:
@@ -204,7 +206,7 @@ class MongoDocuments:
     async def all(self, model: ReadModel) -> AsyncIterator[tuple[str, Stored]]:
         """Yield every stored document of a read model, unborn ones too."""
         with transient_errors():
-            async for found in self._in(model.name, await self._now()).find({}):
+            async for found in self._in(model.name, await self._now()).find({}, batch_size=_BATCH):
                 stored = _stored(found)
                 if stored is not None:
                     yield found["_id"], stored
