@@ -35,6 +35,7 @@ from contracts.events.corpus import (
     ZipExtracted,
     ZipUploaded,
 )
+from contracts.events.evals import EvalCreated, EvalRunCreated, EvalRunEnded
 from contracts.events.files import FileRejected, FileUploaded, FileValidated
 from contracts.events.jobs import JobCreated, JobFailed, JobQueued
 from contracts.events.keys import KeyCreated
@@ -65,7 +66,7 @@ STAGES = stages()
 NOTHING: Any = None
 BLOB = BlobRef(key="local/any", sha256=HASH, bytes=1)
 FILE, ZIP, DOCUMENT, JOB, BENCHMARK, NOTE = "file-rows", "file-zip", "file-document", "ftjob-1", "bench-1", "note-1"
-BATCH = "batch-1"
+BATCH, EVAL, RUN = "batch-1", "eval-1", "evalrun-1"
 PART = document_id(DOCUMENT, HASH)
 BASE_MODEL = ModelRegistered(kind="base", manifest=BASE_REF, template_sha256=HASH, context=64, owned_by=PUBLIC)
 
@@ -79,6 +80,8 @@ class Worker:
     reconciler: Reconciler
     subscriptions: dict[str, Subscription]
     plan: BlobRef
+    source: BlobRef
+    """Of a run of an eval."""
     api: httpx.AsyncClient
 
     async def state(self, path: str) -> tuple[str, str | None]:
@@ -143,6 +146,9 @@ class Worker:
             "told": (NotificationDelivered(answer="200"), NOTE),
             "batch": (BatchCreated(input_file=FILE, endpoint="/v1/chat/completions"), BATCH),
             "answered": (BatchEnded(status="completed"), BATCH),
+            "eval": (EvalCreated(name="e", blob=self.source), EVAL),
+            "run": (EvalRunCreated(eval=EVAL, name="r", blob=self.source), RUN),
+            "graded": (EvalRunEnded(status="completed"), RUN),
         }
         event = await self.say(BASE_MODEL, BASE, PUBLIC)
         for name in names:
@@ -158,6 +164,7 @@ ASKED = {
     "benchmarks": "/v1/benchmarks/{id}",
     "notifications": "/v1/notifications/{id}",
     "batches": "/v1/batches/{id}",
+    "eval_runs": f"/v1/evals/{EVAL}/runs/{{id}}",
 }
 """Read model → where the API shows what it is worked on for."""
 UNFINISHED = {"uploaded", "validating_files", "queued", "running", "validating"}
@@ -177,6 +184,7 @@ LEADS: dict[str, tuple[str, list[str]]] = {
     "benchmark": (BENCHMARK, ["benchmark"]),
     "notify": (NOTE, ["note"]),
     "run_batch": (BATCH, ["batch"]),
+    "run_eval": (RUN, ["eval", "run"]),
 }
 """Stage → what is worked on there, and what was said before."""
 ENDED = ["file", "valid", "zip", "unpacked", *LEADS["assemble_dataset"][1], "assembled", "job", "queued", "failed"]
@@ -201,6 +209,8 @@ async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
         )
         chunks = {"chunks": [{"document": PART, "rows": 1}]}
         stored = await blobs.put(f"local/{uuid.uuid4().hex}", json.dumps(chunks).encode())
+        content = {"data_source": {"type": "jsonl"}, "testing_criteria": []}
+        source = await blobs.put(f"local/{RUN}/content", json.dumps(content).encode())
         ports = {"documents": documents, "controls": controls, "blobs": blobs, "emit": emit, "secrets": None}
         settings = servers.model_copy(update={"inference_url": "http://127.0.0.1:1"})
         world: Any = SimpleNamespace(**ports, settings=settings)
@@ -212,6 +222,7 @@ async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
             Reconciler(documents, controls, emit, lambda: next(clock), there.retakes()),
             {each.function.name: subscription(each, there.give_up) for each in there.functions},
             stored,
+            source,
             api,
         )
         await api.aclose()
@@ -288,7 +299,7 @@ async def test_what_is_unfinished_is_shown_says_who_is_missing_goes_on_and_ends_
 
 
 async def test_what_is_over_is_over_after_a_loss_and_leases_from_before_run_out_first(here: Worker) -> None:
-    await here.go(*ENDED, "benchmark", "benchmarked", "note", "told", "batch", "answered")
+    await here.go(*ENDED, "benchmark", "benchmarked", "note", "told", "batch", "answered", "eval", "run", "graded")
     assert await here.reconciler.restore() == len(STAGES) - 1, "a job has one control document"
     assert await here.reconciler.restore() == 0
     for stage, (subject, _) in LEADS.items():
@@ -300,11 +311,9 @@ async def test_what_is_over_is_over_after_a_loss_and_leases_from_before_run_out_
 
 def failure(view: View) -> dict[str, str]:
     """Return code and message with which something ended, as its read model has them."""
-    errors = (view.get("ended") or {}).get("errors") if "input_file" in view else None
-    found: dict[str, str] = (
-        errors[0] if errors else next(view[k] for k in ("rejected", "failed", "error") if view.get(k))
-    )
-    return found
+    if isinstance(ended := view.get("ended"), dict):
+        return ended["errors"][0] if ended.get("errors") else ended
+    return next(view[name] for name in ("rejected", "failed", "error") if view.get(name))
 
 
 FAILURES = {
@@ -319,6 +328,7 @@ FAILURES = {
     "benchmark_model": (BENCHMARK, "benchmark", "benchmarks"),
     "notify": (NOTE, "note", "notifications"),
     "run_batch": (BATCH, "batch", "batches"),
+    "run_eval": (RUN, "run", "eval_runs"),
 }
 """Function → what waits, the last thing said before its handler crashed, and the read model that shows the failure."""
 
