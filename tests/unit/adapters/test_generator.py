@@ -53,7 +53,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def generate(server: Server) -> AsyncIterator[HttpGenerate]:
-    made = HttpGenerate(server.url, "writer", KEY, seconds=0.3)
+    made = HttpGenerate(server.url, "writer", KEY, seconds=30)
     yield made
     await made.close()
 
@@ -120,7 +120,9 @@ async def test_who_asks_to_come_back_later_is_away(server: Server, generate: Htt
     assert not isinstance(away.value, FaultyError)
 
 
-async def test_a_byte_now_and_then_does_not_hold_the_caller(server: Server, generate: HttpGenerate) -> None:
+async def test_a_byte_now_and_then_does_not_hold_the_caller(server: Server) -> None:
+    generate = HttpGenerate(server.url, "writer", KEY, seconds=0.3)
+
     async def drip() -> AsyncIterator[bytes]:
         while True:
             yield b" "
@@ -129,6 +131,7 @@ async def test_a_byte_now_and_then_does_not_hold_the_caller(server: Server, gene
     server.answer = StreamingResponse(drip(), media_type="application/json")
     with pytest.raises(UnavailableError, match=r"within 0.3 s"):
         await generate({})
+    await generate.close()
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 404, 422])
