@@ -24,7 +24,7 @@ class Person(BaseModel):
     age: int
 
 
-class get_weather(BaseModel):  # noqa: N801  the function's name
+class Weather(BaseModel):
     """Tell the weather in a city."""
 
     city: str
@@ -47,7 +47,7 @@ def parse():
 @cell("chat.completions.parse of functions, and their answers back")
 def parse_functions():
     messages = [{"role": "user", "content": WEATHER}]
-    asked = {"model": MODEL, "tools": [pydantic_function_tool(get_weather)], "temperature": 0}
+    asked = {"model": MODEL, "tools": [pydantic_function_tool(Weather, name="get_weather")], "temperature": 0}
     said = STRICT.chat.completions.parse(messages=messages, **asked).choices[0]
     (call,) = said.message.tool_calls
     assert (said.finish_reason, call.function.parsed_arguments.city) == ("tool_calls", "Oslo")

@@ -223,6 +223,7 @@ async def test_code_that_ends_its_process_fails(client: AsyncOpenAI, line: str) 
 @pytest.mark.parametrize(
     ("source", "says"),
     [("def grade(sample, item:\n  1", "SyntaxError"), ("grade = 1", "no function"), ("x = 1", "no function grade"),
+     ("x = {}['a']", "Line 1: KeyError: 'a'"),
      ("import numpy", "ModuleNotFoundError"), ("raise SystemExit", "SystemExit")],
 )  # fmt: skip
 async def test_code_that_is_no_grader_is_refused(client: AsyncOpenAI, source: str, says: str) -> None:

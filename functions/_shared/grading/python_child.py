@@ -62,13 +62,11 @@ def _graded(source: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     space: dict[str, Any] = {"__name__": "grader"}
     try:
         exec(compile(source, _NAME, "exec"), space)  # noqa: S102  what this child is for
-        grade = space["grade"]
-        if not callable(grade):
-            return {"broken": "'grade' is no function.", "rows": []}
-    except KeyError:
-        return {"broken": "There is no function grade(sample, item) in it.", "rows": []}
     except BaseException as error:  # noqa: BLE001  the code may raise anything
         return {"broken": _said(error), "rows": []}
+    grade = space.get("grade")
+    if not callable(grade):
+        return {"broken": "There is no function grade(sample, item) in it.", "rows": []}
     return {"broken": None, "rows": [_row(grade, each) for each in rows]}
 
 
