@@ -122,7 +122,7 @@ def failed(job: str, tenant: str, cause: str | None, fail: Fail) -> Event:
     return make(data, subject=job, tenant=tenant, id=derived_id(job, "end"), cause=cause)
 
 
-def delayed(job: str, tenant: str, cause: str, wait: Wait) -> Event | None:
+def delayed(job: str, tenant: str, cause: str | None, wait: Wait) -> Event | None:
     """Return the event that says what a job waits for, or None when there is nothing to say."""
     if wait.code is None:
         return None

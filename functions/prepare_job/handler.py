@@ -85,5 +85,6 @@ async def _settle(name: str, deps: PreparationPorts, born: Event | None = None) 
             await deps.publish(await deps.controls.end(name, [ending]))
         case core.Wait() as wait:
             await deps.controls.open(name, job["tenant"], STAGE, {}, ready=False)
-            if born is not None and (event := core.delayed(name, job["tenant"], born.id, wait)):
+            first = born is not None or control is None  # a reconciler may see the job before its event comes here
+            if first and (event := core.delayed(name, job["tenant"], born.id if born else None, wait)):
                 await deps.emit(event)

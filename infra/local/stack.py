@@ -46,6 +46,8 @@ DISK_MIN_MB = 1024
 LEFTOVERS_WITHIN = 5.0
 BOOTSTRAP_WITHIN = 90.0
 """Servers that have only just started may be slow to answer on a machine that is busy."""
+WHOLE_WITHIN = 60.0
+"""A stack is ready when its read models are; a log that takes longer to read is said, and the start is over."""
 ELSEWHERE_WITHIN = 10.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -179,6 +181,8 @@ class LocalStack:
             await together(*(self.supervisor.start(role_program(role, settings, ports[role.called])) for role in roles))
         if tracker:
             self.background = asyncio.create_task(self.without_waiting(tracker))
+        if any(role.name == "worker" for role in roles):
+            await self.read_models(settings)
         self.note("ready")
         self.say(f"everything is up after {time.monotonic() - began:.1f} s; logs are in {self.home / 'logs'}")
 
@@ -274,6 +278,19 @@ class LocalStack:
         if wrong is not None:
             self.say(wrong)
         self.say(f"{'topics':<8} ready in {time.monotonic() - began:5.1f} s   and bucket, API key, demo base")
+
+    async def read_models(self, settings: Settings) -> None:
+        """Wait until the read models are whole: before that the API answers 503 to everybody."""
+        from infra.runtime.bootstrap import (
+            read_models,  # as above
+        )
+
+        began = time.monotonic()
+        try:
+            await read_models(settings, WHOLE_WITHIN)
+            self.say(f"{'log':<8} read in  {time.monotonic() - began:5.1f} s   the API answers")
+        except UnavailableError as error:
+            self.say(f"{'log':<8} the API answers 503 for now: {error}. `temper status` says when it is over.")
 
     def note(self, state: str) -> None:
         """Record the state of the whole."""

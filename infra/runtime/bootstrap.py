@@ -19,7 +19,7 @@ from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
 from functions.register_model.work import register, register_embedding
 from infra.adapters.kafka import end_offsets, ensure_topics, look_at_log, read_log
 from infra.adapters.mongo.controls import ensure_indexes
-from infra.adapters.mongo.documents import Builds
+from infra.adapters.mongo.documents import Builds, wait_ready
 from infra.adapters.mongo.generations import DECIDE
 from infra.children.child import ProcessChild
 from infra.local.files import write_private
@@ -49,6 +49,12 @@ async def bootstrap(settings: Settings) -> str | None:
             await _first_key(here, settings.home / "api_key")
             await register_base(here, DEMO_BASE, DEMO_FOLDER)
         return f"{wrong}. {DECIDE}" if wrong else None
+
+
+async def read_models(settings: Settings, patience: float) -> None:
+    """Wait until the read models are whole; see `wait_ready` for what it raises."""
+    async with world(settings) as here:
+        await wait_ready(here.documents, patience)
 
 
 async def _first_key(here: World, path: Path) -> None:

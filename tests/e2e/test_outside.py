@@ -195,14 +195,14 @@ def test_a_job_for_an_unknown_file_waits_visibly_and_then_fails(user: User, stac
     job, created = cloud_event("job.created", {"model": support.BASE, "training_file": file}, "ftjob-")
     asyncio.run(send(stack, created))
 
-    def waits() -> Any:
-        answer = user.get(f"/fine_tuning/jobs/{job}")
-        return answer.json() if answer.status_code == 200 and answer.json()["temper"]["delay"] else None
+    def told() -> list[Any]:  # in the list of events, where it stays: the wait itself is over in seconds
+        answer = user.get(f"/fine_tuning/jobs/{job}/events")
+        lines = answer.json()["data"] if answer.status_code == 200 else []
+        return [line for line in lines if line["data"] and line["data"].get("code") == "waiting_for_file"]
 
-    waiting = support.until(waits, "the wait, shown")
-    assert waiting["status"] == "validating_files"
-    assert waiting["temper"]["delay"]["code"] == "waiting_for_file"
-    assert file in waiting["temper"]["delay"]["message"]
+    (line,) = support.until(told, "the wait, told")
+    assert line["level"] == "warn"
+    assert file in line["message"]
     error = user.wait(job, "failed").error
     assert error is not None
     assert (error.code, error.param) == ("file_not_found", "training_file")

@@ -114,6 +114,18 @@ async def test_a_wait_for_something_unknown_is_said_once_and_ends_after_its_time
     assert len(world.said) == 2
 
 
+async def test_a_wait_is_said_by_a_reconciler_that_sees_the_job_before_its_event_is_delivered() -> None:
+    world = World()
+    await world.see(REGISTERED)
+    await world.deps.documents.apply(CREATED, "prep_jobs")
+    await retake({"id": JOB}, world.deps)
+    await retake({"id": JOB}, world.deps)
+    assert [each.data.code for each in world.said if isinstance(each.data, JobDelayed)] == ["waiting_for_file"]
+    world.now = 301_000
+    await world.see(CREATED)
+    assert isinstance(world.said[-1].data, JobFailed)
+
+
 async def test_a_file_that_is_being_validated_is_waited_for_in_silence() -> None:
     world = World()
     await world.see(REGISTERED, UPLOADED, CREATED)

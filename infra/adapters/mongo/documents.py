@@ -18,7 +18,7 @@ from contracts.envelope import Event
 from contracts.ports import RebuildingError, UnavailableError
 from infra.adapters.mongo.connection import PLAIN, Database, connect, transient_errors
 from infra.adapters.mongo.generations import Builds, ReadGeneration, read_generation
-from infra.adapters.mongo.rebuild_gate import Readiness
+from infra.adapters.mongo.rebuild_gate import LOG, Readiness
 
 __all__ = [
     "PLAIN",
@@ -221,13 +221,16 @@ def _fold_all(model: ReadModel, id: str, old: Stored | None, events: Sequence[Ev
 
 
 async def wait_ready(documents: MongoDocuments, patience: float = 60.0) -> None:
-    """Wait until the read models are whole; raises RebuildingError after `patience` seconds."""
+    """Wait until the read models are whole.
+
+    Raises RebuildingError or UnavailableError after `patience` seconds; at once, where a person has to decide first.
+    """
     deadline = time.monotonic() + patience
     while True:
         try:
             await documents.check()
             return
-        except UnavailableError:
-            if time.monotonic() > deadline:
+        except UnavailableError as error:
+            if error.dependency == LOG or time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.05)

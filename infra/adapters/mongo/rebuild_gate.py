@@ -10,6 +10,8 @@ from infra.adapters.kafka import Place
 from infra.adapters.mongo.connection import Database
 from infra.adapters.mongo.generations import reached, read_generation
 
+LOG = "log"
+"""What is unavailable when Kafka holds another log: waiting does not help, a person has to decide."""
 _TTL = 0.2  # seconds a positive answer is believed; a miss always looks again
 
 
@@ -37,7 +39,7 @@ class Readiness:
         found = await read_generation(self._db)
         if found is not None and found.wrong is not None:
             self._floor = None
-            raise UnavailableError("log", "Kafka does not hold the log that was folded; the operator has to decide")
+            raise UnavailableError(LOG, "Kafka does not hold the log that was folded; the operator has to decide")
         if found is None or not found.complete:
             raise RebuildingError
         if found.log != self._log:

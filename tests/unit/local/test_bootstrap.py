@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.ports import UnavailableError
+from contracts.ports import RebuildingError, UnavailableError
 from infra.local import stack
 from infra.local.errors import UserError
 from infra.local.stack import LocalStack, Programs
@@ -48,3 +48,26 @@ async def test_one_that_stays_away_ends_in_a_sentence(local: LocalStack, monkeyp
     monkeypatch.setattr(stack, "BOOTSTRAP_WITHIN", 0.0)
     with pytest.raises(UserError, match=r"MinIO does not answer\. The logs in .* say why; `temper up` again goes on\."):
         await local.bootstrap(local.asked)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (None, "the API answers"),
+        (RebuildingError(), "the API answers 503 for now: the read models are being rebuilt from the log"),
+    ],
+)
+async def test_a_start_waits_for_the_read_models_and_says_when_they_take_longer(
+    error: Exception | None, told: str, local: LocalStack, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patiences = []
+
+    async def whole(settings: Settings, patience: float) -> None:
+        patiences.append(patience)
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(bootstrap, "read_models", whole)
+    await local.read_models(local.asked)
+    assert patiences == [stack.WHOLE_WITHIN]
+    assert told in said[0]
