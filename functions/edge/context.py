@@ -276,10 +276,26 @@ async def in_windows(
 Paged = PageQuery | PermissionPage
 
 
+Completed = Callable[[Request, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+async def as_it_is(_request: Request, view: dict[str, Any]) -> dict[str, Any]:
+    """Nothing has to be looked up to show the document."""
+    return view
+
+
 async def list_page(
-    request: Request, model: str, where: Mapping[str, Any], asked: Paged, show: Callable[[Mapping[str, Any]], Shown]
+    request: Request,
+    model: str,
+    where: Mapping[str, Any],
+    asked: Paged,
+    show: Callable[[Mapping[str, Any]], Shown],
+    complete: Completed = as_it_is,
 ) -> Answer[Page[Shown]]:
-    """Answer with one page of the tenant's documents by (created_at, id), each as `show` makes it."""
+    """Answer with one page of the tenant's documents by (created_at, id), each as `show` makes it.
+
+    `complete` adds what `show` wants and another document holds.
+    """
     filters: list[Mapping[str, Any]] = [{"tenant": tenant(request)}, where]
     if asked.after is not None:
         last = await owned(request, model, asked.after)
@@ -287,5 +303,5 @@ async def list_page(
             raise unknown_after(asked.after)
         filters.append(beyond(last, asked.sort))
     windows = in_windows(deps(request).documents, model, {"$and": filters}, asked.sort, asked.limit + 1)
-    shown = [show(view) async for window in windows for view in window]
+    shown = [show(await complete(request, view)) async for window in windows for view in window]
     return reply(openai.page(shown[: asked.limit], len(shown) > asked.limit))

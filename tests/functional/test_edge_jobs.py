@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -364,6 +365,11 @@ async def test_the_job_shows_its_plan_its_wait_and_its_end(world: World, api: ht
     made = world.emit.events[-1].at - began
     job = (await api.get(f"{JOBS}/{id}")).json()
     assert job["estimated_finish"] == int((began + made * 15 / 3) / 1000), "as long as steps took, not as was planned"
+    (listed,) = (await api.get(JOBS)).json()["data"]
+    assert listed["estimated_finish"] == job["estimated_finish"], "a list says what the job itself says"
+    (old,) = (await api.get("/v1/finetune-jobs")).json()["data"]
+    assert old["estimated_finish"] == (await api.get(f"/v1/finetune-jobs/{id}")).json()["estimated_finish"]
+    assert datetime.fromisoformat(old["estimated_finish"]).timestamp() == job["estimated_finish"]
     succeeded = JobSucceeded(
         fine_tuned_model=f"ft:{BASE}:local::abc",
         manifest=ManifestRef(key="k", sha256="0" * 64),

@@ -130,18 +130,23 @@ async def find_job(request: Request, id: str | None = None) -> dict[str, Any]:
 async def list_jobs(request: Request) -> Response:
     """GET /fine_tuning/jobs: newest first."""
     asked, where = PageQuery.read(request.query_params), listing.metadata_filter(request.query_params)
-    return await list_page(request, "jobs", {**where, "deleted": False}, asked, openai.job)
+    return await list_page(request, "jobs", {**where, "deleted": False}, asked, openai.job, as_it_goes)
 
 
-async def retrieve_job(request: Request) -> Response:
-    """GET /fine_tuning/jobs/{id}."""
-    view = await find_job(request)
+async def as_it_goes(request: Request, view: dict[str, Any]) -> dict[str, Any]:
+    """Add to a job what other documents say of it: why it waits, and its newest step, by which its end is told."""
     if not view["ended"] and view["delay"] is None:
         view = {**view, "delay": unheld(await deps(request).controls.get(view["id"]))}
     if view["status"] == "running":
         metrics = {"job": view["id"], "type": "metrics"}
         last = await deps(request).documents.find("job_events", metrics, [("sort", -1)], 1)
         view = {**view, "last": last[0] if last else None}
+    return view
+
+
+async def retrieve_job(request: Request) -> Response:
+    """GET /fine_tuning/jobs/{id}."""
+    view = await as_it_goes(request, await find_job(request))
     file = await owned(request, "files", view["created"]["training_file"])
     return reply(openai.job({**view, "warnings": ((file or {}).get("validated") or {}).get("warnings")}))
 

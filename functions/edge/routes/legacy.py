@@ -76,12 +76,13 @@ async def create_job(request: Request) -> Answer[LegacyJob]:
 
 async def list_jobs(request: Request) -> Answer[Page[LegacyJob]]:
     """GET /finetune-jobs: oldest first."""
-    return await list_page(request, "jobs", {"deleted": False}, LegacyJobPage.read(request.query_params), legacy.job)
+    asked = LegacyJobPage.read(request.query_params)
+    return await list_page(request, "jobs", {"deleted": False}, asked, legacy.job, jobs.as_it_goes)
 
 
 async def retrieve_job(request: Request) -> Answer[LegacyJob]:
     """GET /finetune-jobs/{id}."""
-    return reply(legacy.job(await jobs.find_job(request)))
+    return reply(legacy.job(await jobs.as_it_goes(request, await jobs.find_job(request))))
 
 
 async def cancel_job(request: Request) -> Answer[LegacyJob]:
