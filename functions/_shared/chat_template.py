@@ -325,20 +325,26 @@ class ChatTemplate:
         added = self._added
         eos = {self._tokenizer.convert_ids_to_tokens(id): id for id in self.eos}
         ids, texts = dict(eos), list[str]()
+        answers = list(self._answers_of_probes())
+        within = {token for before, _, calls in answers if calls for token in added if token in before}
+        for before, tail, calls in answers:
+            for token in [each for each in ids if each in before and len(ids) > 1]:
+                del ids[token]  # it stands within answers
+            end = end_of(tail, ids, added, fixed=self._always_prompts)
+            if end in added and end not in before and end not in within:
+                ids[end] = added[end]
+            elif end and not calls and end not in added:
+                texts.append(end)
+        return Stops(frozenset(ids.values()), tuple(dict.fromkeys(texts)), (*ids, *dict.fromkeys(texts)))
+
+    def _answers_of_probes(self) -> Iterator[tuple[str, str, bool]]:
+        """Yield what stands before and behind the last word of known answers, and whether they call tools."""
         for chat, tools, last in self._probes() if self.source else ():
             with suppress(Exception):
                 switches = self.switches_for(THOUGHT in str(chat))
                 prompt, way = self._prompt(chat[:-1], tools, switches)
-                answer = self._said(prompt, chat, tools, switches, way)
-                before, _, tail = answer.rpartition(last)
-                for token in [each for each in ids if each in before and len(ids) > 1]:
-                    del ids[token]  # it stands within answers
-                end = end_of(tail, ids, added, fixed=self._always_prompts)
-                if end in added and end not in before:
-                    ids[end] = added[end]
-                elif end and last == ANSWER and end not in added:
-                    texts.append(end)
-        return Stops(frozenset(ids.values()), tuple(dict.fromkeys(texts)), (*ids, *dict.fromkeys(texts)))
+                before, _, tail = self._said(prompt, chat, tools, switches, way).rpartition(last)
+                yield before, tail, bool(tools)
 
     def _probes(self) -> Iterator[tuple[Messages, Tools, str]]:
         said = {"role": "assistant", "content": ANSWER}
@@ -387,6 +393,14 @@ class ChatTemplate:
     # Rendering
 
     def _render(self, chat: Messages, tools: Tools, switches: Switches, *, prompt: bool) -> str:
+        try:
+            return self._rendered(chat, tools, switches, prompt=prompt)
+        except Exception:
+            if not tools or (plain := dialect.plainer(tools)) == list(tools):
+                raise
+            return self._rendered(chat, plain, switches, prompt=prompt)  # of one that reckons with fewer schemas
+
+    def _rendered(self, chat: Messages, tools: Tools, switches: Switches, *, prompt: bool) -> str:
         given, variables = self._dialect(tools).given(tools)
         return self._raw(chat, given, {**variables, **switches}, prompt=prompt, for_tools=bool(tools))
 

@@ -34,7 +34,7 @@ TOOL = {
 CALL = {"id": "call_zq1", "type": "function", "function": {"name": _NAME, "arguments": {_KEY: VALUE}}}
 CALLED = {"role": "assistant", "tool_calls": [CALL]}
 _ID_LENGTH = 9
-_ESCAPED = re.compile(r'\\(?:u([0-9a-fA-F]{4})|([nrt"\\/]))')
+_ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([nrt\"'\\/]))")
 _SWITCHING = {"/think", "/no_think", "/nothink"}
 """What some templates take out of a message and obey."""
 _PLAIN = {"n": "\n", "r": "\r", "t": "\t"}
@@ -220,6 +220,45 @@ def _before(text: str, message: dict[str, Any]) -> dict[str, Any]:
     if isinstance(content, list):
         return {**message, "content": [{"type": "text", "text": text}, *content]}
     return {**message, "content": text + (content or "")}
+
+
+def plainer(tools: Sequence[Any]) -> list[Any]:
+    """Return tools for a template that fails at theirs: every schema has one type, and says what most schemas say."""
+    return [_plain_tool(tool) for tool in tools]
+
+
+def _plain_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(function := tool.get("function"), dict):
+        return {**tool, "function": _plain_tool(function)}
+    parameters = tool.get("parameters") or {}
+    shown = {**parameters, "type": "object", "properties": parameters.get("properties") or {}}
+    return {**tool, "description": tool.get("description") or "", "parameters": _plain_schema(shown)}
+
+
+def _plain_schema(schema: Any) -> dict[str, Any]:
+    schema = schema if isinstance(schema, dict) else {}
+    made = {**schema, "type": _plain_type(schema), "description": schema.get("description") or ""}
+    if made["type"] == "object":
+        made.setdefault("additionalProperties", True)
+    if made["type"] == "array":
+        made.setdefault("items", {})
+    if isinstance(properties := made.get("properties"), dict):
+        made["properties"] = {name: _plain_schema(each) for name, each in properties.items()}
+    for name in ("items", "additionalProperties"):
+        if isinstance(made.get(name), dict):
+            made[name] = _plain_schema(made[name])
+    return made
+
+
+def _plain_type(schema: dict[str, Any]) -> str:
+    """Return the first type of a schema that is not null; a text where it says none."""
+    kinds = schema.get("type")
+    named = [kind for kind in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(kind, str)]
+    others = [each for name in ("anyOf", "oneOf", "allOf") for each in schema.get(name) or () if isinstance(each, dict)]
+    found = [kind for kind in (*named, *map(_plain_type, others)) if kind != "null"]
+    if not found and ("properties" in schema or "$ref" in schema):
+        return "object"
+    return found[0] if found else "array" if "items" in schema else "string"
 
 
 def find(source: str, tokens: Iterable[str], render: Render) -> Dialect:

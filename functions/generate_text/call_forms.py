@@ -54,6 +54,8 @@ _TOOLS = [
     for name in _NAMES
 ]
 _TYPES = parameters(_TOOLS)
+_NESTED = re.compile(r"<key_a>([^\s\w<>]\S*?)<key_b>zval\1</key_b>")
+"""An object within an object, as tags within tags; what stands before each of them."""
 
 
 def read_form(render: Render) -> CallForm | None:
@@ -74,7 +76,10 @@ class _Probe:
         except Exception:  # noqa: BLE001  whatever a template raises: it cannot show this
             return None
         for reader in (self._json, self._named, self._python, self._tagged):
-            found = reader(answer)
+            try:
+                found = reader(answer)
+            except Exception:  # noqa: BLE001  it shows this call and not another
+                found = None
             if found is None:
                 continue
             form = self._whole(answer, *found)
@@ -148,10 +153,12 @@ class _Probe:
                 for given in (_TEXT, _NUMBER)
             ]
             nothing = self.answer({}).rpartition(_NAMES[0])[2]
+            nested = _NESTED.search(self.answer({"key_a": {"key_b": "zval"}}))
         except Exception:  # noqa: BLE001  it does not show them so
             return None
         empty = _end(nothing, self.two({}))
-        form = TaggedForm(first, (opens, opens_other), (follows, follows_other), (ends[0], ends[1]), empty)
+        within = nested[1] if nested else ""
+        form = TaggedForm(first, (opens, opens_other), (follows, follows_other), (ends[0], ends[1]), empty, within)
         return form, answer.rfind(_NAMES[0])
 
     def _whole(self, answer: str, form: CallSyntax, start: int) -> CallForm:
@@ -166,6 +173,8 @@ class _Probe:
             following = turn.find(_NAMES[1], end)
             if following >= 0 and isinstance(form, JsonForm):
                 following = turn.find("{", end)
+            elif following >= 0 and isinstance(form, NamedForm | TaggedForm):
+                following = turn.rfind(_NAMES[1])  # a header may say it too
             pieces.add(turn[end : following if following >= 0 else None].strip())
         pieces |= {re.sub(r"<[^<>]*>$", "", piece) for piece in pieces}  # the last may be where generation stops
         pieces |= {tag for piece in pieces for tag in re.findall(r"<[^<>\s]*>", piece)}

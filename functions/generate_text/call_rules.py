@@ -33,14 +33,24 @@ Function = tuple[int, Mapping[str, Any]]
 _MOST_PARAMETERS = 64
 """Parameters of a function where a call is not JSON."""
 _ID = "CALL_ID"
-_TERMINALS = [
-    "CALL_ID: /[a-zA-Z0-9]{9}/",
-    r"PY_TEXT: /'([^'\\\n\r]|\\['\"\\nt]){0,1000}'/",
-    r"PY_NUMBER: /-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?/",
-    r"PY_WHOLE: /-?(0|[1-9][0-9]{0,15})/",
-    'py_any: PY_TEXT | PY_NUMBER | "True" | "False" | "None" | "[" (py_any (", " py_any)*)? "]"'
-    ' | "{" (PY_TEXT ": " py_any (", " PY_TEXT ": " py_any)*)? "}"',
-]
+_ESCAPES = r"""|\\['"\\nt]"""
+
+
+def _terminals(quote: str, escapes: str) -> list[str]:
+    """Return what rules are made of; texts of Python stand in `quote`s."""
+    text = rf"PY_TEXT: /{quote}([^{quote}\\\n\r]{escapes}){{0,1000}}{quote}/"
+    any_ = 'PY_TEXT | PY_NUMBER | py_flag | py_none | "[" (py_any (", " py_any)*)? "]"'
+    return [
+        "CALL_ID: /[a-zA-Z0-9]{9}/",
+        text,
+        r"PY_NUMBER: /-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?/",
+        r"PY_WHOLE: /-?(0|[1-9][0-9]{0,15})/",
+        'py_flag: "True" | "False" | "true" | "false"',
+        'py_none: "None" | "null"',
+        f'py_any: {any_} | "{{" (PY_TEXT ": " py_any (", " PY_TEXT ": " py_any)*)? "}}"',
+    ]
+
+
 _SHAPELESS = frozenset(("type", "enum", "const", "items", "title", "description", "default", "examples"))
 """Keywords that a value is held to where it is not JSON."""
 
@@ -105,7 +115,9 @@ def rules(
     most: int | None,
 ) -> list[str]:
     """Return the rule `calls`, of one call or up to `most`, and those that it needs; raises ApiError."""
-    made, names = [*_TERMINALS], []
+    quoted = re.search(r"=(['\"])", shown.call)
+    raw = isinstance(form.form, PythonForm) and form.form.raw
+    made, names = _terminals(quoted[1] if quoted else "'", "" if raw else _ESCAPES), []
     for nth, (name, function) in enumerate(functions.items()):
         made += _Writer(form, shown, literal, name, function, f"c{nth}").rules()
         names.append(f"c{nth}")
@@ -139,10 +151,11 @@ class _Writer:
             raise UnknownFormError("its chat template names the function outside of the call")
         form = self.form.form
         if isinstance(form, JsonForm):
-            return [f"{self.rule}: {json_rule(self._object(form))}"]
+            return [f"{self.rule}: {json_rule(self._object(form), lines=self._has_lines)}"]
         if isinstance(form, NamedForm):
             middle = self.shown.call[len(KNOWN[0]) :].partition("{")[0]
-            return [f"{self.rule}: {self._text(self.name)} {self._text(middle)} {json_rule(self._arguments())}"]
+            given = json_rule(self._arguments(), lines=self._has_lines)
+            return [f"{self.rule}: {self._text(self.name)} {self._text(middle)} {given}"]
         if isinstance(form, PythonForm):
             return self._chain(self._text(f"{self.name}("), "", self._text(f"{self.name}()"))
         assert isinstance(form, TaggedForm)
@@ -153,6 +166,11 @@ class _Writer:
 
     def _text(self, text: str) -> str:
         return _around(text, self.literal)
+
+    @property
+    def _has_lines(self) -> bool:
+        """Whether the template writes a call's JSON in several lines."""
+        return "\n" in self.shown.call[self.shown.call.find("{") :]
 
     def _refuse(self, key: str, keyword: str) -> ApiError:
         what = "this model writes calls in a form of its own, in which"
@@ -230,7 +248,8 @@ class _Writer:
         assert isinstance(form, TaggedForm)
         kind = 0 if _is_text(schema) else 1
         next_, end = (each[kind].replace("\0", key) for each in (form.nexts, form.ends))
-        shared = next_[: alike(next_, end)] if following and last else next_ if following else end
+        common = next_[: alike(next_, end)]  # whatever follows: a value that holds how it ends could not be read back
+        shared = common if common or (following and last) else next_ if following else end
         opened = self._text(key + form.opens[kind])
         follows = [f"{self._text(next_[len(shared) :])} {each}" for each in following]
         follows += [self._text(end[len(shared) :]) or '""'] if last else []
@@ -283,8 +302,8 @@ _PYTHON = {
     "string": "PY_TEXT",
     "integer": "PY_WHOLE",
     "number": "PY_NUMBER",
-    "boolean": '("True" | "False")',
-    "null": '"None"',
+    "boolean": "py_flag",
+    "null": "py_none",
 }
 
 

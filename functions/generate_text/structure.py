@@ -13,6 +13,7 @@ from contracts.wire.completions import Chat
 from contracts.wire.errors import ApiError
 from contracts.wire.formats import functions_of, is_strict, parameters_of
 from contracts.wire.schemas import Place
+from functions._shared.turns import Marks
 from functions.generate_text import answer_rules, call_rules
 from functions.generate_text.call_forms import KNOWN, KNOWN_TOOLS
 from functions.generate_text.call_rules import Function, UnknownFormError
@@ -74,13 +75,19 @@ def _compiled(
         answer = _answer(model, vocabulary, wanted, schema, functions)
         return vocabulary.constraint(
             answer_rules.whole(
-                answer, vocabulary.literal, prompt.marks, prompt.opened, prompt.lead, spaced=vocabulary.spaced
+                answer, vocabulary.literal, _thinkable(model, prompt), prompt.opened, prompt.lead, vocabulary.spaced
             )
         )
     except UnknownFormError as error:
         raise ApiError(f"This model's calls cannot be held to a form: {error}.", param=at, code="unsupported") from None
     except GrammarError as error:
         raise _refused(schemas, str(error), vocabulary.problem, at) from None
+
+
+def _thinkable(model: ServedModel, prompt: Rendered) -> Marks | None:
+    """Return the marks of a thought that may come first; none where its end is what ends an answer."""
+    ends = prompt.marks is not None and prompt.marks.close.startswith(tuple(model.stops.shown))
+    return None if ends and not prompt.opened else prompt.marks
 
 
 def _is_forced(wanted: Chat) -> bool:

@@ -11,12 +11,15 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 _FREE, _AGAIN = 1 << 20, 8
 """Characters that are looked at anew with every token, and how often each is beyond them: a call may never end."""
+_SPLITS = 64
+"""Places at which a text without escapes may end that are tried before it is no call."""
 _DECODER = json.JSONDecoder()
 _CALLED = re.compile(r"[\w.:-]+\(")
 _KEY = re.compile(r"[\s,]*([^\s=,()\[\]{}\"']{1,256})\s*=\s*")
@@ -123,20 +126,53 @@ class PythonForm:
         found = _CALLED.search(text, at)
         if found is None:
             raise IncompleteError
-        place, arguments = found.end(), dict[str, Any]()
-        while not (last := _NO_MORE.match(text, place)):
-            key = _KEY.match(text, place)
-            if key is None:
-                raise IncompleteError if len(text) - place < 256 and "=" not in text[place:] else NoCallError
-            arguments[key[1]], place = self._value(text, key.end())
-        return _call(found.group()[:-1], arguments), last.end()
+        name, tries = found.group()[:-1], [_SPLITS]
+        known = frozenset(types.get(name, ())) if self.raw else frozenset[str]()
+        try:
+            arguments, end = self._rest(text, found.end(), {}, known, tries)
+        except NoCallError:
+            if not known:
+                raise
+            arguments, end = self._rest(text, found.end(), {}, frozenset(), tries)  # it names what nobody told it of
+        except RecursionError:
+            raise NoCallError from None
+        return _call(name, arguments), end
+
+    def _rest(
+        self, text: str, at: int, told: dict[str, Any], known: frozenset[str], tries: list[int]
+    ) -> tuple[dict[str, Any], int]:
+        """Return all arguments and the call's end; where a text in quotes is not escaped, the first that fit.
+
+        `known` are the keys that may come, all where it is empty; `tries` is how many ends of texts are still tried.
+        """
+        if last := _NO_MORE.match(text, at):
+            return told, last.end()
+        key = _KEY.match(text, at)
+        if key is None:
+            raise IncompleteError if len(text) - at < 256 and "=" not in text[at:] else NoCallError
+        if known and (key[1] not in known or key[1] in told):
+            raise NoCallError
+        failed: IncompleteError | NoCallError = NoCallError()
+        for value, end in self._values(text, key.end()):
+            tries[0] -= 1
+            try:
+                return self._rest(text, end, {**told, key[1]: value}, known, tries)
+            except (IncompleteError, NoCallError) as error:
+                failed = error if isinstance(error, IncompleteError) or tries[0] < 0 else failed
+                if tries[0] < 0:
+                    break
+        raise failed
+
+    def _values(self, text: str, at: int) -> Iterator[tuple[Any, int]]:
+        """Yield the values that may begin here, each with where it ends; raises IncompleteError or NoCallError."""
+        if not (self.raw and text.startswith(("'", '"'), at)):
+            yield self._value(text, at)
+            return
+        for end in re.compile(rf"{text[at]}(?=\s*(?:\)|,\s*[\w.-]+\s*=))").finditer(text, at + 1):
+            yield text[at + 1 : end.start()], end.end()
+        raise IncompleteError
 
     def _value(self, text: str, at: int) -> tuple[Any, int]:
-        if self.raw and text.startswith(("'", '"'), at):
-            end = re.compile(rf"{text[at]}(?=\s*(?:\)|,\s*[\w.-]+\s*=))").search(text, at + 1)
-            if end is None:
-                raise IncompleteError
-            return text[at + 1 : end.start()], end.end()
         pieces, depth, place = list[str](), 0, at
         while (piece := _PIECE.match(text, place)) and (depth or piece[0] not in ",)"):
             depth += (piece[0] in "[({") - (piece[0] in "])}")
@@ -177,6 +213,8 @@ class TaggedForm:
     """Between such a value and the end of the call."""
     empty: str
     """Between the name and the end of a call without arguments."""
+    within: str = ""
+    """What stands before each tag of lists and objects where those are tags too (`<item>`, or a key's); empty: JSON."""
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -256,6 +294,8 @@ class TaggedForm:
         kinds = schema.get("type") if isinstance(schema, dict) else None
         if kinds == "string":
             return value
+        if self.within:
+            return _of_tags(value, self.within, schema if isinstance(schema, dict) else {})
         if self._quoted:
             parts = value.split(self._quotes()[0])
             value = "".join(json.dumps(part) if nth % 2 else _as_json(part) for nth, part in enumerate(parts))
@@ -265,6 +305,48 @@ class TaggedForm:
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 continue
         return value
+
+
+def _of_tags(text: str, mark: str, schema: dict[str, Any]) -> Any:
+    """Return a list or an object whose items stand between tags, each tag behind `mark`; else what is no tag."""
+    try:
+        items = [] if schema.get("type") == "string" else list(_tags(text, mark))
+    except NoCallError:
+        items = []
+    if not items:
+        return _untagged(text, schema.get("type"))
+    known = schema.get("properties")
+    found = known if isinstance(known, dict) else {}
+    inner = schema.get("items")
+    if {key for key, _ in items} == {"item"} and "item" not in found:
+        return [_of_tags(item, mark, inner if isinstance(inner, dict) else {}) for _, item in items]
+    return {key: _of_tags(item, mark, found[key] if isinstance(found.get(key), dict) else {}) for key, item in items}
+
+
+def _untagged(text: str, kind: Any) -> Any:
+    if kind == "string":
+        return text
+    if kind in ("array", "object") and not text.strip():
+        return [] if kind == "array" else {}
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
+    return text
+
+
+def _tags(text: str, mark: str) -> Iterator[tuple[str, str]]:
+    """Yield each tag of the outermost with what stands in it; raises NoCallError where one does not end."""
+    tag, at = re.compile(rf"{re.escape(mark)}<(/?)([^<>/]+)>"), 0
+    while opened := tag.search(text, at):
+        depth = 1
+        for each in tag.finditer(text, opened.end()):
+            if each[2] == opened[2]:
+                depth += -1 if each[1] else 1
+            if depth == 0:
+                yield opened[2], text[opened.end() : each.start()]
+                at = each.end()
+                break
+        else:
+            raise NoCallError
 
 
 def _as_json(text: str) -> str:
@@ -328,12 +410,6 @@ class CallForm:
     form: CallSyntax
     around: str
     """A pattern of what is written before, between and behind calls."""
-
-    @property
-    def last(self) -> str:
-        """The tag with which a call ends, if its arguments are tagged."""
-        tags = re.findall(r"<[^<>]*>$", self.form.ends[0]) if isinstance(self.form, TaggedForm) else []
-        return str(tags[0]) if tags else ""
 
     @cached_property
     def _noise(self) -> re.Pattern[str]:
@@ -407,9 +483,6 @@ class CallReader:
         """Return the rest: what looked like the beginning of calls and was none is content."""
         self._ended = True
         calls = self.add("")[1]
-        if not self._count and self._form.last:  # where it is the end of a turn too, generation stopped before it
-            begin = self._form.begin(self._text, self._types)
-            calls = self._calls(begin, self._text + self._form.last)
         if self._count:
             return self._text[self._form.behind(self._text, self._told) :].rstrip(), calls
         return self._space + self._text[self._told :], calls
@@ -421,14 +494,14 @@ class CallReader:
         self._space = text[len(content) :]
         return content
 
-    def _calls(self, at: int, text: str | None = None) -> list[Call]:
-        if text is None and not self._ended:
+    def _calls(self, at: int) -> list[Call]:
+        if not self._ended:
             looking = len(self._text) - at
             if self._looked + looking > _FREE + _AGAIN * len(self._text):
                 return []
             self._looked += looking
         found = []
-        for call, end in self._form.calls(self._text if text is None else text, at, self._types):
+        for call, end in self._form.calls(self._text, at, self._types):
             self._told = end
             self._count += 1
             if self._most is None or self._count <= self._most:

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import trl
+
 from tests.functional.prepare_job.chats import CASES
 from tests.functional.prepare_job.matrix import Verdict, judge
 from tests.functional.prepare_job.subject import Subject
@@ -14,6 +16,15 @@ from tests.functional.prepare_job.subject import Subject
 _BESIDE = Path(__file__).parents[3].parent / "shared" / "data" / "chat_templates"
 FOLDER = Path(os.environ.get("TEMPER_TEMPLATES", _BESIDE))
 FILES = sorted(FOLDER.glob("*.jinja"))
+KNOWN = [
+    *FILES,
+    *(
+        each
+        for each in sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+        if "training" not in each.stem
+    ),
+]
+"""Those and the templates of families that TRL brings along, which are on every machine."""
 PAGE = Path(__file__).parents[3] / "functions" / "prepare_job" / "TEMPLATES.md"
 HEAD = """# What is trained of chats, by chat template
 
