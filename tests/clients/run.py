@@ -167,8 +167,9 @@ def cells(client: Client, stack: Stack, model: str, wanted: str) -> Iterator[dic
 
 
 def shown(text: str) -> str:
-    """Return a reason as a cell of a table holds it."""
-    return re.sub(r"\s+", " ", text).replace("|", "\\|")[:240]
+    """Return a reason as a cell of a table holds it, without where things lie on this machine."""
+    bare = re.sub(r"/\S*/(?=[^/\s]+)", "", text)
+    return re.sub(r"\s+", " ", bare).replace("|", "\\|")[:240]
 
 
 def table(found: Mapping[Client, list[dict[str, Any]]]) -> str:
