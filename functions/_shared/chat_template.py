@@ -129,6 +129,8 @@ class ChatTemplate:
         names = [tool.get("function", tool).get("name", "") for tool in tools or ()]
         if not all(name in text for name in names):
             raise TemplateRefusalError("tools_unsupported", _NO_TOOLS, "tools")
+        if messages and messages[-1]["role"] == "tool" and not text.endswith(self._header_behind_results):
+            text += self._header_behind_results
         if switches.get("enable_thinking") is False and (marks := self.left_open(text)):
             return text + marks.between
         return text
@@ -359,6 +361,21 @@ class ChatTemplate:
         """Whether the template asks for an answer even where it is not to."""
         own = self._dialect_of_chats
         return self._probe(own, [ASKED], {}, prompt=True) == self._probe(own, [ASKED], {}, prompt=False)
+
+    @cached_property
+    def _header_behind_results(self) -> str:
+        """What a template writes before an answer to a tool's, and not where it asks for one; empty: it asks so too."""
+        with suppress(Exception):
+            show = partial(self._rendered, tools=[TOOL], switches=self._quiet)
+            chat: Messages = [ASKED, CALLED, {"role": "tool", "tool_call_id": CALL["id"], "content": THOUGHT}]
+            said = {"role": "assistant", "content": ANSWER}
+            bare, asked = (show(self._shaped([ASKED], [TOOL]), prompt=each) for each in (False, True))
+            prompt = show(self._shaped(chat, [TOOL]), prompt=True)
+            full = show(self._shaped([*chat, said], [TOOL]), prompt=False)
+            header = asked.removeprefix(bare)
+            if header.strip() and header != asked and full.startswith(prompt + header + ANSWER):
+                return header
+        return ""
 
     @cached_property
     def _trailer(self) -> str:
