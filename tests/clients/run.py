@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -50,12 +50,29 @@ QUIET = {
 
 def go_program(source: Path) -> Path:
     """Return the program of a folder, built once into the cache."""
-    name = hashlib.sha256(b"".join(each.read_bytes() for each in sorted(source.iterdir()))).hexdigest()[:12]
-    program = default_cache() / "clients" / f"go-{name}"
+    program = default_cache() / "clients" / f"go-{digest(sorted(source.iterdir()))}"
     if not program.exists():
         program.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(["go", "build", "-o", program, "."], cwd=source, check=True)
     return program
+
+
+def java_program(source: Path) -> list[str | Path]:
+    """Return what runs the program of a folder, built once into the cache."""
+    files = [source / "Main.java", source / "pom.xml"]
+    folder = default_cache() / "clients" / f"java-{digest(files)}"
+    if not (folder / "whole").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in files:
+            shutil.copy(each, folder)
+        subprocess.run(["mvn", "-q", "-B", "compile", "dependency:copy-dependencies"], cwd=folder, check=True)
+        (folder / "whole").touch()
+    return ["java", "-cp", f"{folder}/target/classes:{folder}/target/dependency/*", "Main"]
+
+
+def digest(files: Iterable[Path]) -> str:
+    """Return what tells files from any others."""
+    return hashlib.sha256(b"".join(each.read_bytes() for each in files)).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -74,6 +91,8 @@ class Client:
             return [environment(self.pins, "clients"), self.script]
         if self.pins.suffix == ".mod":
             return [go_program(self.pins.parent)]
+        if self.pins.suffix == ".xml":
+            return java_program(self.pins.parent)
         folder = node_environment(self.pins.parent)
         for script in self.pins.parent.glob("*.mjs"):  # modules are looked for beside the script
             shutil.copy(script, folder)
@@ -81,7 +100,7 @@ class Client:
 
 
 def clients() -> list[Client]:
-    """All that can run here: those of node and Go only where these are installed."""
+    """All that can run here: those of node, Go and Java only where these are installed."""
     official = [*OFFICIAL.glob("openai-*.txt"), *HERE.glob("openai-*.*.*.txt")]
     found = [
         Client(each.stem.replace("-", " "), HERE / "use_openai.py", each)
@@ -102,14 +121,18 @@ def clients() -> list[Client]:
         version = re.search(r"openai-go/v3 v(\S+)", pins.read_text())
         assert version
         found.append(Client(f"openai-go {version.group(1)}", pins.parent / "main.go", pins))
+    if shutil.which("mvn") and shutil.which("java"):
+        pins = HERE / "java" / "pom.xml"
+        version = re.search(r"<artifactId>openai-java</artifactId>\s*<version>(\S+)</version>", pins.read_text())
+        assert version
+        found.append(Client(f"openai-java {version.group(1)}", pins.parent / "Main.java", pins))
     return found
 
 
 def node_environment(source: Path) -> Path:
     """Return a folder with exactly the packages that a folder's lock names, which lies in the cache."""
     locked = [source / "package.json", source / "package-lock.json"]
-    name = hashlib.sha256(b"".join(each.read_bytes() for each in locked)).hexdigest()[:12]
-    folder = default_cache() / "clients" / f"node-{name}"
+    folder = default_cache() / "clients" / f"node-{digest(locked)}"
     if not (folder / "whole").exists():
         folder.mkdir(parents=True, exist_ok=True)
         for each in locked:
