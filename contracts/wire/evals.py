@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from contracts.bounds import Number
 from contracts.events.completions import Metadata
@@ -92,13 +92,39 @@ class CustomConfig(Request):
     include_sample_schema: bool = False
 
 
+def _searchable(labels: dict[str, str] | None) -> dict[str, str] | None:
+    if any(not key or "." in key or "\0" in key or key.startswith("$") for key in labels or {}):
+        what = "Invalid '{param}': what is searched for is a key without dots that is not empty and begins with no $."
+        raise refuse("invalid_value", what)
+    return labels
+
+
+class StoredConfig(Request):
+    """Chats that were stored, with their answers."""
+
+    type: Literal["stored_completions", "logs"]
+    metadata: Annotated[Metadata, AfterValidator(_searchable)] = Field(default_factory=dict)
+
+
+_STORED_SCHEMA: Object = {
+    "type": "object",
+    "properties": {
+        "item": {
+            "type": "object",
+            "properties": {"input": {"type": "array"}, "input_trajectory": {"type": "array"}},
+        },
+        "sample": {"type": "object", "properties": {"output_text": {"type": "string"}}},
+    },
+    "required": ["item", "sample"],
+}
+
+
 def read_config(given: Object) -> Object:
     """Return a data source's configuration as shown; raises ApiError."""
     where = "data_source_config"
     if given.get("type") in ("logs", "stored_completions"):
-        kind = given["type"]
-        sentence = f"Evals of '{kind}' are not served. Give the rows: the type 'custom', with their 'item_schema'."
-        raise ApiError(sentence, param=f"{where}.type", code="unsupported")
+        stored = read_at(StoredConfig, given, where)
+        return {"type": stored.type, "metadata": stored.metadata, "schema": _STORED_SCHEMA}
     asked = read_at(CustomConfig, given, where)
     names = ["item", "sample"] if asked.include_sample_schema else ["item"]
     schema: Object = {"type": "object", "properties": {"item": asked.item_schema}, "required": names}
@@ -208,6 +234,29 @@ class CompletionsSource(_Asked):
     sampling_params: ChatSampling = ChatSampling()
 
 
+class _Stored(Request):
+    type: Literal["stored_completions"]
+    model: str | None = Field(default=None, min_length=1, max_length=512)
+    metadata: Annotated[Metadata | None, AfterValidator(_searchable)] = None
+    created_after: int | None = Field(default=None, ge=0, le=2**40)
+    created_before: int | None = Field(default=None, ge=0, le=2**40)
+    limit: int | None = Field(default=None, ge=1, le=MAX_ROWS)
+
+    @property
+    def id(self) -> None:
+        """Of no file."""
+
+
+class StoredSource(Request):
+    """Stored chats: as they were answered or, with a model, as it answers them now."""
+
+    type: Literal["completions"]
+    source: _Stored
+    model: str | None = Field(default=None, min_length=1, max_length=512)
+    input_messages: _InputMessages = _InputMessages(type="item_reference", item_reference="item.input_trajectory")
+    sampling_params: ChatSampling = ChatSampling()
+
+
 class ResponsesSource(_Asked):
     """Rows that a model answers as responses."""
 
@@ -215,7 +264,7 @@ class ResponsesSource(_Asked):
     sampling_params: ResponseSampling = ResponseSampling()
 
 
-DataSource = JsonlSource | CompletionsSource | ResponsesSource
+DataSource = JsonlSource | CompletionsSource | ResponsesSource | StoredSource
 SOURCES: Mapping[str, type[DataSource]] = {
     "jsonl": JsonlSource,
     "completions": CompletionsSource,
@@ -238,13 +287,17 @@ def read_source(given: Object) -> DataSource:
         options = ", ".join(f"'{each}'" for each in SOURCES)
         sentence = f"Invalid value: {shown(kind)}. Supported values are: {options}."
         raise ApiError(sentence, param="data_source.type", code="invalid_value")
-    if isinstance(source, dict) and source.get("type") in ("stored_completions", "responses"):
-        sentence = f"Runs over the source '{source['type']}' are not served: give 'file_content' or 'file_id'."
+    of = source.get("type") if isinstance(source, dict) else None
+    if kind == "completions" and of == "stored_completions":
+        return read_at(StoredSource, given, "data_source")
+    if of in ("stored_completions", "responses"):
+        stored = "" if of == "responses" else " (or 'stored_completions', in a data source of the type 'completions')"
+        sentence = f"Runs of the type '{kind}' over '{of}' are not served: give 'file_content' or 'file_id'{stored}."
         raise ApiError(sentence, param="data_source.source.type", code="unsupported")
     return read_at(SOURCES[kind], given, "data_source")
 
 
-def sampling_of(source: CompletionsSource | ResponsesSource) -> Object:
+def sampling_of(source: CompletionsSource | ResponsesSource | StoredSource) -> Object:
     """Return the parameters of the chats that a run asks, besides model and messages."""
     asked = source.sampling_params.model_dump(exclude_none=True)
     form = (asked.pop("text", None) or {}).get("format")

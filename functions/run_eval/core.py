@@ -20,10 +20,11 @@ from contracts.wire.evals import (
     Criterion,
     JsonlSource,
     ResponsesSource,
+    StoredSource,
     sampling_of,
 )
 from contracts.wire.templates import parts, render, value_at
-from functions._shared.grading.graded import Graded
+from functions._shared.grading.graded import Graded, sample_of
 
 MOST_CHARACTERS = 2**20
 """Of a row's messages."""
@@ -32,7 +33,7 @@ _MOST_SAID = 2**12
 """Characters of what a grader says, besides its score, that are kept."""
 Row = dict[str, Any]
 Item = dict[str, Any]
-Asked = CompletionsSource | ResponsesSource
+Asked = CompletionsSource | ResponsesSource | StoredSource
 
 
 class CannotRunError(Exception):
@@ -87,6 +88,31 @@ def _row(line: bytes, number: int) -> Row:
 
 def _no_constant(text: str) -> None:
     raise ValueError(text)
+
+
+def stored_where(asked: Mapping[str, Any], labels: Mapping[str, str] | None, until_ms: int) -> dict[str, Any]:
+    """Return the filter of the stored chats that a run is asked for, those until it was created.
+
+    `labels` are the eval's own, which count where the run names none.
+    """
+    wanted: dict[str, Any] = {"kind": "chat", "deleted": False}
+    if asked.get("model") is not None:
+        wanted["model"] = asked["model"]
+    wanted |= {f"metadata.{key}": value for key, value in (asked.get("metadata") or labels or {}).items()}
+    before = asked.get("created_before")
+    latest = until_ms if before is None else min(until_ms, before * 1000)
+    since = {"$gte": asked["created_after"] * 1000} if asked.get("created_after") is not None else {}
+    return {**wanted, "created_at": {**since, "$lte": latest}}
+
+
+def stored_row(id: str, content: Mapping[str, Any], metadata: Mapping[str, str]) -> Row:
+    """Return a stored chat as a row: what it was asked with, and its first answer."""
+    said, completion = content["request"]["messages"], content["completion"]
+    choice = completion["choices"][0]
+    message = choice["message"]
+    item = {"id": id, "model": completion["model"], "metadata": dict(metadata)}
+    item |= {"input": said, "input_trajectory": said}
+    return {"item": item, "sample": sample_of(message.get("content") or "", message, choice["finish_reason"])}
 
 
 def sample_given(row: Row) -> dict[str, Any]:
@@ -183,14 +209,18 @@ def shown_sample(
     tokens: Mapping[str, int],
     finish_reason: str = "",
     error: str = "",
+    model: str = "",
 ) -> dict[str, Any]:
-    """Return a row's sample as it is shown, where numbers that nobody gave are the API's defaults."""
+    """Return a row's sample as it is shown, where numbers that nobody gave are the API's defaults.
+
+    `model` answered it where the run asks none.
+    """
     asked = source.sampling_params.model_dump() if not isinstance(source, JsonlSource) else {}
     return {
         "input": [{"role": str(each.get("role")), "content": _text(each.get("content"))} for each in messages],
         "output": [{"role": each.get("role"), "content": each.get("content")} for each in output],
         "finish_reason": finish_reason,
-        "model": getattr(source, "model", ""),
+        "model": getattr(source, "model", None) or model,
         "usage": {**{name: tokens.get(name, 0) for name in TOKENS}, "cached_tokens": 0},
         "error": {"code": "sample_error" if error else "", "message": error},
         "seed": asked.get("seed") or 0,

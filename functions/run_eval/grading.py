@@ -60,11 +60,15 @@ class Grading:
 
     async def _sampled(self, number: int, row: Row) -> _Sampled:
         source = self.source
-        if isinstance(source, JsonlSource):
+        if isinstance(source, JsonlSource) or source.model is None:
             given = core.sample_given(row)
             text = given.get("output_text")
             output = [{"role": "assistant", "content": text}] if isinstance(text, str) else []
-            return _Sampled(row, {"item": row["item"], "sample": given}, core.shown_sample(source, (), output, {}))
+            asked, model = (), ""
+            if not isinstance(source, JsonlSource):
+                asked, model = row["item"]["input"], row["item"]["model"]
+            shown = core.shown_sample(source, asked, output, {}, model=model)
+            return _Sampled(row, {"item": row["item"], "sample": given}, shown)
         messages: list[dict[str, Any]] = []
         try:
             messages = core.messages_of(source, row["item"])

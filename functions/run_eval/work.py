@@ -32,7 +32,7 @@ from contracts.ports import (
     UnavailableError,
 )
 from contracts.wire.errors import ApiError
-from contracts.wire.evals import MAX_ROW, PART, read_criteria, read_source
+from contracts.wire.evals import MAX_BYTES, MAX_ROW, MAX_ROWS, PART, read_criteria, read_source
 from functions._shared.grading.code import Coders, NotConfinedError
 from functions._shared.stage import event_of, fetch, scratch_of
 from functions.run_eval import core
@@ -113,7 +113,7 @@ async def _run(run: Run) -> Payload:
     except ApiError as error:  # an older version took it
         raise CannotRunError(error.code or "invalid_value", error.message) from None
     rows = run.folder / "rows.jsonl"
-    total = await _bring(run, view, content["data_source"]["source"], rows)
+    total = await _bring(run, view, content, rows)
     await run.say(EvalRunStarted(total=total), "started")
     coders = Coders(ports.child, run.folder, most=len(criteria))
     gate = asyncio.Semaphore(ports.settings.eval_concurrency)
@@ -137,15 +137,42 @@ async def _run(run: Run) -> Payload:
     return tally.ended("canceled" if canceled else "completed", total)
 
 
-async def _bring(run: Run, view: View, source: dict[str, Any], rows: Path) -> int:
+async def _bring(run: Run, view: View, content: dict[str, Any], rows: Path) -> int:
     """Write the rows to a file, one a line; return how many there are. Raises CannotRunError."""
+    source: dict[str, Any] = content["data_source"]["source"]
     lines: Sequence[bytes] | None = None
-    if source["type"] == "file_content":
+    if source["type"] == "stored_completions":
+        lines = (await _stored(run, view, source, content.get("metadata"))).splitlines()
+    elif source["type"] == "file_content":
         lines = [json.dumps(each).encode() for each in source["content"]]
     else:
         file = core.check_file(await run.ports.documents.get("files", source["id"]), view["tenant"], source["id"])
         await fetch(run.ports.blobs, BlobRef.model_validate(file["blob"]), run.folder / "file")
     return await asyncio.to_thread(_write, lines, run.folder / "file", rows)
+
+
+async def _stored(run: Run, view: View, source: dict[str, Any], labels: dict[str, str] | None) -> bytes:
+    """Return stored chats as rows, the same in every attempt; raises CannotRunError."""
+    blobs, key = run.ports.blobs, f"{view['tenant']}/{run.id}/rows.jsonl"
+    with suppress(BlobNotFoundError):
+        return await blobs.get(key)
+    where = {"tenant": view["tenant"], **core.stored_where(source, labels, view["created_at"])}
+    most, found, size = source.get("limit") or MAX_ROWS + 1, list[bytes](), 0
+    for chat in await run.ports.documents.find("completions", where, [("created_at", 1), ("id", 1)], most):
+        with suppress(BlobNotFoundError):  # deleted at this moment
+            kept = msgspec.json.decode(await blobs.get(chat["blob"]["key"]))
+            found.append(msgspec.json.encode(core.stored_row(chat["id"], kept, chat["metadata"])))
+            size += len(found[-1])
+            if len(found[-1]) > MAX_ROW:
+                raise CannotRunError("row_too_large", f"The stored chat {chat['id']} has more than {MAX_ROW} bytes.")
+        if len(found) > MAX_ROWS or size > MAX_BYTES:
+            sentence = f"A run grades at most {MAX_ROWS} stored chats of at most {MAX_BYTES} bytes. Set a 'limit'."
+            raise CannotRunError("too_many_rows", sentence)
+    if not found:
+        raise CannotRunError("no_rows", "No stored chat is of this model, these metadata and this time.")
+    with suppress(BlobExistsError):
+        await blobs.put(key, b"\n".join(found), "application/jsonl", exclusive=True)
+    return await blobs.get(key)
 
 
 def _write(lines: Sequence[bytes] | None, file: Path, rows: Path) -> int:

@@ -339,8 +339,8 @@ async def test_another_tenants_evals_are_not_there(world: World, evaluating: Eva
 @pytest.mark.parametrize(
     ("change", "code", "param"),
     [
-        ({"data_source_config": {"type": "logs"}}, "unsupported", "data_source_config.type"),
-        ({"data_source_config": {"type": "stored_completions"}}, "unsupported", "data_source_config.type"),
+        ({"data_source_config": {"type": "logs", "metadata": {"a.b": "c"}}}, "invalid_value",
+         "data_source_config.metadata"),
         ({"data_source_config": {"type": "custom"}}, "missing_required_parameter", "data_source_config.item_schema"),
         ({"testing_criteria": []}, "empty_array", "testing_criteria"),
         ({"testing_criteria": [EXACT, EXACT]}, "duplicate_name", "testing_criteria[1].name"),

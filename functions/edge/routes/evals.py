@@ -124,8 +124,12 @@ async def create_run(request: Request) -> Response:
     source = wire.read_source(asked.data_source)
     await _check_source(request, source)
     await _check_room(request, of["id"])
-    criteria = (await _content(request, of))["testing_criteria"]
-    content = {"data_source": asked.data_source, "testing_criteria": criteria}
+    known = await _content(request, of)
+    content = {
+        "data_source": asked.data_source,
+        "testing_criteria": known["testing_criteria"],
+        "metadata": known["data_source_config"].get("metadata"),
+    }
     same = {**asked.data_source, "eval": of["id"], "name": asked.name, "metadata": asked.metadata}
     reservation = await reserve(request, "eval_runs", same, new_object_id(request, "evalrun_"))
     id = reservation.id
@@ -152,7 +156,7 @@ async def _check_source(request: Request, source: wire.DataSource) -> None:
         if view["purpose"] != PURPOSE or view["blob"]["bytes"] > wire.MAX_BYTES:
             sentence = f"Rows of runs lie in files of the purpose '{PURPOSE}', up to {wire.MAX_BYTES} bytes."
             raise ApiError(sentence, param="data_source.source.id", code="invalid_file_purpose")
-    if not isinstance(source, JsonlSource):
+    if not isinstance(source, JsonlSource) and source.model is not None:
         model = await visible_model(request, source.model)
         if model is None or model["kind"] == "embedding":
             raise ApiError(no_model(source.model[:100]).message, param="data_source.model", code="model_not_found")
