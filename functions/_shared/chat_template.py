@@ -12,12 +12,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from typing import Any
 
 from contracts.wire.chat import refusal
-from functions._shared import dialect, sandbox
+from functions._shared import dialect
 from functions._shared.dialect import (
     ANSWER,
     ASKED,
@@ -36,6 +35,7 @@ from functions._shared.dialect import (
     reasoning_of,
     words_missing,
 )
+from functions._shared.template_text import DATE, shown_by, wants_date
 from functions._shared.turns import (
     NOTHING,
     Join,
@@ -55,8 +55,6 @@ from functions._shared.turns import (
     opened,
 )
 
-DATE = "strftime_now"
-"""The variable that pins the day which a template shows, as `2026-11-27`: a model is asked as it was trained."""
 _THINKS = re.compile("think|thought|reason", re.IGNORECASE)
 _NAMES = ("enable_thinking", "thinking", "reasoning_effort", "thinking_mode", "reasoning", "think")
 _OFF, _ON = (False, "none", "off", "disabled", "chat", "low"), (True, "high", "on", "enabled", "thinking", "medium")
@@ -64,7 +62,6 @@ _FIELDS = (*REASONING, "parts")
 _WAYS: tuple[Callable[[Messages], Messages], ...] = (list, merged, lambda chat: merged(folded(chat)))
 """A chat as it is, and as a template that is strict about roles and their order takes it."""
 
-_NOW = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _NO_REASONING = "it has reasoning, which the model's chat template does not show before such an answer."
 _NO_TOOLS = "it has tools, but the model's chat template does not show all of them."
 
@@ -401,11 +398,7 @@ class ChatTemplate:
     @property
     def shows_date(self) -> bool:
         """Whether what it shows depends on the day."""
-        return DATE in self.source + self._source_for_tools or self._wants_date
-
-    @property
-    def _wants_date(self) -> bool:
-        return re.search(r"\+\s*datetime\b", self.source) is not None
+        return DATE in self.source + self._source_for_tools or wants_date(self.source)
 
     # Rendering
 
@@ -428,19 +421,8 @@ class ChatTemplate:
     def _raw(
         self, chat: Sequence[dict[str, Any]], tools: Any, variables: Switches, *, prompt: bool, for_tools: bool = False
     ) -> str:
-        source, values = self._source_for_tools if for_tools else self.source, dict(variables)
-        day = values.get(DATE) or datetime.now(UTC).date().isoformat()
-        if values.pop(DATE, None):
-            source = _dated(source, day)
-        if self._wants_date:
-            values.setdefault("datetime", day)
-        if sandbox.is_needed(source):
-            named = {**self._tokenizer.special_tokens_map, "add_generation_prompt": prompt, **values}
-            return sandbox.render(source, chat, tools, named)
-        text: str = self._tokenizer.apply_chat_template(
-            list(chat), tools=tools, chat_template=source, tokenize=False, add_generation_prompt=prompt, **values
-        )
-        return text
+        source = self._source_for_tools if for_tools else self.source
+        return shown_by(self._tokenizer, source, chat, tools, variables, prompt=prompt)
 
     def _shaped(self, chat: Sequence[dict[str, Any]], tools: Tools) -> Messages:
         return self._dialect(tools).shaped(chat, tools)
@@ -463,10 +445,3 @@ class ChatTemplate:
             return self._dialect_of_chats
         render = partial(self._raw, prompt=True, for_tools=True)
         return dialect.find(self._source_for_tools, self._added, render)
-
-
-@lru_cache(maxsize=64)
-def _dated(source: str, day: str) -> str:
-    """Return a template that shows a fixed day."""
-    at = datetime.fromisoformat(day)
-    return _NOW.sub(lambda found: json.dumps(at.strftime(found[2])), source)

@@ -13,19 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions._shared.turns import alike
-from functions.generate_text.tool_calls import (
-    Call,
-    CallForm,
-    CallSyntax,
-    IncompleteError,
-    JsonForm,
-    NamedForm,
-    NoCallError,
-    PythonForm,
-    TaggedForm,
-    parameters,
-    read_object,
-)
+from functions.generate_text.call_syntax import Call, CallSyntax, IncompleteError, NoCallError, parameters, read_object
+from functions.generate_text.python_calls import PythonForm
+from functions.generate_text.tagged_calls import TaggedForm
+from functions.generate_text.tool_calls import CallForm, JsonForm, NamedForm
 
 Render = Callable[[dict[str, Any], list[dict[str, Any]]], str]
 """What a template writes of an assistant's message behind a prompt with these tools; raises what it raises."""

@@ -15,17 +15,10 @@ from contracts.wire.schemas import Place, Schema, check_schema
 from functions._shared.turns import alike
 from functions.generate_text.answer_rules import Literal, json_rule
 from functions.generate_text.call_forms import KNOWN
-from functions.generate_text.tool_calls import (
-    CallForm,
-    IncompleteError,
-    JsonForm,
-    NamedForm,
-    NoCallError,
-    Parameters,
-    PythonForm,
-    TaggedForm,
-    read_object,
-)
+from functions.generate_text.call_syntax import IncompleteError, NoCallError, Parameters, read_object
+from functions.generate_text.python_calls import PythonForm
+from functions.generate_text.tagged_calls import TaggedForm
+from functions.generate_text.tool_calls import CallForm, JsonForm, NamedForm
 
 Function = tuple[int, Mapping[str, Any]]
 """Its place among the tools, and what they say of it."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.generate_text.tool_calls import Call
+from functions.generate_text.call_syntax import Call
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 from functions._shared.turns import Marks
-from functions.generate_text.tool_calls import Call, CallReader
+from functions.generate_text.call_syntax import Call
+from functions.generate_text.tool_calls import CallReader
 
 
 @dataclass(frozen=True, slots=True)

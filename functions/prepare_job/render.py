@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from contracts.wire.chat import plain
-from functions._shared.chat_template import DATE, ChatTemplate
+from functions._shared.chat_template import ChatTemplate
 from functions._shared.dialect import REASONING, as_text
 from functions._shared.model_files import special_ids
+from functions._shared.template_text import DATE
 from functions._shared.turns import TemplateRefusalError
 from functions.prepare_job.labels import Span, UnlabelledError
 

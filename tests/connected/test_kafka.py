@@ -5,11 +5,13 @@ import gc
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
 
 from contracts import envelope
 from contracts.envelope import Event
@@ -23,10 +25,12 @@ from infra.adapters.kafka import (
     TopicSettingsError,
     end_offsets,
     ensure_topics,
+    look_at_log,
     read_log,
 )
 from infra.local.ports import LOOPBACK, LocalPorts
 from infra.runtime.belief import Belief
+from infra.runtime.folding import ALL
 from infra.settings import Settings
 from tests.connected.log import KEY, Tap, begin_here, until
 from tests.stack import Stack, running_stack
@@ -49,6 +53,26 @@ async def emit(bootstrap: str) -> AsyncIterator[KafkaEmit]:
     emit = KafkaEmit(bootstrap, KEY)
     yield emit
     await emit.stop()
+
+
+async def test_the_whole_log_is_looked_at_in_a_few_questions_however_many_topics_it_has(
+    bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ensure_topics(bootstrap)
+    await end_offsets(bootstrap, ALL)  # by then every topic has a leader
+    asked, update = [], AIOKafkaClient._metadata_update
+
+    async def counted(client: AIOKafkaClient, *about: Any) -> bool:
+        asked.append(about)
+        return bool(await update(client, *about))
+
+    monkeypatch.setattr(AIOKafkaClient, "_metadata_update", counted)
+    found = await look_at_log(bootstrap, ALL)
+    assert {topic for topic, _ in found.ends} == set(ALL)
+    assert len(asked) < 5
+    asked.clear()
+    assert await end_offsets(bootstrap, ALL) == found.ends
+    assert len(asked) < 5
 
 
 async def test_a_producer_stuck_on_its_sequence_is_replaced(bootstrap: str, emit: KafkaEmit) -> None:

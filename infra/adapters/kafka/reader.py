@@ -205,6 +205,8 @@ async def _places(
         if not partitions and not skip_missing:
             raise UnavailableError("kafka", f"Kafka has no topic {topic}; `temper up` creates the topics")
         places += [TopicPartition(topic, partition) for partition in sorted(partitions or ())]
+    # Otherwise aiokafka learns of each topic by itself, and waits a tenth of a second for every one of them.
+    await consumer._client.set_topics({place.topic for place in places})  # noqa: SLF001  as above
     return places
 
 

@@ -17,8 +17,8 @@ import pytest
 from contracts.wire.completions import Chat
 from contracts.wire.errors import ApiError
 from functions.generate_text import structure
+from functions.generate_text.tagged_calls import TaggedForm
 from functions.generate_text.thoughts import Told
-from functions.generate_text.tool_calls import TaggedForm
 from tests.functional.generate_text.test_calls_of_templates import Family
 from tests.functional.prepare_job.table import KNOWN
 

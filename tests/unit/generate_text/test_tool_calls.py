@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from functions.generate_text.call_forms import read_form
-from functions.generate_text.tool_calls import Call, CallForm, CallReader, CallSyntax, Parameters, parameters
+from functions.generate_text.call_syntax import Call, CallSyntax, Parameters, parameters
+from functions.generate_text.tool_calls import CallForm, CallReader
 
 _TAIL = "{{ '<|end|>\n' }}{%- endfor %}"
 _HEAD = """{{ tools | tojson }}{%- for m in messages %}<|{{ m.role }}|>{{ m.content or '' }}"""
