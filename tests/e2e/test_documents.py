@@ -40,7 +40,7 @@ def sections(rng: Random, count: int) -> list[tuple[str, list[str]]]:
 
 def pdf(parts: list[tuple[str, list[str]]]) -> bytes:
     out = io.BytesIO()
-    canvas = Canvas(out)
+    canvas = Canvas(out, invariant=1)  # no time of day: what is held out follows from the bytes alone
     for heading, said in parts:
         canvas.setFont("Helvetica-Bold", 16)
         canvas.drawString(72, 760, heading)
@@ -57,8 +57,11 @@ def docx(parts: list[tuple[str, list[str]]]) -> bytes:
     for heading, said in parts:
         document.add_heading(heading, level=1)
         document.add_paragraph(" ".join(said))
-    out = io.BytesIO()
-    document.save(out)
+    saved, out = io.BytesIO(), io.BytesIO()
+    document.save(saved)
+    with zipfile.ZipFile(saved) as written, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as timeless:
+        for name in written.namelist():
+            timeless.writestr(zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0)), written.read(name))
     return out.getvalue()
 
 
