@@ -17,7 +17,7 @@ import pytest
 from contracts.benchmarks import Item, Result
 from tests.e2e import support
 from tests.e2e.support import User
-from tests.e2e.test_documents import archive, checked, upload
+from tests.e2e.test_documents import archive, checked
 from tests.e2e.test_generator import rows
 from tests.functional.benchmarking import plain
 from tests.stack import Stack
@@ -36,9 +36,13 @@ def ended(user: User, id: str) -> dict[str, Any] | None:
 
 @pytest.fixture(scope="module")
 def file(user: User) -> str:
-    """Documents that have become rows."""
-    made = upload(user, archive(6))
+    """Documents that have become rows, of which enough are held out that some of them got questions."""
+    asked = {"dataset": {"held_out": 0.3}}
+    content = ("handbook.zip", archive(6))
+    made = user.client.files.create(file=content, purpose="fine-tune", extra_body=asked).id
     checked(user, made)
+    splits = user.get(f"/files/{made}/report").json()["splits"]
+    assert splits["held_out"]["answered"], splits
     return made
 
 
