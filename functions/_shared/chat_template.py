@@ -398,7 +398,7 @@ class ChatTemplate:
     @property
     def shows_date(self) -> bool:
         """Whether what it shows depends on the day."""
-        return DATE in self.source + self._source_for_tools or wants_date(self.source)
+        return DATE in self.source + self._source_for_tools or wants_date(self.source + self._source_for_tools)
 
     # Rendering
 

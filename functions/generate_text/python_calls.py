@@ -31,37 +31,28 @@ class PythonForm:
         found = _CALLED.search(text, at)
         if found is None:
             raise IncompleteError
-        name, tries = found.group()[:-1], [_SPLITS]
-        known = frozenset(types.get(name, ())) if self.raw else frozenset[str]()
-        try:
-            arguments, end = self._rest(text, found.end(), {}, known, tries)
-        except NoCallError:
-            if not known:
-                raise
-            arguments, end = self._rest(text, found.end(), {}, frozenset(), tries)  # it names what nobody told it of
-        except RecursionError:
-            raise NoCallError from None
-        return made_call(name, arguments), end
+        arguments, end = self._rest(text, found.end(), {}, [_SPLITS])
+        return made_call(found.group()[:-1], arguments), end
 
-    def _rest(
-        self, text: str, at: int, told: dict[str, Any], known: frozenset[str], tries: list[int]
-    ) -> tuple[dict[str, Any], int]:
+    def _rest(self, text: str, at: int, told: dict[str, Any], tries: list[int]) -> tuple[dict[str, Any], int]:
         """Return all arguments and the call's end; where a text in quotes is not escaped, the first that fit.
 
-        `known` are the keys that may come, all where it is empty; `tries` is how many ends of texts are still tried.
+        `tries` is how many ends of texts are still tried.
         """
         if last := _NO_MORE.match(text, at):
             return told, last.end()
         key = _KEY.match(text, at)
         if key is None:
             raise IncompleteError if len(text) - at < 256 and "=" not in text[at:] else NoCallError
-        if known and (key[1] not in known or key[1] in told):
+        if self.raw and key[1] in told:
             raise NoCallError
         failed: IncompleteError | NoCallError = NoCallError()
         for value, end in self._values(text, key.end()):
             tries[0] -= 1
             try:
-                return self._rest(text, end, {**told, key[1]: value}, known, tries)
+                return self._rest(text, end, {**told, key[1]: value}, tries)
+            except RecursionError:
+                raise NoCallError from None
             except (IncompleteError, NoCallError) as error:
                 failed = error if isinstance(error, IncompleteError) or tries[0] < 0 else failed
                 if tries[0] < 0:

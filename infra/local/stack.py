@@ -281,9 +281,7 @@ class LocalStack:
 
     async def read_models(self, settings: Settings) -> None:
         """Wait until the read models are whole: before that the API answers 503 to everybody."""
-        from infra.runtime.bootstrap import (
-            read_models,  # as above
-        )
+        from infra.runtime.bootstrap import read_models  # as for `bootstrap`
 
         began = time.monotonic()
         try:

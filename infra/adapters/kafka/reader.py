@@ -18,8 +18,7 @@ from infra.runtime.cancellation import to_its_end
 Place = tuple[str, int]
 """(topic, partition)"""
 
-_REQUEST_MS = 20_000
-"""A broker whose machine is busy has taken more than ten seconds to say where its topics end."""
+_REQUEST_MS = 10_000
 _SILENT_SECONDS = 20.0
 """A bounded read that gets nothing for this long has lost its broker."""
 

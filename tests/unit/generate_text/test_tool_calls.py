@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from functions.generate_text.call_forms import read_form
-from functions.generate_text.call_syntax import Call, CallSyntax, Parameters, parameters
+from functions.generate_text.call_syntax import Call, CallSyntax, NoCallError, Parameters, parameters
+from functions.generate_text.python_calls import PythonForm
 from functions.generate_text.tool_calls import CallForm, CallReader
 
 _TAIL = "{{ '<|end|>\n' }}{%- endfor %}"
@@ -271,3 +272,24 @@ def test_what_python_writes_otherwise_than_json_is_read() -> None:
 def test_half_a_letter_is_told_as_what_can_be_sent() -> None:
     written = '\n<call>\n{"name": "get_weather", "arguments": {"city": "\\ud83d\\ude00 \\ud83d"}}\n</call>'
     assert read(FORMS["JSON in tags"], written, 4) == ("", [("get_weather", {"city": "😀 \ufffd"})])
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("find(place='it's', days=3)", {"place": "it's", "days": 3}),
+        ("find(place='a', days=7, b=\"c', days=1)", {"place": "a', days=7, b=\"c", "days": 1}),
+        ("find(place='Ulm', colour='red')", {"place": "Ulm", "colour": "red"}),
+        ("find(colour='red')", {"colour": "red"}),
+    ],
+)
+def test_texts_without_escapes_end_where_the_rest_is_a_call(text: str, arguments: dict[str, Any]) -> None:
+    call, end = PythonForm(raw=True).take(text, 0, {})
+    assert (json.loads(call.arguments), end) == (arguments, len(text))
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_call_of_more_arguments_than_can_be_read_is_none(raw: bool) -> None:
+    text = f"find({', '.join(f'k{nth}=1' for nth in range(5000))})"
+    with pytest.raises(NoCallError):
+        PythonForm(raw=raw).take(text, 0, {})

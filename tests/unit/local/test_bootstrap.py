@@ -53,7 +53,7 @@ async def test_one_that_stays_away_ends_in_a_sentence(local: LocalStack, monkeyp
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (None, "the API answers"),
+        (None, "read in"),
         (RebuildingError(), "the API answers 503 for now: the read models are being rebuilt from the log"),
     ],
 )
