@@ -15,6 +15,7 @@ from contracts.envelope import Event, PoisonError, derived_id, make
 from contracts.events.keys import KeyCreated
 from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
+from contracts.ports import UnavailableError
 from functions.edge.auth import RANDOM_BYTES, encode_key, key_hash
 from functions.register_model.work import register, register_embedding
 from infra.adapters.kafka import end_offsets, ensure_topics, look_at_log, read_log
@@ -90,7 +91,10 @@ async def _announced(here: World, name: str, data: ModelRegistered) -> tuple[Man
     known = await _logged(here, MODELS, model_id(PUBLIC, name), name)
     if known is not None and not known["deleted"] and known["manifest"] == data.manifest.model_dump(mode="json"):
         return data.manifest, None
-    return data.manifest, await here.emit(make(data, subject=name, tenant=PUBLIC, id=new_id()))
+    event = await here.emit(make(data, subject=name, tenant=PUBLIC, id=new_id()))
+    with suppress(UnavailableError):  # whoever names it next finds it, unless the read models are being made anew
+        await here.documents.apply(event)
+    return data.manifest, event
 
 
 async def _logged(here: World, model: ReadModel, id: str, subject: str) -> View | None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from contracts.documents.models import MODELS, PUBLIC, model_id
 from contracts.envelope import Event
 from infra.adapters.kafka import ensure_topics
+from infra.adapters.mongo.documents import Database, MongoDocuments
 from infra.runtime.bootstrap import DEMO_FOLDER, register_base
 from infra.runtime.folding import Folded, fold_into
 from infra.runtime.world import world
@@ -45,3 +47,16 @@ async def test_a_version_that_comes_back_is_served_again(servers: Settings, tmp_
             model = folded[MODELS.name][model_id(PUBLIC, name)].view
             assert model is not None
             assert model["manifest"] == manifest.model_dump(mode="json")
+
+
+@pytest.mark.usefixtures("whole")
+async def test_a_base_can_be_named_as_soon_as_it_is_registered(servers: Settings, db: Database) -> None:
+    await ensure_topics(str(servers.kafka_bootstrap))
+    name = f"base-{uuid.uuid4().hex[:8]}"
+    async with world(servers) as here:
+        await here.blobs.ensure_bucket()
+        nobody_follows = replace(here, documents=MongoDocuments(db))
+        manifest, _ = await register_base(nobody_follows, name, DEMO_FOLDER)
+        found = await nobody_follows.documents.get("models", model_id(PUBLIC, name))
+    assert found is not None
+    assert found["manifest"] == manifest.model_dump(mode="json")

@@ -207,7 +207,12 @@ async def test_calls_of_the_old_form_are_forced_and_told_in_it(process: Server) 
     functions = [tool["function"] for tool in TOOLS]
     (got,) = (
         await process.client("demo").chat.completions.create(
-            model="demo", messages=ASKED, functions=functions, function_call={"name": "get_weight"}, max_tokens=200
+            model="demo",
+            messages=ASKED,
+            functions=functions,
+            function_call={"name": "get_weight"},
+            max_tokens=200,
+            seed=1,
         )
     ).choices
     assert got.message.function_call is not None

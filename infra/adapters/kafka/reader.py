@@ -18,7 +18,8 @@ from infra.runtime.cancellation import to_its_end
 Place = tuple[str, int]
 """(topic, partition)"""
 
-_REQUEST_MS = 10_000
+_REQUEST_MS = 30_000
+"""Kafka's own default: a broker on a slow disk may keep a request for many seconds."""
 _SILENT_SECONDS = 20.0
 """A bounded read that gets nothing for this long has lost its broker."""
 
