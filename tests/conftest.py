@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import gc
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,27 @@ gc.disable()
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+
+
+STARTED: list[tuple[pytest.FixtureDef[object], pytest.FixtureRequest]] = []
+
+
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest) -> None:
+    if fixturedef.argname in ("stack", "tracked", "servers"):
+        STARTED.append((fixturedef, request))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
+    """End servers with the last test that shares them: those that nobody asks take a quarter of a processor.
+
+    Whoever asks for them all the same starts them again.
+    """
+    yield
+    if nextitem is not None and StacksFirst.group(item.nodeid) and not StacksFirst.group(nextitem.nodeid):
+        while STARTED:
+            fixture, request = STARTED.pop()
+            fixture.finish(request)
 
 
 def pytest_unconfigure() -> None:
@@ -43,9 +65,13 @@ class StacksFirst(LoadScopeScheduling):  # type: ignore[misc]
     would be waited for: `--no-loadscope-reorder`.
     """
 
+    @staticmethod
+    def group(nodeid: str) -> str | None:
+        """Return which of SHARED a test belongs to."""
+        return next((scope for scope, paths in SHARED.items() if nodeid.startswith(paths)), None)
+
     def _split_scope(self, nodeid: str) -> str:
-        shared = (scope for scope, paths in SHARED.items() if nodeid.startswith(paths))
-        return next(shared, nodeid.partition("::")[0])
+        return self.group(nodeid) or nodeid.partition("::")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:

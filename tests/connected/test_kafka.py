@@ -12,6 +12,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
+from aiokafka.cluster import ClusterMetadata
 
 from contracts import envelope
 from contracts.envelope import Event
@@ -73,6 +74,22 @@ async def test_the_whole_log_is_looked_at_in_a_few_questions_however_many_topics
     asked.clear()
     assert await end_offsets(bootstrap, ALL) == found.ends
     assert len(asked) < 5
+
+
+async def test_a_first_answer_that_is_late_is_waited_for(bootstrap: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ensure_topics(bootstrap)
+    update, closed = AIOKafkaClient._metadata_update, 0
+
+    async def closed_once(client: AIOKafkaClient, cluster: ClusterMetadata, about: Any) -> bool:
+        nonlocal closed
+        if cluster is not client.cluster and not closed:
+            closed += 1
+            return False  # what it says when the answer to another question has closed the connection of this one
+        return bool(await update(client, cluster, about))
+
+    monkeypatch.setattr(AIOKafkaClient, "_metadata_update", closed_once)
+    assert await end_offsets(bootstrap, ALL)
+    assert closed
 
 
 async def test_a_producer_stuck_on_its_sequence_is_replaced(bootstrap: str, emit: KafkaEmit) -> None:

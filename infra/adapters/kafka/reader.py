@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from contracts.envelope import Record
@@ -198,7 +200,7 @@ def _consumer(bootstrap: str) -> AIOKafkaConsumer:
 async def _places(
     consumer: AIOKafkaConsumer, topics: Iterable[str], skip_missing: bool = False
 ) -> list[TopicPartition]:
-    known = await consumer._client.fetch_all_metadata()  # noqa: SLF001  the public way answers only for subscribed topics
+    known = await _known(consumer)
     places: list[TopicPartition] = []
     for topic in topics:
         partitions = known.partitions_for_topic(topic)
@@ -208,6 +210,13 @@ async def _places(
     # Otherwise aiokafka learns of each topic by itself, and waits a tenth of a second for every one of them.
     await consumer._client.set_topics({place.topic for place in places})  # noqa: SLF001  as above
     return places
+
+
+async def _known(consumer: AIOKafkaConsumer) -> ClusterMetadata:
+    """Ask for all topics; a second time where the first answer of all was late: aiokafka closes the connection then."""
+    with suppress(KafkaError):
+        return await consumer._client.fetch_all_metadata()  # noqa: SLF001  the public way is for subscribed topics
+    return await consumer._client.fetch_all_metadata()  # noqa: SLF001  as above
 
 
 async def _seek(
