@@ -47,7 +47,7 @@ class EvalRunCreated(Payload):
     file: Id | None = None
     """That holds the rows; none: the request held them."""
     blob: BlobRef
-    """JSON: `{"data_source": …, "testing_criteria": […]}`."""
+    """JSON: `{"data_source": …, "testing_criteria": […], "metadata"?: …, "item_schema"?: …}`, the last of a file."""
 
 
 class EvalRunStarted(Payload):

@@ -133,6 +133,12 @@ def read_config(given: Object) -> Object:
     return {"type": "custom", "schema": schema}
 
 
+def item_schema(config: Mapping[str, Any]) -> Object | None:
+    """Return the schema that rows must fit, of a configuration as shown; None where they come from elsewhere."""
+    found: Object | None = config["schema"]["properties"]["item"] if config["type"] == "custom" else None
+    return found
+
+
 def read_criteria(given: Sequence[Any]) -> list[Criterion]:
     """Return testing criteria; raises ApiError."""
     found = [read_single(each, f"testing_criteria[{place}]", CRITERIA) for place, each in enumerate(given)]

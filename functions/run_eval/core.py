@@ -25,6 +25,7 @@ from contracts.wire.evals import (
 )
 from contracts.wire.templates import parts, render, value_at
 from functions._shared.grading.graded import Graded, sample_of
+from functions._shared.grading.item_schema import Misfit
 
 MOST_CHARACTERS = 2**20
 """Of a row's messages."""
@@ -88,6 +89,14 @@ def _row(line: bytes, number: int) -> Row:
 
 def _no_constant(text: str) -> None:
     raise ValueError(text)
+
+
+def misfit_error(misfit: Misfit) -> CannotRunError:
+    """Return the error of a file with a row that the eval's schema does not allow."""
+    if misfit.row is None:
+        return CannotRunError("invalid_schema", f"The eval's item_schema is no JSON schema: {misfit.problem}.")
+    what = f"Line {misfit.row} of the file: item{misfit.place}: {misfit.problem}, as the eval's item_schema has it."
+    return CannotRunError("invalid_row", what)
 
 
 def stored_where(asked: Mapping[str, Any], labels: Mapping[str, str] | None, until_ms: int) -> dict[str, Any]:

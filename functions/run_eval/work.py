@@ -34,11 +34,15 @@ from contracts.ports import (
 from contracts.wire.errors import ApiError
 from contracts.wire.evals import MAX_BYTES, MAX_ROW, MAX_ROWS, PART, read_criteria, read_source
 from functions._shared.grading.code import Coders, NotConfinedError
+from functions._shared.grading.item_schema import TooCostlyError
 from functions._shared.stage import event_of, fetch, scratch_of
 from functions.run_eval import core
 from functions.run_eval.core import CannotRunError, Row, Tally
 from functions.run_eval.grading import Grading
 from functions.run_eval.settings import EvalSettings
+
+SCHEMA_SECONDS = 60.0
+"""That the rows of a file may take to be held against a schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +117,11 @@ async def _run(run: Run) -> Payload:
     except ApiError as error:  # an older version took it
         raise CannotRunError(error.code or "invalid_value", error.message) from None
     rows = run.folder / "rows.jsonl"
-    total = await _bring(run, view, content, rows)
-    await run.say(EvalRunStarted(total=total), "started")
     coders = Coders(ports.child, run.folder, most=len(criteria))
+    total = await _bring(run, view, content, rows)
+    if (schema := content.get("item_schema")) is not None:
+        await _check_items(coders, view["tenant"], schema, run.folder / "file")
+    await run.say(EvalRunStarted(total=total), "started")
     gate = asyncio.Semaphore(ports.settings.eval_concurrency)
     grading = Grading(ports.complete, ports.documents, coders, view, source, criteria, gate)
     tally = Tally(criteria)
@@ -149,6 +155,17 @@ async def _bring(run: Run, view: View, content: dict[str, Any], rows: Path) -> i
         file = core.check_file(await run.ports.documents.get("files", source["id"]), view["tenant"], source["id"])
         await fetch(run.ports.blobs, BlobRef.model_validate(file["blob"]), run.folder / "file")
     return await asyncio.to_thread(_write, lines, run.folder / "file", rows)
+
+
+async def _check_items(coders: Coders, tenant: str, schema: dict[str, Any], file: Path) -> None:
+    """Refuse a file with a row that does not fit; raises CannotRunError."""
+    try:
+        misfit = await coders.misfit(tenant, schema, file, SCHEMA_SECONDS)
+    except TooCostlyError:
+        sentence = "The eval's item_schema takes too long to be checked. Make it simpler."
+        raise CannotRunError("schema_too_costly", sentence) from None
+    if misfit is not None:
+        raise core.misfit_error(misfit)
 
 
 async def _stored(run: Run, view: View, source: dict[str, Any], labels: dict[str, str] | None) -> bytes:

@@ -83,11 +83,8 @@ class Evaluating:
         self.id = ""
 
     async def create(self, *criteria: dict[str, Any], **more: Any) -> Any:
-        made = await self.client.evals.create(
-            data_source_config=CONFIG,
-            testing_criteria=list(criteria) or [EXACT],
-            **more,
-        )
+        asked: dict[str, Any] = {"data_source_config": CONFIG, "testing_criteria": list(criteria) or [EXACT], **more}
+        made = await self.client.evals.create(**asked)
         self.id = made.id
         return made
 
@@ -115,6 +112,16 @@ class Evaluating:
         run = await self.begin(rows, **more)
         await self.attempt(run)
         return await self.run(run), await self.items(run)
+
+    async def ended(self, content: bytes) -> Any:
+        """Return a run over a file, when it is over."""
+        async with self.world.client(self.client.api_key) as api:
+            form = {"file": ("rows.jsonl", content)}
+            file = (await api.post("/v1/files", files=form, data={"purpose": "evals"})).json()["id"]
+        source: Any = {"type": "jsonl", "source": {"type": "file_id", "id": file}}
+        run = (await self.client.evals.runs.create(self.id, data_source=source)).id
+        await self.attempt(run)
+        return await self.run(run)
 
     async def run(self, run: str) -> Any:
         return await self.client.evals.runs.retrieve(run, eval_id=self.id)
@@ -196,6 +203,86 @@ async def test_rows_of_a_file_that_hold_their_answers_are_graded(evaluating: Eva
     assert [each.status for each in items] == ["pass", "error", "fail"]
     assert items[1].results[0].error["code"] == "invalid_variable_error"
     assert evaluating.serving.asked == {}
+
+
+HELD: dict[str, Any] = {
+    "type": "object", "required": ["word"], "additionalProperties": False,
+    "properties": {"word": {"type": "string", "maxLength": 9}, "at": {"type": "array", "items": {"type": "integer"}}},
+}  # fmt: skip
+REFERRED = {"$defs": {"row": HELD}, "$ref": "#/$defs/row"}
+"""Not cheap by its form, so that a child looks at it."""
+TREE = {"type": "object", "allOf": [{"properties": {"a": {"$ref": "#"}}}] * 2}
+"""Doubles its steps at every level."""
+
+
+def tree(levels: int) -> dict[str, Any]:
+    return {"a": tree(levels - 1)} if levels else {}
+
+
+@pytest.mark.parametrize("schema", [HELD, REFERRED], ids=["here", "child"])
+async def test_rows_that_the_schema_of_the_eval_does_not_allow_are_refused_by_row_and_field(
+    evaluating: Evaluating, schema: dict[str, Any]
+) -> None:
+    await evaluating.create(data_source_config={"type": "custom", "item_schema": schema})
+    wrong: list[tuple[dict[str, Any], str, str]] = [
+        ({"word": 5}, ".word", 'is not of type "string"'),
+        ({"word": "a", "at": [1, "x"]}, ".at[1]", 'is not of type "integer"'),
+        ({}, ".word", '"word" is a required property'),
+        ({"word": "secret text"}, ".word", "longer than 9"),
+        ({"word": "a", "b": 1}, "", "'b' was unexpected"),
+    ]
+    for row, place, problem in wrong[: 5 if schema is HELD else 2]:
+        with pytest.raises(openai.BadRequestError) as refused:
+            await evaluating.begin([{"item": {"word": "ok"}}, {"item": row}], type="jsonl")
+        assert (refused.value.code, refused.value.param) == (
+            "invalid_row", f"data_source.source.content[1].item{place}",
+        )  # fmt: skip
+        assert problem in refused.value.message
+        assert "secret" not in refused.value.message
+    await evaluating.begin([{"item": {"word": "ok", "at": [1]}}])
+
+
+async def test_a_file_whose_rows_the_schema_does_not_allow_fails_the_run_by_line_and_field(
+    evaluating: Evaluating,
+) -> None:
+    await evaluating.create(data_source_config={"type": "custom", "item_schema": HELD})
+    good = b'\xef\xbb\xbf\n{"item": {"word": "a"}, "sample": {"output_text": "a"}}\n\n'
+    shown = await evaluating.ended(good)
+    assert (shown.status, shown.result_counts.passed) == ("completed", 1)
+    shown = await evaluating.ended(good + b'{"item": {"word": "a", "at": ["x"]}}')
+    assert (shown.status, shown.error.code) == ("failed", "invalid_row")
+    assert "Line 4 of the file: item.at[0]: the value is not of type" in shown.error.message
+
+
+async def test_a_schema_that_takes_too_long_stops_nobody(
+    evaluating: Evaluating, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("functions.edge.routes.evals.SCHEMA_SECONDS", 0.6)
+    monkeypatch.setattr("functions.run_eval.work.SCHEMA_SECONDS", 0.6)
+    await evaluating.create(data_source_config={"type": "custom", "item_schema": TREE})
+    with pytest.raises(openai.BadRequestError) as refused:
+        await evaluating.begin([{"item": tree(50)}])
+    assert (refused.value.code, refused.value.param) == ("schema_too_costly", "data_source.source.content")
+    shown = await evaluating.ended(json.dumps({"item": tree(50)}).encode())
+    assert (shown.status, shown.error.code) == ("failed", "schema_too_costly")
+
+
+async def test_a_run_that_waits_says_why(evaluating: Evaluating) -> None:
+    await evaluating.create()
+    run, controls = await evaluating.begin(words(1)), evaluating.world.controls
+
+    async def delays() -> list[Any]:
+        listed = [each async for each in evaluating.client.evals.runs.list(evaluating.id)]
+        return [each.to_dict()["delay"] for each in (await evaluating.run(run), *listed)]
+
+    assert await delays() == [None, None]
+    await controls.open(run, "local", handler.STAGE, {})
+    claim = await controls.claim(handler.STAGE, "a worker")
+    assert claim is not None
+    await controls.release(claim, forgive=True, why="serving is away")
+    assert [each["code"] for each in await delays()] == ["waiting_for_dependency"] * 2
+    await evaluating.attempt(run)
+    assert await delays() == [None, None]
 
 
 async def test_messages_of_the_rows_themselves_are_asked_as_responses_too(evaluating: Evaluating) -> None:
@@ -342,6 +429,11 @@ async def test_another_tenants_evals_are_not_there(world: World, evaluating: Eva
         ({"data_source_config": {"type": "logs", "metadata": {"a.b": "c"}}}, "invalid_value",
          "data_source_config.metadata"),
         ({"data_source_config": {"type": "custom"}}, "missing_required_parameter", "data_source_config.item_schema"),
+        *(({"data_source_config": {"type": "custom", "item_schema": schema}}, "invalid_schema",
+           f"data_source_config.item_schema{place}")
+          for schema, place in (({"type": "strin"}, ".type"), ({"$ref": "http://127.0.0.1:9/x"}, ""),
+                                ({"properties": {"a": {"pattern": "(?=a)"}}}, ".properties.a.pattern"),
+                                ({"properties": {"a": {"minimum": "x"}}}, ".properties.a.minimum"))),
         ({"testing_criteria": []}, "empty_array", "testing_criteria"),
         ({"testing_criteria": [EXACT, EXACT]}, "duplicate_name", "testing_criteria[1].name"),
         ({"testing_criteria": [{**EXACT, "type": "multi"}]}, "invalid_value", "testing_criteria[0].type"),
@@ -403,14 +495,8 @@ async def test_what_is_wrong_with_a_run_is_named(
     ids=["cut", "list", "number", "empty", "long", "surrogate", "nan", "deep", "nested", "infinite"],
 )  # fmt: skip
 async def test_a_file_with_a_wrong_line_fails_the_run(evaluating: Evaluating, content: bytes, says: str) -> None:
-    async with evaluating.world.client(evaluating.client.api_key) as api:
-        form = {"file": ("rows.jsonl", content)}
-        file = (await api.post("/v1/files", files=form, data={"purpose": "evals"})).json()["id"]
     await evaluating.create()
-    source = {"type": "jsonl", "source": {"type": "file_id", "id": file}}
-    run = (await evaluating.client.evals.runs.create(evaluating.id, data_source=source)).id
-    await evaluating.attempt(run)
-    shown = await evaluating.run(run)
+    shown = await evaluating.ended(content)
     assert shown.status == "failed"
     assert says in shown.error.message
 

@@ -1,4 +1,4 @@
-"""Graders' own code, in a child that the kernel holds: see python_child."""
+"""What strangers wrote, in children with limits: graders' own code (see python_child), and schemas of rows."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ import json
 import math
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from contracts.ports import Child
+from contracts.ports import Child, ChildResult
 from functions._shared.child import OUT_OF_MEMORY
+from functions._shared.grading import item_schema
 from functions._shared.grading.graded import Graded, Values
+from functions._shared.grading.item_schema import Misfit, TooCostlyError
 
 CHILD = "functions._shared.grading.python_child"
 MEMORY = 512 * 2**20
 """Of address space."""
 SECONDS = 40.0
 """Longer than the calculation that the child gives itself."""
+SCHEMA_CHILD = "functions._shared.grading.item_schema"
 _SAID = 600
 
 
@@ -42,15 +46,7 @@ class BrokenCodeError(Exception):
 
 async def run_code(child: Child, scratch: Path, source: str, rows: Sequence[Values]) -> list[Graded]:
     """Return what a grader's code says of each row; raises NotConfinedError, and BrokenCodeError without any rows."""
-    folder = scratch / f"grader-{uuid.uuid4().hex}"
-    folder.mkdir(parents=True)
-    try:
-        spec = folder / "spec.json"
-        given = {"source": source, "rows": [dict(each) for each in rows]}
-        await asyncio.to_thread(spec.write_text, json.dumps(given), encoding="utf-8")
-        result = await child.run(CHILD, spec.resolve(), memory_bytes=MEMORY, seconds=SECONDS)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    result = await _run(child, CHILD, scratch, {"source": source, "rows": [dict(each) for each in rows]}, SECONDS)
     try:
         found = json.loads(result.stdout) if not result.code else None
     except ValueError:
@@ -67,8 +63,19 @@ async def run_code(child: Child, scratch: Path, source: str, rows: Sequence[Valu
     return [_graded(each) for each in scored]
 
 
+async def _run(child: Child, module: str, scratch: Path, spec: Mapping[str, Any], seconds: float) -> ChildResult:
+    folder = scratch / f"grader-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    try:
+        path = folder / "spec.json"
+        await asyncio.to_thread(path.write_text, json.dumps(spec), encoding="utf-8")
+        return await child.run(module, path.resolve(), memory_bytes=MEMORY, seconds=seconds)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
 class Coders:
-    """Who runs graders' code in one process: few at once, of each tenant one."""
+    """Who runs strangers' code and schemas in one process: few at once, of each tenant one."""
 
     def __init__(self, child: Child, scratch: Path, at_once: int = 2, most: int = 16) -> None:
         self._child, self._scratch, self._most = child, scratch, most
@@ -78,13 +85,34 @@ class Coders:
 
     async def run(self, tenant: str, source: str, rows: Sequence[Values]) -> list[Graded]:
         """Return what the code says of each row; raises BusyError, and as `run_code` does."""
+        async with self._turn(tenant):
+            return await run_code(self._child, self._scratch, source, rows)
+
+    async def misfit(
+        self, tenant: str, schema: Mapping[str, Any], rows: Sequence[Any] | Path, seconds: float
+    ) -> Misfit | None:
+        """Return what does not fit of items, or of a file's rows; raises BusyError and TooCostlyError."""
+        file = rows if isinstance(rows, Path) else None
+        if not isinstance(rows, Path) and item_schema.is_cheap(schema, rows):
+            return item_schema.first_misfit(schema, enumerate(rows))
+        spec = {"schema": schema, "items": None if file else rows, "file": str(file.resolve()) if file else None}
+        async with self._turn(tenant):
+            result = await _run(self._child, SCHEMA_CHILD, self._scratch, spec, seconds)
+        if result.code:
+            raise TooCostlyError
+        found = json.loads(result.stdout)
+        return None if found is None else Misfit(**found)
+
+    @asynccontextmanager
+    async def _turn(self, tenant: str) -> AsyncIterator[None]:
+        """Wait until it is the tenant's turn; raises BusyError."""
         lock, before = self.turns.get(tenant) or (asyncio.Lock(), 0)
         if before > self._most:
             raise BusyError
         self.turns[tenant] = lock, before + 1
         try:
             async with lock, self._gate:
-                return await run_code(self._child, self._scratch, source, rows)
+                yield
         finally:
             _, left = self.turns.pop(tenant)
             if left > 1:

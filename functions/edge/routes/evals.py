@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from contracts.controls import unheld
 from contracts.envelope import derived_id, make
 from contracts.events import Payload
 from contracts.events.evals import (
@@ -37,6 +38,8 @@ from contracts.wire.evals import (
     RunRequest,
 )
 from contracts.wire.requests import PageQuery
+from functions._shared.grading.code import BusyError
+from functions._shared.grading.item_schema import TooCostlyError
 from functions.edge.context import (
     deps,
     in_windows,
@@ -62,13 +65,16 @@ MOST_EVALS, MOST_RUNS = 1000, 1000
 MOST_SHOWN = 16 * 2**20
 """Bytes of content that one page is made of."""
 _AT_ONCE = 8
-Show = Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]
+SCHEMA_SECONDS = 10.0
+"""That the rows of a request may take to be held against a schema."""
+Show = Callable[[Request, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
 async def create_eval(request: Request) -> Response:
     """POST /evals {data_source_config, testing_criteria, name?, metadata?}: graders by which rows are graded."""
     asked = await read(request, EvalRequest)
     config = wire.read_config(asked.data_source_config)
+    await _check_items(request, wire.item_schema(config), (), "data_source_config.item_schema")
     for place, criterion in enumerate(wire.read_criteria(asked.testing_criteria)):
         await check_grader(request, criterion, f"testing_criteria[{place}]")
     content = {"data_source_config": config, "testing_criteria": list(asked.testing_criteria)}
@@ -80,17 +86,17 @@ async def create_eval(request: Request) -> Response:
     if await owned(request, "evals", id) is None:
         blob = await deps(request).blobs.put(_key(request, id), msgspec.json.encode(content), "application/json")
         await _say(request, EvalCreated(name=asked.name, metadata=asked.metadata, blob=blob), id, "eval.created")
-    return await reply_reserved(request, reservation, await _shown(request, await _eval(request, id), wire.eval_object))
+    return await reply_reserved(request, reservation, await _shown_eval(request, await _eval(request, id)))
 
 
 async def list_evals(request: Request) -> Response:
     """GET /evals: oldest first."""
-    return await _page(request, "evals", {}, EvalPage.read(request.query_params), wire.eval_object)
+    return await _page(request, "evals", {}, EvalPage.read(request.query_params), _shown_eval)
 
 
 async def retrieve_eval(request: Request) -> Response:
     """GET /evals/{eval_id}."""
-    return reply(await _shown(request, await _eval(request), wire.eval_object))
+    return reply(await _shown_eval(request, await _eval(request)))
 
 
 async def update_eval(request: Request) -> Response:
@@ -100,7 +106,7 @@ async def update_eval(request: Request) -> Response:
     metadata = view["metadata"] if asked.metadata is None else asked.metadata
     if (name, metadata) != (view["name"], view["metadata"]):
         await _say(request, EvalUpdated(name=name, metadata=metadata), view["id"], deps(request).new_id())
-    return reply(await _shown(request, await _eval(request), wire.eval_object))
+    return reply(await _shown_eval(request, await _eval(request)))
 
 
 async def delete_eval(request: Request) -> Response:
@@ -125,10 +131,15 @@ async def create_run(request: Request) -> Response:
     await _check_source(request, source)
     await _check_room(request, of["id"])
     known = await _content(request, of)
+    schema = wire.item_schema(known["data_source_config"])
+    if source.source.type == "file_content":
+        rows = [row.item for row in source.source.content]
+        await _check_items(request, schema, rows, "data_source.source.content")
     content = {
         "data_source": asked.data_source,
         "testing_criteria": known["testing_criteria"],
         "metadata": known["data_source_config"].get("metadata"),
+        "item_schema": schema if source.source.type == "file_id" else None,  # the others are checked by now
     }
     same = {**asked.data_source, "eval": of["id"], "name": asked.name, "metadata": asked.metadata}
     reservation = await reserve(request, "eval_runs", same, new_object_id(request, "evalrun_"))
@@ -144,7 +155,7 @@ async def create_run(request: Request) -> Response:
             blob=blob,
         )
         await _say(request, data, id, "eval_run.created")
-    return await reply_reserved(request, reservation, await _shown(request, await _run(request, id), wire.run_object))
+    return await reply_reserved(request, reservation, await _shown_run(request, await _run(request, id)))
 
 
 async def _check_source(request: Request, source: wire.DataSource) -> None:
@@ -162,6 +173,30 @@ async def _check_source(request: Request, source: wire.DataSource) -> None:
             raise ApiError(no_model(source.model[:100]).message, param="data_source.model", code="model_not_found")
 
 
+async def _check_items(request: Request, schema: Mapping[str, Any] | None, items: Sequence[Any], where: str) -> None:
+    """Refuse rows that an eval's schema does not allow, and a schema that is none."""
+    coders = deps(request).coders
+    if schema is None or coders is None:
+        return
+    try:
+        misfit = await coders.misfit(tenant(request), schema, items, SCHEMA_SECONDS)
+    except BusyError:
+        sentence = "Too many of your schemas and graders wait to be looked at. Try again when some are."
+        raise ApiError(sentence, status=429, code="too_many_graders", headers={"retry-after": "2"}) from None
+    except TooCostlyError:
+        sentence = f"Invalid '{where}': the eval's item_schema takes too long to be checked. Make it simpler."
+        raise ApiError(sentence, param=where, code="schema_too_costly") from None
+    if misfit is None:
+        return
+    if misfit.row is None:
+        param = f"data_source_config.item_schema{misfit.place}"
+        sentence = f"Invalid '{param}': the item_schema is no JSON schema: {misfit.problem}."
+        raise ApiError(sentence, param=param, code="invalid_schema")
+    param = f"{where}[{misfit.row}].item{misfit.place}"
+    sentence = f"Invalid '{param}': {misfit.problem}, as the eval's item_schema has it."
+    raise ApiError(sentence, param=param, code="invalid_row")
+
+
 async def _check_room(request: Request, of: str) -> None:
     documents = deps(request).documents
     if await documents.count("eval_runs", {"tenant": tenant(request), "over": False}) >= MOST_OPEN:
@@ -175,12 +210,12 @@ async def list_runs(request: Request) -> Response:
     """GET /evals/{eval_id}/runs: oldest first."""
     asked, of = RunPage.read(request.query_params), await _eval(request)
     where = {"eval": of["id"], **({"status": asked.status} if asked.status else {})}
-    return await _page(request, "eval_runs", where, asked, wire.run_object)
+    return await _page(request, "eval_runs", where, asked, _shown_run)
 
 
 async def retrieve_run(request: Request) -> Response:
-    """GET /evals/{eval_id}/runs/{run_id}."""
-    return reply(await _shown(request, await _run(request), wire.run_object))
+    """GET /evals/{eval_id}/runs/{run_id}; under `delay` it says what keeps one that is not over."""
+    return reply(await _shown_run(request, await _run(request)))
 
 
 async def cancel_run(request: Request) -> Response:
@@ -200,7 +235,7 @@ async def _cancel(request: Request) -> Response:
             sentence = f"The run {view['id']} has already ended: its status is {view['status']}."
             raise ApiError(sentence, param="run_id", code="run_already_ended")
         await _say(request, EvalRunCancelRequested(), view["id"], "eval_run.cancel_requested")
-    return reply(await _shown(request, await _run(request), wire.run_object))
+    return reply(await _shown_run(request, await _run(request)))
 
 
 async def delete_run(request: Request) -> Response:
@@ -299,8 +334,13 @@ async def _content(request: Request, view: Mapping[str, Any]) -> dict[str, Any]:
     return content
 
 
-async def _shown(request: Request, view: Mapping[str, Any], show: Show) -> dict[str, Any]:
-    return show(view, await _content(request, view))
+async def _shown_eval(request: Request, view: Mapping[str, Any]) -> dict[str, Any]:
+    return wire.eval_object(view, await _content(request, view))
+
+
+async def _shown_run(request: Request, view: Mapping[str, Any]) -> dict[str, Any]:
+    delay = None if view["over"] else unheld(await deps(request).controls.get(view["id"]))
+    return {**wire.run_object(view, await _content(request, view)), "delay": delay}
 
 
 async def _page(request: Request, model: str, where: Mapping[str, Any], asked: PageQuery, show: Show) -> Response:
@@ -323,7 +363,7 @@ async def _page(request: Request, model: str, where: Mapping[str, Any], asked: P
 async def _if_there(request: Request, view: Mapping[str, Any], show: Show) -> dict[str, Any] | None:
     """Return what is shown, None for what is deleted at this moment."""
     try:
-        return await _shown(request, view, show)
+        return await show(request, view)
     except BlobNotFoundError:
         return None
 
