@@ -24,6 +24,7 @@ from contracts.wire.graders import (
 )
 from contracts.wire.request import Query, Request
 from contracts.wire.requests import PageQuery
+from contracts.wire.responses import ReasoningEffort
 from contracts.wire.templates import NAMESPACES, TemplateError, paths
 
 PURPOSE = "evals"
@@ -240,8 +241,7 @@ class CompletionsSource(_Asked):
     sampling_params: ChatSampling = ChatSampling()
 
 
-class _Stored(Request):
-    type: Literal["stored_completions"]
+class _Kept(Request):
     model: str | None = Field(default=None, min_length=1, max_length=512)
     metadata: Annotated[Metadata | None, AfterValidator(_searchable)] = None
     created_after: int | None = Field(default=None, ge=0, le=2**40)
@@ -253,14 +253,43 @@ class _Stored(Request):
         """Of no file."""
 
 
-class StoredSource(Request):
+class _Stored(_Kept):
+    type: Literal["stored_completions"]
+
+
+_Text = Annotated[str, Field(min_length=1, max_length=512)]
+
+
+class _StoredResponses(_Kept):
+    type: Literal["responses"]
+    has_tool_calls: bool | None = None
+    instructions_search: _Text | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    tools: tuple[_Text, ...] = Field(default=(), max_length=128)
+    users: tuple[_Text, ...] = Field(default=(), max_length=128)
+
+
+class _Again(Request):
+    model: str | None = Field(default=None, min_length=1, max_length=512)
+    input_messages: _InputMessages = _InputMessages(type="item_reference", item_reference="item.input_trajectory")
+
+
+class StoredSource(_Again):
     """Stored chats: as they were answered or, with a model, as it answers them now."""
 
     type: Literal["completions"]
     source: _Stored
-    model: str | None = Field(default=None, min_length=1, max_length=512)
-    input_messages: _InputMessages = _InputMessages(type="item_reference", item_reference="item.input_trajectory")
     sampling_params: ChatSampling = ChatSampling()
+
+
+class StoredResponsesSource(_Again):
+    """Stored responses, in the same way."""
+
+    type: Literal["responses"]
+    source: _StoredResponses
+    sampling_params: ResponseSampling = ResponseSampling()
 
 
 class ResponsesSource(_Asked):
@@ -270,12 +299,18 @@ class ResponsesSource(_Asked):
     sampling_params: ResponseSampling = ResponseSampling()
 
 
-DataSource = JsonlSource | CompletionsSource | ResponsesSource | StoredSource
+AskedSource = CompletionsSource | ResponsesSource | StoredSource | StoredResponsesSource
+DataSource = JsonlSource | AskedSource
 SOURCES: Mapping[str, type[DataSource]] = {
     "jsonl": JsonlSource,
     "completions": CompletionsSource,
     "responses": ResponsesSource,
 }
+STORED: Mapping[str, tuple[str, type[DataSource]]] = {
+    "stored_completions": ("completions", StoredSource),
+    "responses": ("responses", StoredResponsesSource),
+}
+"""Type of a source → the type of the data source that has it, and that one."""
 
 
 class RunRequest(Request):
@@ -294,16 +329,16 @@ def read_source(given: Object) -> DataSource:
         sentence = f"Invalid value: {shown(kind)}. Supported values are: {options}."
         raise ApiError(sentence, param="data_source.type", code="invalid_value")
     of = source.get("type") if isinstance(source, dict) else None
-    if kind == "completions" and of == "stored_completions":
-        return read_at(StoredSource, given, "data_source")
-    if of in ("stored_completions", "responses"):
-        stored = "" if of == "responses" else " (or 'stored_completions', in a data source of the type 'completions')"
-        sentence = f"Runs of the type '{kind}' over '{of}' are not served: give 'file_content' or 'file_id'{stored}."
+    if isinstance(of, str) and of in STORED:
+        wanted, stored = STORED[of]
+        if kind == wanted:
+            return read_at(stored, given, "data_source")
+        sentence = f"Runs of the type '{kind}' over '{of}' are not served: it is a source of the type '{wanted}'."
         raise ApiError(sentence, param="data_source.source.type", code="unsupported")
     return read_at(SOURCES[kind], given, "data_source")
 
 
-def sampling_of(source: CompletionsSource | ResponsesSource | StoredSource) -> Object:
+def sampling_of(source: AskedSource) -> Object:
     """Return the parameters of the chats that a run asks, besides model and messages."""
     asked = source.sampling_params.model_dump(exclude_none=True)
     form = (asked.pop("text", None) or {}).get("format")

@@ -29,6 +29,7 @@ Includable = Literal[
 ]
 """What is said of built-in tools and images is never there; a thought stands in its item itself, and is not sealed."""
 _LOGPROBS = "message.output_text.logprobs"
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class ResponseQuery(Query):
@@ -114,7 +115,7 @@ class ReasoningRequest(Request):
     tolerant = True
     ignored = frozenset({"context", "mode"})
 
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    effort: ReasoningEffort | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
     """Nothing is summarised: what was thought is its own summary."""
     generate_summary: Literal["auto", "concise", "detailed"] | None = None

@@ -16,13 +16,12 @@ from contracts.wire.evals import (
     MAX_ROW,
     MAX_ROWS,
     PURPOSE,
-    CompletionsSource,
+    AskedSource,
     Criterion,
     JsonlSource,
-    ResponsesSource,
-    StoredSource,
     sampling_of,
 )
+from contracts.wire.response_items import messages_of as messages_of_items
 from contracts.wire.templates import parts, render, value_at
 from functions._shared.grading.graded import Graded, sample_of
 from functions._shared.grading.item_schema import Misfit
@@ -34,7 +33,6 @@ _MOST_SAID = 2**12
 """Characters of what a grader says, besides its score, that are kept."""
 Row = dict[str, Any]
 Item = dict[str, Any]
-Asked = CompletionsSource | ResponsesSource | StoredSource
 
 
 class CannotRunError(Exception):
@@ -100,11 +98,12 @@ def misfit_error(misfit: Misfit) -> CannotRunError:
 
 
 def stored_where(asked: Mapping[str, Any], labels: Mapping[str, str] | None, until_ms: int) -> dict[str, Any]:
-    """Return the filter of the stored chats that a run is asked for, those until it was created.
+    """Return the filter of the stored chats or responses that a run is asked for, those until it was created.
 
     `labels` are the eval's own, which count where the run names none.
     """
-    wanted: dict[str, Any] = {"kind": "chat", "deleted": False}
+    kind = "response" if asked["type"] == "responses" else "chat"
+    wanted: dict[str, Any] = {"kind": kind, "deleted": False, "over": {"$ne": False}}
     if asked.get("model") is not None:
         wanted["model"] = asked["model"]
     wanted |= {f"metadata.{key}": value for key, value in (asked.get("metadata") or labels or {}).items()}
@@ -114,14 +113,48 @@ def stored_where(asked: Mapping[str, Any], labels: Mapping[str, str] | None, unt
     return {**wanted, "created_at": {**since, "$lte": latest}}
 
 
+def is_asked_for(asked: Mapping[str, Any], content: Mapping[str, Any]) -> bool:
+    """Return whether a stored chat is asked for, or a response by what stands in it: a completed one."""
+    if asked["type"] != "responses":
+        return True
+    response = content["response"]
+    tools, users = asked.get("tools"), asked.get("users")
+    called, wanted = any(each["type"] == "function_call" for each in response["output"]), asked.get("has_tool_calls")
+    said = {**response, "reasoning_effort": (response.get("reasoning") or {}).get("effort")}
+    same = ("temperature", "top_p", "reasoning_effort")
+    return (
+        response["status"] == "completed"
+        and all(asked.get(name) in (None, said.get(name)) for name in same)
+        and wanted in (None, called)
+        and (asked.get("instructions_search") or "").casefold() in (response.get("instructions") or "").casefold()
+        and (not tools or any(each.get("name") in tools for each in response.get("tools") or ()))
+        and (not users or response.get("user") in users)
+    )
+
+
 def stored_row(id: str, content: Mapping[str, Any], metadata: Mapping[str, str]) -> Row:
-    """Return a stored chat as a row: what it was asked with, and its first answer."""
-    said, completion = content["request"]["messages"], content["completion"]
-    choice = completion["choices"][0]
-    message = choice["message"]
-    item = {"id": id, "model": completion["model"], "metadata": dict(metadata)}
-    item |= {"input": said, "input_trajectory": said}
-    return {"item": item, "sample": sample_of(message.get("content") or "", message, choice["finish_reason"])}
+    """Return a stored chat or response as a row: what it was asked with, and its first answer."""
+    if "response" in content:
+        model, said, message, reason = _of_response(content["response"], content["input"])
+    else:
+        said, completion = content["request"]["messages"], content["completion"]
+        choice = completion["choices"][0]
+        model, message, reason = completion["model"], choice["message"], choice["finish_reason"]
+    item = {"id": id, "model": model, "metadata": dict(metadata), "input": said, "input_trajectory": said}
+    return {"item": item, "sample": sample_of(message.get("content") or "", message, reason)}
+
+
+def _of_response(
+    response: Mapping[str, Any], items: Sequence[dict[str, Any]]
+) -> tuple[str, list[dict[str, Any]], dict[str, Any], str]:
+    """Return a response as a chat: model, messages, the message that answers, and the reason of its end."""
+    instructions = response.get("instructions")
+    said = [{"role": "system", "content": instructions}] if instructions else []
+    turns = messages_of_items(response["output"])
+    calls = [call for turn in turns for call in turn.get("tool_calls") or ()]
+    text = "".join(turn.get("content") or "" for turn in turns)
+    message = {"role": "assistant", "content": text, **({"tool_calls": calls} if calls else {})}
+    return response["model"], said + messages_of_items(items), message, "tool_calls" if calls else "stop"
 
 
 def sample_given(row: Row) -> dict[str, Any]:
@@ -129,7 +162,7 @@ def sample_given(row: Row) -> dict[str, Any]:
     return row["sample"] or {}
 
 
-def messages_of(source: Asked, item: Mapping[str, Any]) -> list[dict[str, Any]]:
+def messages_of(source: AskedSource, item: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the messages that a row asks; raises RowError, and as `render` does."""
     asked = source.input_messages
     if asked.type == "template":
@@ -144,7 +177,7 @@ def messages_of(source: Asked, item: Mapping[str, Any]) -> list[dict[str, Any]]:
     return said
 
 
-def chat_of(source: Asked, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def chat_of(source: AskedSource, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the chat that a row asks."""
     return {"model": source.model, "messages": list(messages), **sampling_of(source)}
 
@@ -212,7 +245,7 @@ def item(
 
 
 def shown_sample(
-    source: Asked | JsonlSource,
+    source: AskedSource | JsonlSource,
     messages: Sequence[Mapping[str, Any]],
     output: Sequence[Mapping[str, Any]],
     tokens: Mapping[str, int],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +32,7 @@ from contracts.ports import (
     UnavailableError,
 )
 from contracts.wire.errors import ApiError
-from contracts.wire.evals import MAX_BYTES, MAX_ROW, MAX_ROWS, PART, read_criteria, read_source
+from contracts.wire.evals import MAX_BYTES, MAX_ROW, MAX_ROWS, PART, STORED, read_criteria, read_source
 from functions._shared.grading.code import Coders, NotConfinedError
 from functions._shared.grading.item_schema import TooCostlyError
 from functions._shared.stage import event_of, fetch, scratch_of
@@ -41,6 +41,7 @@ from functions.run_eval.core import CannotRunError, Row, Tally
 from functions.run_eval.grading import Grading
 from functions.run_eval.settings import EvalSettings
 
+_WINDOW = 500
 SCHEMA_SECONDS = 60.0
 """That the rows of a file may take to be held against a schema."""
 
@@ -147,7 +148,7 @@ async def _bring(run: Run, view: View, content: dict[str, Any], rows: Path) -> i
     """Write the rows to a file, one a line; return how many there are. Raises CannotRunError."""
     source: dict[str, Any] = content["data_source"]["source"]
     lines: Sequence[bytes] | None = None
-    if source["type"] == "stored_completions":
+    if source["type"] in STORED:
         lines = (await _stored(run, view, source, content.get("metadata"))).splitlines()
     elif source["type"] == "file_content":
         lines = [json.dumps(each).encode() for each in source["content"]]
@@ -169,27 +170,47 @@ async def _check_items(coders: Coders, tenant: str, schema: dict[str, Any], file
 
 
 async def _stored(run: Run, view: View, source: dict[str, Any], labels: dict[str, str] | None) -> bytes:
-    """Return stored chats as rows, the same in every attempt; raises CannotRunError."""
+    """Return stored chats or responses as rows, the same in every attempt; raises CannotRunError."""
     blobs, key = run.ports.blobs, f"{view['tenant']}/{run.id}/rows.jsonl"
     with suppress(BlobNotFoundError):
         return await blobs.get(key)
-    where = {"tenant": view["tenant"], **core.stored_where(source, labels, view["created_at"])}
-    most, found, size = source.get("limit") or MAX_ROWS + 1, list[bytes](), 0
-    for chat in await run.ports.documents.find("completions", where, [("created_at", 1), ("id", 1)], most):
-        with suppress(BlobNotFoundError):  # deleted at this moment
-            kept = msgspec.json.decode(await blobs.get(chat["blob"]["key"]))
-            found.append(msgspec.json.encode(core.stored_row(chat["id"], kept, chat["metadata"])))
-            size += len(found[-1])
-            if len(found[-1]) > MAX_ROW:
-                raise CannotRunError("row_too_large", f"The stored chat {chat['id']} has more than {MAX_ROW} bytes.")
+    what = "responses" if source["type"] == "responses" else "chats"
+    found, size = list[bytes](), 0
+    async for stored in _oldest_first(
+        run.ports.documents, {"tenant": view["tenant"], **core.stored_where(source, labels, view["created_at"])}
+    ):
+        try:
+            content = msgspec.json.decode(await blobs.get(stored["blob"]["key"]))
+        except BlobNotFoundError:  # deleted at this moment
+            continue
+        if not core.is_asked_for(source, content):
+            continue
+        found.append(msgspec.json.encode(core.stored_row(stored["id"], content, stored["metadata"])))
+        size += len(found[-1])
+        if len(found[-1]) > MAX_ROW:
+            raise CannotRunError(
+                "row_too_large", f"Of the stored {what}, {stored['id']} has more than {MAX_ROW} bytes."
+            )
         if len(found) > MAX_ROWS or size > MAX_BYTES:
-            sentence = f"A run grades at most {MAX_ROWS} stored chats of at most {MAX_BYTES} bytes. Set a 'limit'."
+            sentence = f"A run grades at most {MAX_ROWS} stored {what} of at most {MAX_BYTES} bytes. Set a 'limit'."
             raise CannotRunError("too_many_rows", sentence)
+        if len(found) == source.get("limit"):
+            break
     if not found:
-        raise CannotRunError("no_rows", "No stored chat is of this model, these metadata and this time.")
+        raise CannotRunError("no_rows", f"None of the stored {what} is what the source asks for.")
     with suppress(BlobExistsError):
         await blobs.put(key, b"\n".join(found), "application/jsonl", exclusive=True)
     return await blobs.get(key)
+
+
+async def _oldest_first(documents: Documents, where: dict[str, Any]) -> AsyncIterator[View]:
+    """Yield what is stored, few views at a time."""
+    filters = [where]
+    while found := await documents.find("completions", {"$and": filters}, [("created_at", 1), ("id", 1)], _WINDOW):
+        for each in found:
+            yield each
+        at, id = found[-1]["created_at"], found[-1]["id"]
+        filters = [where, {"$or": [{"created_at": {"$gt": at}}, {"created_at": at, "id": {"$gt": id}}]}]
 
 
 def _write(lines: Sequence[bytes] | None, file: Path, rows: Path) -> int:

@@ -98,7 +98,7 @@ async def test_a_run_over_no_stored_chat_says_so(evaluating: Evaluating) -> None
     await evaluating.attempt(run)
     shown = await evaluating.run(run)
     assert (shown.status, shown.error.code) == ("failed", "no_rows")
-    assert "No stored chat" in shown.error.message
+    assert "None of the stored chats" in shown.error.message
 
 
 @pytest.mark.parametrize("label", ["", "a.b", "$where", "a\0"])
