@@ -168,7 +168,7 @@ ASKED = {
 }
 """Read model → where the API shows what it is worked on for."""
 UNFINISHED = {"uploaded", "validating_files", "queued", "running", "validating"}
-OF_ITS_OWN = {"validate", "extract_zip", "prepare", "train", "benchmark", "notify", "run_batch"}
+OF_ITS_OWN = {"validate", "extract_zip", "prepare", "train", "benchmark", "notify", "run_batch", "run_eval"}
 """Stages whose control document has the name by which the API asks: it says there who is missing."""
 
 LEADS: dict[str, tuple[str, list[str]]] = {
