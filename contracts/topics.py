@@ -20,7 +20,15 @@ from contracts.events.benchmarks import (
     BenchmarkRequested,
     BenchmarkStarted,
 )
-from contracts.events.completions import CompletionDeleted, CompletionRecorded, CompletionUpdated
+from contracts.events.completions import (
+    CompletionCancelled,
+    CompletionDeleted,
+    CompletionFailed,
+    CompletionRecorded,
+    CompletionRequested,
+    CompletionStarted,
+    CompletionUpdated,
+)
 from contracts.events.corpus import (
     CorpusPlanned,
     DatasetAssembled,
@@ -152,6 +160,10 @@ TOPICS: tuple[Topic, ...] = (
     Topic("eval_run.cancel_requested", EvalRunCancelRequested),
     Topic("eval_run.ended", EvalRunEnded),
     Topic("eval_run.deleted", EvalRunDeleted),
+    Topic("completion.requested", CompletionRequested, born=True),
+    Topic("completion.started", CompletionStarted),
+    Topic("completion.failed", CompletionFailed),
+    Topic("completion.cancelled", CompletionCancelled),
     Topic("completion.recorded", CompletionRecorded),
     Topic("completion.updated", CompletionUpdated),
     Topic("completion.deleted", CompletionDeleted),

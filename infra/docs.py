@@ -194,6 +194,7 @@ LIMITS = (
     ("Requests of a batch", "contracts.wire.batches:MAX_LINES", ""),
     ("A file for a batch", "contracts.wire.batches:MAX_BYTES", "bytes"),
     ("Batches of a tenant that are not over", "functions.edge.routes.batches:MOST_OPEN", ""),
+    ("Responses in the background of a tenant that are not over", "functions.edge.background:MOST_OPEN", ""),
     ("Source of a Python grader", "contracts.wire.graders:MAX_SOURCE", "bytes"),
     ("Memory of a Python grader", "functions._shared.grading.code:MEMORY", "bytes"),
     ("Characters of a grader's text with its values", "contracts.wire.templates:MAX_RENDERED", ""),

@@ -44,7 +44,7 @@ class ResponseQuery(Query):
     @classmethod
     def _at_once(cls, stream: bool) -> bool:
         if stream:
-            what = "Only responses in the background can be streamed afterwards, and those are not served."
+            what = "No response is streamed afterwards. Retrieve it without 'stream', again until it is over."
             raise refuse("unsupported", what)
         return stream
 
@@ -146,13 +146,6 @@ def _choice(choice: Any) -> Any:
     raise refuse("invalid_value", f"Invalid '{{param}}': {what}.")
 
 
-def _not_background(background: bool) -> bool:
-    if background:
-        what = "Responses in the background are not served: leave it out, and ask with 'stream' for what takes long."
-        raise refuse("unsupported", what)
-    return background
-
-
 def _not_cut(truncation: str) -> str:
     if truncation != "disabled":
         what = "Only the truncation 'disabled' is served: what does not fit is refused, and nothing is left out unseen."
@@ -185,13 +178,23 @@ class ResponseRequest(Request):
     text: TextRequest = TextRequest()
     reasoning: ReasoningRequest = ReasoningRequest()
     truncation: Annotated[Literal["auto", "disabled"], AfterValidator(_not_cut)] = "disabled"
-    background: Annotated[bool, AfterValidator(_not_background)] = False
+    background: bool = False
     previous_response_id: str | None = Field(default=None, max_length=128)
     store: bool = True
     stream: bool = False
     user: str | None = Field(default=None, max_length=512)
     chat_template_kwargs: Switches = Field(default_factory=dict)
     """Variables of the model's chat template, as in chats."""
+
+    @model_validator(mode="after")
+    def _retrieved_later(self) -> Self:
+        if self.background and self.stream:
+            what = "Invalid 'stream': a response in the background is not streamed. Retrieve it until it is over."
+            raise refuse("unsupported", what, "stream")
+        if self.background and not self.store:
+            what = "Invalid 'store': a response in the background has to be stored, to be retrieved. Delete it then."
+            raise refuse("invalid_value", what, "store")
+        return self
 
     def of_chat(self, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the chat completion that answers it."""
@@ -221,8 +224,8 @@ class ResponseRequest(Request):
             "id": id,
             "object": "response",
             "created_at": created,
-            "status": "in_progress",
-            "background": False,
+            "status": "queued" if self.background else "in_progress",
+            "background": self.background,
             "completed_at": None,
             "error": None,
             "incomplete_details": None,
@@ -245,6 +248,12 @@ class ResponseRequest(Request):
             "user": self.user,
             "metadata": dict(self.metadata),
         }
+
+
+def unanswered(response: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Response in the background that has no answer, or none yet, as it is by its read model."""
+    shown = {"created_at": view["created_at"] // 1000, "status": view["status"], "error": view["error"]}
+    return {**response, **shown}
 
 
 def _choice_of_chat(choice: Any) -> Any:

@@ -20,9 +20,9 @@ MOST_CONTEXT = 2 * 2**20
 """Bytes of all items that a response is made of, those of the responses before it included."""
 
 
-def numbered(id: str) -> Numbered:
-    """Return what gives a response's items their ids: prefix → a new one."""
-    numbers = count()
+def numbered(id: str, first: int = 0) -> Numbered:
+    """Return what gives a response's items their ids: prefix → a new one, beginning with number `first`."""
+    numbers = count(first)
     return lambda prefix: f"{prefix}{id.removeprefix('resp_')}{next(numbers):04x}"
 
 

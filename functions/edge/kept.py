@@ -9,15 +9,12 @@ import msgspec
 from starlette.requests import Request
 
 from contracts.envelope import derived_id, make
-from contracts.events.completions import MOST_BYTES, CompletionDeleted, CompletionRecorded, CompletionUpdated
+from contracts.events.completions import CompletionDeleted, CompletionRecorded, CompletionUpdated
+from functions._shared.keeping import content_key, encoded
 from functions.edge.context import deps, is_retry, owned, publish, tenant
 
 Kind = Literal["response", "chat"]
 DAY_SECONDS = 24 * 3600
-
-
-def _key(request: Request, id: str) -> str:
-    return f"{tenant(request)}/{id}/content"
 
 
 async def keep(
@@ -30,14 +27,11 @@ async def keep(
 ) -> None:
     """Store a completion and say so, so that the caller's next read shows it; raises UnavailableError."""
     answered: Mapping[str, Any] = content["response" if kind == "response" else "completion"]
-    body = msgspec.json.encode(content)
-    if len(body) > MOST_BYTES:
-        body = msgspec.json.encode(without_logprobs(content))
     ports = deps(request)
     data = CompletionRecorded(
         kind=kind,
         model=answered["model"],
-        blob=await ports.blobs.put(_key(request, id), body, "application/json"),
+        blob=await ports.blobs.put(content_key(tenant(request), id), encoded(content), "application/json"),
         metadata=dict(metadata),
         previous=previous,
         expires_after=ports.stored_days * DAY_SECONDS,
@@ -45,16 +39,6 @@ async def keep(
     )
     event_id = derived_id(id, "completion.recorded")
     await publish(request, make(data, subject=id, tenant=tenant(request), id=event_id))
-
-
-def without_logprobs(value: Any) -> Any:
-    """Return a completion whose log-probabilities are empty."""
-    if isinstance(value, Mapping):
-        bare: dict[str, Any] = {
-            name: [] if isinstance(each, list) else None for name, each in value.items() if name == "logprobs"
-        }
-        return {name: without_logprobs(each) for name, each in value.items()} | bare
-    return [*map(without_logprobs, value)] if isinstance(value, list) else value
 
 
 async def found(request: Request, kind: Kind, id: str) -> dict[str, Any] | None:
@@ -65,7 +49,7 @@ async def found(request: Request, kind: Kind, id: str) -> dict[str, Any] | None:
 
 async def content_of(request: Request, id: str) -> dict[str, Any]:
     """Return all that is kept of a completion; raises BlobNotFoundError."""
-    content: dict[str, Any] = msgspec.json.decode(await deps(request).blobs.get(_key(request, id)))
+    content: dict[str, Any] = msgspec.json.decode(await deps(request).blobs.get(content_key(tenant(request), id)))
     return content
 
 

@@ -82,18 +82,3 @@ async def whole(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await piece(send, body, last=True)
-
-
-async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield each event of a stream whole, its two line ends included."""
-    held = bytearray()
-    async for chunk in chunks:
-        held += chunk
-        while (at := held.find(b"\n\n")) >= 0:
-            yield bytes(held[: at + 2])
-            del held[: at + 2]
-
-
-def data_of(event: bytes) -> bytes:
-    """Return what the `data` line of an event says."""
-    return event.strip().removeprefix(b"data:").strip()

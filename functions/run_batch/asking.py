@@ -57,6 +57,9 @@ def _question(path: str, given: dict[str, Any], id: str, now: int) -> _Question:
         model_asked(body, PASSED_ON[path])
         return _Question(path, body)
     _, asked = passed_on(body, ResponseRequest, ResponseRequest)
+    if asked.background:
+        what = "Invalid 'background': a line of a batch is answered in the background as it is. Leave it out."
+        raise ApiError(what, param="background", code="unsupported")
     if asked.previous_response_id is not None:
         what = "Invalid 'previous_response_id': a line of a batch stands alone. Send what came before in 'input'."
         raise ApiError(what, param="previous_response_id", code="unsupported")

@@ -103,7 +103,7 @@ def stored_where(asked: Mapping[str, Any], labels: Mapping[str, str] | None, unt
     `labels` are the eval's own, which count where the run names none.
     """
     kind = "response" if asked["type"] == "responses" else "chat"
-    wanted: dict[str, Any] = {"kind": kind, "deleted": False, "over": {"$ne": False}}
+    wanted: dict[str, Any] = {"kind": kind, "deleted": False, "status": "recorded"}
     if asked.get("model") is not None:
         wanted["model"] = asked["model"]
     wanted |= {f"metadata.{key}": value for key, value in (asked.get("metadata") or labels or {}).items()}

@@ -25,6 +25,10 @@ SWEEP_SECONDS = 3600.0
 SETTLE_SECONDS = 10.0
 """Between two looks at what nobody knows: a MongoDB that is being emptied shows it in the second."""
 _AT_ONCE = 100
+_BLOBS = 3
+"""Of MOST_BYTES together, or less: what a response in the background was asked, and what was answered."""
+_OVER = {"deleted": False, "over": True}
+"""Completions that may go to make room: a response that is being made is waited for."""
 
 
 @dataclass
@@ -96,7 +100,7 @@ class Sweeper:
         for tenant in await self.blobs.folders(""):
             while excess := await self._excess(tenant):
                 oldest = await self.documents.find(
-                    "completions", {"tenant": tenant, "deleted": False}, [("created_at", 1)], excess
+                    "completions", {**_OVER, "tenant": tenant}, [("created_at", 1)], excess
                 )
                 gone += await self._forget(oldest, "crowded")
         return gone
@@ -108,13 +112,13 @@ class Sweeper:
 
     async def _excess(self, tenant: str) -> int:
         """Return how many of a tenant's completions are to go now."""
-        where = {"tenant": tenant, "deleted": False}
+        where = {**_OVER, "tenant": tenant}
         count = await self.documents.count("completions", where)
         if count > core.MOST_COMPLETIONS:
             return min(count - core.MOST_COMPLETIONS, _AT_ONCE)
-        if count <= core.MOST_COMPLETION_BYTES // MOST_BYTES:
+        if count <= core.MOST_COMPLETION_BYTES // (_BLOBS * MOST_BYTES):
             return 0
-        size = await self.documents.total("completions", "blob.bytes", where)
+        size = await self.documents.total("completions", "bytes", where)
         return min(count, _AT_ONCE) if size > core.MOST_COMPLETION_BYTES else 0
 
     async def sweep(self) -> int:

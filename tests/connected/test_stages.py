@@ -25,6 +25,7 @@ from contracts.envelope import Event, derived_id, make
 from contracts.events import Payload
 from contracts.events.batches import BatchCreated, BatchEnded
 from contracts.events.benchmarks import BenchmarkCompleted, BenchmarkedModel, BenchmarkRequested
+from contracts.events.completions import CompletionRecorded, CompletionRequested
 from contracts.events.corpus import (
     CorpusPlanned,
     DatasetAssembled,
@@ -66,7 +67,7 @@ STAGES = stages()
 NOTHING: Any = None
 BLOB = BlobRef(key="local/any", sha256=HASH, bytes=1)
 FILE, ZIP, DOCUMENT, JOB, BENCHMARK, NOTE = "file-rows", "file-zip", "file-document", "ftjob-1", "bench-1", "note-1"
-BATCH, EVAL, RUN = "batch-1", "eval-1", "evalrun-1"
+BATCH, EVAL, RUN, RESPONSE = "batch-1", "eval-1", "evalrun-1", "resp_1"
 PART = document_id(DOCUMENT, HASH)
 BASE_MODEL = ModelRegistered(kind="base", manifest=BASE_REF, template_sha256=HASH, context=64, owned_by=PUBLIC)
 
@@ -82,6 +83,8 @@ class Worker:
     plan: BlobRef
     source: BlobRef
     """Of a run of an eval."""
+    asked: BlobRef
+    """Of a response in the background."""
     api: httpx.AsyncClient
 
     async def state(self, path: str) -> tuple[str, str | None]:
@@ -149,6 +152,11 @@ class Worker:
             "eval": (EvalCreated(name="e", blob=self.source), EVAL),
             "run": (EvalRunCreated(eval=EVAL, name="r", blob=self.source), RUN),
             "graded": (EvalRunEnded(status="completed"), RUN),
+            "response": (CompletionRequested(model=BASE, blob=self.asked, expires_after=3600), RESPONSE),
+            "recorded": (
+                CompletionRecorded(kind="response", model=BASE, blob=BLOB, expires_after=3600),
+                RESPONSE,
+            ),
         }
         event = await self.say(BASE_MODEL, BASE, PUBLIC)
         for name in names:
@@ -165,10 +173,21 @@ ASKED = {
     "notifications": "/v1/notifications/{id}",
     "batches": "/v1/batches/{id}",
     "eval_runs": f"/v1/evals/{EVAL}/runs/{{id}}",
+    "completions": "/v1/responses/{id}",
 }
 """Read model → where the API shows what it is worked on for."""
 UNFINISHED = {"uploaded", "validating_files", "queued", "running", "validating"}
-OF_ITS_OWN = {"validate", "extract_zip", "prepare", "train", "benchmark", "notify", "run_batch", "run_eval"}
+OF_ITS_OWN = {
+    "validate",
+    "extract_zip",
+    "prepare",
+    "train",
+    "benchmark",
+    "notify",
+    "run_batch",
+    "run_eval",
+    "answer_response",
+}
 """Stages whose control document has the name by which the API asks: it says there who is missing."""
 
 LEADS: dict[str, tuple[str, list[str]]] = {
@@ -185,6 +204,7 @@ LEADS: dict[str, tuple[str, list[str]]] = {
     "notify": (NOTE, ["note"]),
     "run_batch": (BATCH, ["batch"]),
     "run_eval": (RUN, ["eval", "run"]),
+    "answer_response": (RESPONSE, ["response"]),
 }
 """Stage → what is worked on there, and what was said before."""
 ENDED = ["file", "valid", "zip", "unpacked", *LEADS["assemble_dataset"][1], "assembled", "job", "queued", "failed"]
@@ -211,6 +231,7 @@ async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
         stored = await blobs.put(f"local/{uuid.uuid4().hex}", json.dumps(chunks).encode())
         content = {"data_source": {"type": "jsonl"}, "testing_criteria": []}
         source = await blobs.put(f"local/{RUN}/content", json.dumps(content).encode())
+        asked = await blobs.put(f"local/{RESPONSE}/request", json.dumps({"response": {"id": RESPONSE}}).encode())
         ports = {"documents": documents, "controls": controls, "blobs": blobs, "emit": emit, "secrets": None}
         settings = servers.model_copy(update={"inference_url": "http://127.0.0.1:1"})
         world: Any = SimpleNamespace(**ports, settings=settings)
@@ -223,6 +244,7 @@ async def here(servers: Settings, db: Any) -> AsyncIterator[Worker]:
             {each.function.name: subscription(each, there.give_up) for each in there.functions},
             stored,
             source,
+            asked,
             api,
         )
         await api.aclose()
@@ -300,6 +322,7 @@ async def test_what_is_unfinished_is_shown_says_who_is_missing_goes_on_and_ends_
 
 async def test_what_is_over_is_over_after_a_loss_and_leases_from_before_run_out_first(here: Worker) -> None:
     await here.go(*ENDED, "benchmark", "benchmarked", "note", "told", "batch", "answered", "eval", "run", "graded")
+    await here.go("response", "recorded")
     assert await here.reconciler.restore() == len(STAGES) - 1, "a job has one control document"
     assert await here.reconciler.restore() == 0
     for stage, (subject, _) in LEADS.items():
@@ -329,6 +352,7 @@ FAILURES = {
     "notify": (NOTE, "note", "notifications"),
     "run_batch": (BATCH, "batch", "batches"),
     "run_eval": (RUN, "run", "eval_runs"),
+    "answer_response": (RESPONSE, "response", "completions"),
 }
 """Function → what waits, the last thing said before its handler crashed, and the read model that shows the failure."""
 

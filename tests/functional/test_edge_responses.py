@@ -281,7 +281,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a choice of a built-in tool": ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
     "a conversation": ({"conversation": "conv_1"}, "conversation"),
     "a prompt of a template": ({"prompt": {"id": "x"}}, "prompt"),
-    "the background": ({"background": True}, "background"),
+    "a stream in the background": ({"background": True, "stream": True}, "stream"),
+    "the background, unstored": ({"background": True, "store": False}, "store"),
     "a cut": ({"truncation": "auto"}, "truncation"),
     "an unknown thing to include": ({"include": ["everything"]}, "include[0]"),
     "a form of text": ({"text": {"format": {"type": "grammar"}}}, "text.format"),
@@ -382,7 +383,7 @@ async def test_fifty_streams_at_once_are_told_each_their_own(world: World, key: 
 async def test_what_is_larger_than_is_kept_is_kept_without_log_probabilities(
     world: World, api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("functions.edge.kept.MOST_BYTES", 100)
+    monkeypatch.setattr("functions._shared.keeping.MOST_BYTES", 100)
     world.complete = Model([Says("red 3")])
     found = await made(api, include=["message.output_text.logprobs"])
     assert found["output"][0]["content"][0]["logprobs"]

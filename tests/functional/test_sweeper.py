@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from contracts.events.completions import CompletionRecorded
+from contracts.events.completions import CompletionCancelled, CompletionRecorded, CompletionRequested
 from contracts.events.files import FileDeleted, FileUploaded
 from contracts.events.jobs import JobCancelled, JobCreated
 from contracts.ports import RebuildingError
@@ -214,3 +214,25 @@ async def test_a_tenant_that_keeps_too_much_loses_its_oldest_and_nobody_elses(
     monkeypatch.setattr("infra.runtime.sweeper._AT_ONCE", 1)
     assert await place.sweeper.expire_completions() == 1
     assert await living(place) == ["acme/resp_2", "acme/resp_3", "other/resp_z"]
+
+
+async def test_a_response_that_is_being_made_is_never_the_one_too_many_and_goes_at_its_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = await place.blobs.put("acme/resp_open/request", bytes(30))
+    await place.say(CompletionRequested(model="m", blob=blob, expires_after=DAY // 1000), "resp_open", "acme")
+    for number in range(2):
+        await kept(place, f"resp_{number}", size=10)
+    monkeypatch.setattr("functions.erase_content.core.MOST_COMPLETIONS", 0)
+    assert await place.sweeper.expire_completions() == 2
+    assert await living(place) == ["acme/resp_open"]
+    await place.say(CompletionCancelled(), "resp_open", "acme")
+    monkeypatch.setattr("functions.erase_content.core.MOST_COMPLETIONS", 1)
+    assert await place.sweeper.expire_completions() == 0
+    view = await place.documents.get("completions", "resp_open")
+    assert view is not None
+    place.now = view["expires_at"]
+    assert await place.sweeper.expire_completions() == 1
+    place.now += 2 * DAY
+    assert await place.sweeper.sweep() == 3
+    assert await place.blobs.list("") == []

@@ -1,4 +1,4 @@
-"""/v1/responses: OpenAI's Responses in front of our own chat completions; made, streamed, kept, deleted."""
+"""/v1/responses: OpenAI's Responses in front of our own chats; at once, streamed, in the background, kept, deleted."""
 
 from __future__ import annotations
 
@@ -22,20 +22,23 @@ from contracts.wire.errors import ApiError
 from contracts.wire.response_items import Item, read_input
 from contracts.wire.responses import ResponseItemPage, ResponseQuery, ResponseRequest, of_response
 from functions._shared.responding import Responding, chat_of, numbered
-from functions.edge import kept
+from functions._shared.server_sent import data_of, server_sent
+from functions.edge import background, kept
 from functions.edge.context import Answer, deps, new_object_id, read, reply, request_id, tenant, visible_model
 from functions.edge.errors import to_api_error
 from functions.edge.listing import unknown_after
 from functions.edge.refusals import no_model, no_response, unavailable
-from functions.edge.relay import Ask, Watched, begin, data_of, piece, server_sent, whole
+from functions.edge.relay import Ask, Watched, begin, piece, whole
 
 
 async def create(request: Request) -> Response:
-    """POST /responses: text, messages and calls of functions in and out; `stream`, `store`, `previous_response_id`."""
+    """POST /responses: text, messages and calls of functions in and out; `stream`, `store`, `background`."""
     asked = await read(request, ResponseRequest)
+    if asked.background:
+        return await background.create(request, asked)
     id = new_object_id(request, "resp_")
     new_id = numbered(id)
-    items = [*await _before(request, asked), *read_input(asked.input, new_id)]
+    items = [*await background.before(request, asked), *read_input(asked.input, new_id)]
     body = msgspec.json.encode(chat_of(asked, items))
     view = await visible_model(request, asked.model)
     if view is None:
@@ -44,17 +47,6 @@ async def create(request: Request) -> Response:
     ask = partial(deps(request).complete, CHAT, body, manifest, request_id(request), tenant(request))
     responding = Responding(asked.response(id, int(time.time())), new_id)
     return Watched(partial(_answer, request, asked, items, responding, ask))
-
-
-async def _before(request: Request, asked: ResponseRequest) -> list[Item]:
-    """Return what went into the response before this one, and what it answered; its instructions are not part of it."""
-    id = asked.previous_response_id
-    if id is None:
-        return []
-    if await kept.found(request, "response", id) is None:
-        raise no_response(id, previous=True)
-    content = await kept.content_of(request, id)
-    return [*content["input"], *content["response"]["output"]]
 
 
 async def _answer(
@@ -128,7 +120,7 @@ def _error(body: bytes) -> Mapping[str, Any]:
 
 
 async def retrieve(request: Request) -> Response:
-    """GET /responses/{id}: a response that was kept."""
+    """GET /responses/{id}: a response that was kept, or one in the background as it is now."""
     ResponseQuery.read(request.query_params)
     return reply((await _content(request))["response"])
 
@@ -136,14 +128,20 @@ async def retrieve(request: Request) -> Response:
 async def delete(request: Request) -> Answer[Deleted]:
     """DELETE /responses/{id}: its text is erased; responses that went on from it keep what they were asked with."""
     id: str = request.path_params["id"]
+    view = await kept.found(request, "response", id)
+    if view is not None:
+        await background.cancel(request, view)
     if not await kept.forget(request, "response", id):
         raise no_response(id)
     return reply(openai.deleted(id, "response"))
 
 
 async def cancel(request: Request) -> Response:
-    """POST /responses/{id}/cancel: refused, for only responses in the background could be; leaving stops a stream."""
-    await _content(request)
+    """POST /responses/{id}/cancel: one in the background; what is over is answered as it is. Leaving stops a stream."""
+    view = await _found(request)
+    if view["background"]:
+        view = await background.cancel(request, view)
+        return reply((await background.content_of(request, view))["response"])
     sentence = "Only responses in the background can be cancelled. To stop one that is streamed, close its connection."
     raise ApiError(sentence, code="invalid_request")
 
@@ -162,10 +160,15 @@ async def list_input_items(request: Request) -> Response:
 
 
 async def _content(request: Request) -> dict[str, Any]:
+    return await background.content_of(request, await _found(request))
+
+
+async def _found(request: Request) -> dict[str, Any]:
     id: str = request.path_params["id"]
-    if await kept.found(request, "response", id) is None:
+    view = await kept.found(request, "response", id)
+    if view is None:
         raise no_response(id)
-    return await kept.content_of(request, id)
+    return view
 
 
 ROUTES = [

@@ -17,11 +17,12 @@ from contracts.wire import openai
 from contracts.wire.completions import KeptChat
 from contracts.wire.requests import ChatPage
 from contracts.wire.stored_chats import KEPT, Together, stored_chat, stored_messages
+from functions._shared.server_sent import data_of, server_sent
 from functions.edge import kept
 from functions.edge.context import deps, in_windows, owned, read, reply, request_id, tenant
 from functions.edge.listing import beyond, metadata_filter, unknown_after
 from functions.edge.refusals import no_chat
-from functions.edge.relay import Ask, begin, data_of, is_stream, piece, server_sent, told
+from functions.edge.relay import Ask, begin, is_stream, piece, told
 
 MOST_SHOWN = 16 * 2**20
 """Bytes of stored chats that one page is made of."""

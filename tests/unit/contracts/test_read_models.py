@@ -32,7 +32,15 @@ from contracts.events.benchmarks import (
     BenchmarkRequested,
     BenchmarkStarted,
 )
-from contracts.events.completions import CompletionDeleted, CompletionRecorded, CompletionUpdated
+from contracts.events.completions import (
+    CompletionCancelled,
+    CompletionDeleted,
+    CompletionFailed,
+    CompletionRecorded,
+    CompletionRequested,
+    CompletionStarted,
+    CompletionUpdated,
+)
 from contracts.events.corpus import (
     CorpusPlanned,
     DatasetAssembled,
@@ -259,6 +267,14 @@ SEVEN_KINDS = {
         event(CompletionUpdated(metadata={"a": "3"}), "resp_1", at=2, id="at the same moment"),
         event(CompletionDeleted(), "resp_1", at=3),
         event(CompletionDeleted(reason="expired"), "resp_1", at=4),
+    ],
+    "a response in the background": [
+        event(CompletionRequested(model="m", blob=BLOB, expires_after=3600), "resp_2", at=1),
+        event(CompletionStarted(), "resp_2", at=2),
+        event(CompletionRecorded(**KEPT, tokens=7), "resp_2", at=3),
+        event(CompletionFailed(code="server_error", message="m"), "resp_2", at=3),
+        event(CompletionCancelled(), "resp_2", at=3),
+        event(CompletionDeleted(), "resp_2", at=4),
     ],
     "a webhook endpoint": [
         event(WebhookEndpointCreated(**ENDPOINT, hint="1"), "we_1", at=1),

@@ -1,0 +1,20 @@
+"""Server-sent events as the serving process writes them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+
+async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield each event of a stream whole, its two line ends included."""
+    held = bytearray()
+    async for chunk in chunks:
+        held += chunk
+        while (at := held.find(b"\n\n")) >= 0:
+            yield bytes(held[: at + 2])
+            del held[: at + 2]
+
+
+def data_of(event: bytes) -> bytes:
+    """Return what the `data` line of an event says."""
+    return event.strip().removeprefix(b"data:").strip()

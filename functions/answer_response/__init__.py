@@ -1,0 +1,1 @@
+"""Answers responses in the background under a lease."""
