@@ -27,8 +27,6 @@ SETTLE_SECONDS = 10.0
 _AT_ONCE = 100
 _BLOBS = 3
 """Of MOST_BYTES together, or less: what a response in the background was asked, and what was answered."""
-_OVER = {"deleted": False, "over": True}
-"""Completions that may go to make room: a response that is being made is waited for."""
 
 
 @dataclass
@@ -99,9 +97,10 @@ class Sweeper:
             gone += await self._forget(found, "expired")
         for tenant in await self.blobs.folders(""):
             while excess := await self._excess(tenant):
-                oldest = await self.documents.find(
-                    "completions", {**_OVER, "tenant": tenant}, [("created_at", 1)], excess
-                )
+                where = {"tenant": tenant, "deleted": False, "over": True}  # what is being made is waited for
+                oldest = await self.documents.find("completions", where, [("created_at", 1)], excess)
+                if not oldest:
+                    break
                 gone += await self._forget(oldest, "crowded")
         return gone
 
@@ -112,7 +111,7 @@ class Sweeper:
 
     async def _excess(self, tenant: str) -> int:
         """Return how many of a tenant's completions are to go now."""
-        where = {**_OVER, "tenant": tenant}
+        where = {"tenant": tenant, "deleted": False}  # as the index has it: this is asked each minute
         count = await self.documents.count("completions", where)
         if count > core.MOST_COMPLETIONS:
             return min(count - core.MOST_COMPLETIONS, _AT_ONCE)

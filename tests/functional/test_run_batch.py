@@ -291,7 +291,8 @@ async def test_a_wrong_line_for_a_response_is_told_in_the_names_of_a_response(ba
         response_line(3, store=True),
         response_line(4, tools=[{"type": "web_search"}]),
         response_line(5, temperatur=1),
-        response_line(6, input="x" * 2**20),
+        response_line(6, background=True),
+        response_line(7, input="x" * 2**20),
     ]
     id = (await batching.create(await batching.file(content(*lines)), endpoint=RESPONSES)).json()["id"]
     await batching.attempt(id)
@@ -300,10 +301,10 @@ async def test_a_wrong_line_for_a_response_is_told_in_the_names_of_a_response(ba
     told = [each["response"]["body"]["error"] for each in bad]
     assert [each["param"] for each in told] == [
         "text.format.schema.properties.a.not", "input[0].content", "previous_response_id", "store", "tools[0]",
-        "temperatur", None,
+        "temperatur", "background", None,
     ]  # fmt: skip
     assert told[0]["message"] == "Invalid schema for text.format 'x': no."
-    assert [each["response"]["status_code"] for each in bad] == [400] * 6 + [413]
+    assert [each["response"]["status_code"] for each in bad] == [400] * 7 + [413]
 
 
 async def test_lines_for_embeddings_are_answered_and_may_be_as_long_as_live_ones(batching: Batching) -> None:
