@@ -47,15 +47,15 @@ def pytest_unconfigure() -> None:
     gc.unfreeze()  # libraries complain of what is still there at the end
 
 
-WITH_DOCUMENTS = "benchmark clients documents documents_replay generator hostile legacy outside recurate"
+WITH_DOCUMENTS = "benchmark clients documents documents_replay generator hostile legacy outside real_base recurate"
 SHARED = {
     "documents": tuple(f"tests/e2e/test_{name}.py" for name in WITH_DOCUMENTS.split()),
-    "apart": tuple(f"tests/e2e/test_{name}.py" for name in ("real_documents", "tracking", "secrets")),
+    "apart": tuple(f"tests/e2e/test_{name}.py" for name in ("real_documents", "tracking", "secrets", "notebook")),
     "jobs": ("tests/e2e/", "tests/docs/test_readme_e2e.py"),
     "servers": ("tests/connected/", "tests/conformance/"),
 }
 """Tests that one worker runs, for they share what takes long to start: a stack with documents, stacks of their own one
-after the other, a stack with jobs, bare servers. A test belongs to the first that names it."""
+after the other, a stack with jobs, bare servers. A test belongs to the first that names it; each takes about as long."""
 
 
 class StacksFirst(LoadScopeScheduling):  # type: ignore[misc]
