@@ -55,7 +55,7 @@ SHARED = {
     "servers": ("tests/connected/", "tests/conformance/"),
 }
 """Tests that one worker runs, for they share what takes long to start: a stack with documents, stacks of their own one
-after the other, a stack with jobs, bare servers. A test belongs to the first that names it; each takes about as long."""
+after the other, a stack with jobs, bare servers; all take as long. A test belongs to the first that names it."""
 
 
 class StacksFirst(LoadScopeScheduling):  # type: ignore[misc]
