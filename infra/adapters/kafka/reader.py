@@ -214,9 +214,10 @@ async def _places(
 
 async def _known(consumer: AIOKafkaConsumer) -> ClusterMetadata:
     """Ask for all topics; a second time where the first answer of all was late: aiokafka closes the connection then."""
+    ask = consumer._client.fetch_all_metadata  # noqa: SLF001  the public way is for subscribed topics
     with suppress(KafkaError):
-        return await consumer._client.fetch_all_metadata()  # noqa: SLF001  the public way is for subscribed topics
-    return await consumer._client.fetch_all_metadata()  # noqa: SLF001  as above
+        return await ask()
+    return await ask()
 
 
 async def _seek(
