@@ -34,7 +34,7 @@ from functions._shared.answer import answer_of
 from functions._shared.keeping import content_key, encoded
 from functions._shared.patience import ask_patiently
 from functions._shared.responding import Responding, numbered
-from functions._shared.server_sent import data_of, server_sent
+from functions._shared.server_sent import chat_chunks
 from functions._shared.stage import event_of
 from functions._shared.visible import visible_model
 from functions.answer_response import core
@@ -125,17 +125,11 @@ class _Reading:
         new_id = numbered(self.view["id"], len(self.requested["input"]))
         responding = Responding(core.begun(self.requested, self.view), new_id)
         try:
-            async for event in server_sent(reply.chunks()):
-                data = data_of(event)
-                if data == b"[DONE]":
-                    break
-                chunk = msgspec.json.decode(data)
+            async for chunk in chat_chunks(reply.chunks()):
                 if "error" in chunk:
                     return core.status_of(chunk["error"]), chunk
                 for _ in responding.chunk(chunk):
                     pass
-            else:
-                raise UnavailableError("serving", "the serving process went away in the middle of the answer")
             for _ in responding.end(self.now() // 1000):
                 pass
             return 200, responding.response

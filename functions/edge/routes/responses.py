@@ -22,7 +22,7 @@ from contracts.wire.errors import ApiError
 from contracts.wire.response_items import Item, read_input
 from contracts.wire.responses import ResponseItemPage, ResponseQuery, ResponseRequest, of_response
 from functions._shared.responding import Responding, chat_of, numbered
-from functions._shared.server_sent import data_of, server_sent
+from functions._shared.server_sent import chat_chunks
 from functions.edge import background, kept
 from functions.edge.context import Answer, deps, new_object_id, read, reply, request_id, tenant, visible_model
 from functions.edge.errors import to_api_error
@@ -74,17 +74,11 @@ async def _stream(
     for event in responding.begin():
         await piece(send, _written(event))
     try:
-        async for each in server_sent(reply.chunks()):
-            data = data_of(each)
-            if data == b"[DONE]":
-                break
-            chunk = msgspec.json.decode(data)
+        async for chunk in chat_chunks(reply.chunks()):
             if "error" in chunk:
                 raise ApiError(chunk["error"]["message"], status=503)
             if told := b"".join(map(_written, responding.chunk(chunk))):
                 await piece(send, told)
-        else:
-            raise UnavailableError("serving", "the serving process went away in the middle of the answer")
         await piece(send, b"".join(map(_written, responding.end(int(time.time())))))
         await _keep(request, asked, items, responding)
         last = responding.last()
