@@ -1,4 +1,4 @@
-"""Tells Weights & Biases of one job: `python -m functions.track_runs.wandb_run spec.json`.
+"""Tells Weights & Biases of one job: `python -m functions.track_wandb.wandb_run spec.json`.
 
 The spec names `mode` (online, offline), `folder` (where runs are written), `id`, `project`, `entity`, `name`, `tags`,
 `config` and `steps`, a file of lines {step, metrics}. The key comes on standard input; it is in no file and
@@ -21,9 +21,7 @@ def tell(spec: dict[str, Any]) -> dict[str, Any]:
     """Write the run; returns its id and where it is seen, which is nowhere yet when it is written offline."""
     import wandb
 
-    settings = wandb.Settings(
-        console="off", disable_git=True, save_code=False, x_disable_stats=True, x_disable_meta=True, silent=True
-    )
+    settings = wandb.Settings(console="off", save_code=False, x_disable_stats=True, x_disable_meta=True, silent=True)
     run = wandb.init(
         project=spec["project"],
         entity=spec["entity"],
@@ -57,6 +55,7 @@ def main(spec_path: str) -> int:
         WANDB_CACHE_DIR=scratch,
         WANDB_DATA_DIR=scratch,
         WANDB_ERROR_REPORTING="false",
+        WANDB_DISABLE_GIT="true",  # as a setting of one run it comes too late: git was started, with the key
         DO_NOT_TRACK="1",
     )
     import wandb

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +52,18 @@ async def test_a_run_is_written_offline_and_the_key_is_in_no_file(tmp_path: Path
     assert b"pumps" in content
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if CANARY.encode() in path.read_bytes()]
+
+
+async def test_no_program_but_its_own_service_is_started_with_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git, started = tmp_path / "bin" / "git", tmp_path / "started"
+    git.parent.mkdir()
+    git.write_text(f'#!/bin/sh\necho "$@" >> {started}\n')
+    git.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{git.parent}:{os.environ['PATH']}")
+    await told(tmp_path, "offline")
+    assert not started.exists(), started.read_text()
 
 
 async def test_what_the_client_cannot_do_is_one_sentence_without_the_key(tmp_path: Path) -> None:
