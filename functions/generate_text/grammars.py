@@ -25,6 +25,8 @@ _KEPT = 256
 """Compiled grammars."""
 _NEEDED = [bytes([letter]) for letter in range(0x20, 0x7F)]
 _MASKS, _AHEAD = LLExecutor(), ThreadPoolExecutor(1, "masks")
+_BESIDE = 2**12
+"""Tokens to look at, of all choices, from which another thread is worth its hand-over: that takes as long."""
 COMPILER = ThreadPoolExecutor(2, "grammar")
 """A tenant has one of its threads at most: others' grammars go on beside it, as do the event loop and the batch."""
 
@@ -196,11 +198,16 @@ class Constraint:
 
 
 def ahead(constraints: Sequence[Constraint]) -> None:
-    """Begin to compute what may come next in these choices, in one call, beside the event loop and the model's step."""
-    if due := [each for each in constraints if each.due]:
-        coming = _AHEAD.submit(_compute, due)
-        for each in due:
-            each.come(coming)
+    """Compute what may come next in these choices, in one call; what takes long beside the model's step."""
+    due = [each for each in constraints if each.due]
+    if not due:
+        return
+    if len(due) * due[0].size < _BESIDE:
+        _compute(due)
+        return
+    coming = _AHEAD.submit(_compute, due)
+    for each in due:
+        each.come(coming)
 
 
 def _compute(group: Sequence[Constraint]) -> None:
@@ -210,6 +217,7 @@ def _compute(group: Sequence[Constraint]) -> None:
     _MASKS.unsafe_compute_mask_ptr(
         [(each.matcher, row) for row, each in enumerate(group)], bits.ctypes.data, bits.shape[1] * 4, len(group)
     )
-    banned = torch.from_numpy(np.unpackbits(bits.view(np.uint8), axis=1, count=size, bitorder="little") == 0)
+    unset = np.unpackbits(~bits.view(np.uint8), axis=1, count=size, bitorder="little")
+    banned = torch.from_numpy(unset).view(torch.bool)
     for row, each in enumerate(group):
         each.computed(banned[row], bool(bits[row].any()))

@@ -27,7 +27,7 @@ from functions.generate_text.models import ServedModel
 
 DEMO = Path(__file__).parents[2] / "infra" / "demo" / "base"
 ROWS = (1, 8)
-PAIRS = 5
+PAIRS = 15
 GATE = 0.9
 PART = {
     "type": "object",
