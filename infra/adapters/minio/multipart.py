@@ -20,7 +20,7 @@ from contracts.ports import UnavailableError
 PART_BYTES = 8 * 2**20
 _SMALL_BYTES = 2**16
 """Up to this, content takes as much memory as it has bytes; beyond, a whole part."""
-_IN_FLIGHT = 3
+_IN_FLIGHT = 2
 
 _VALID = timedelta(hours=1)
 _UPLOAD_ID = re.compile(rb"<UploadId>([^<]+)</UploadId>")
