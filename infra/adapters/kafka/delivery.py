@@ -132,6 +132,7 @@ class Delivery:
                 session_timeout_ms=6_000,
                 heartbeat_interval_ms=2_000,
                 fetch_max_wait_ms=1_000,  # an idle group asks once a second; whatever comes is told at once
+                consumer_timeout_ms=1_000,  # of the loop behind it, which is woken by whatever comes, too
                 max_poll_interval_ms=300_000,
             )
             subscriber(_with_deadline(handler.subscription))
