@@ -95,7 +95,8 @@ async def refused(reader: asyncio.StreamReader, status: int) -> dict[str, Any]:
     found, body = await answer(reader)
     assert (found, list(body), list(body["error"])) == (status, ["error"], ["message", "type", "param", "code"])
     async with asyncio.timeout(30):
-        assert await reader.read() == b""
+        with suppress(ConnectionResetError):  # of what came behind it and is not read
+            assert await reader.read() == b""
     error: dict[str, Any] = body["error"]
     return error
 
@@ -175,7 +176,8 @@ async def test_a_head_byte_by_byte_is_a_408_also_on_a_connection_that_was_good(q
 async def test_a_connection_that_says_nothing_ends(quick: Dial) -> None:
     reader, _ = await quick()
     async with asyncio.timeout(30):
-        assert await reader.read() == b""
+        with suppress(ConnectionResetError):  # of what came behind it and is not read
+            assert await reader.read() == b""
 
 
 async def upload(world: World, length: int) -> bytes:
@@ -243,9 +245,9 @@ async def test_keys_are_asked_for_before_a_body_is_read(world: World, quick: Dia
     for _ in range(200):  # and what is sent all the same holds the connection for a window
         writer.write(b"x" * 1000)
         await asyncio.sleep(0.02)
-        if reader.at_eof():
+        if ended := reader.at_eof() or isinstance(reader.exception(), ConnectionResetError):
             break
-    assert reader.at_eof()
+    assert ended
 
 
 async def test_connections_are_bounded_and_half_requests_do_not_stay(quick: Dial) -> None:
