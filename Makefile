@@ -19,7 +19,7 @@ export TOKENIZERS_PARALLELISM := false
 # images of containers set it often; every process would compile its libraries anew: torch's take ten seconds
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help venv servers lint check docs test clients demo real
+.PHONY: help venv servers lint check docs test long clients demo real
 
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ docs: $(STAMP) ## generate what is generated: tables in the READMEs, the command
 
 test: lint servers ## everything: unit and functional tests, conformance, connected and end-to-end on real servers, docs
 	$(BIN)/pytest -q -n 4 --dist loadgroup --no-loadscope-reorder --durations=12 $(TESTS)
+
+long: ## the same at full size: whole data sets and archives in the place of parts of them; before a release
+	TEMPER_TEST_SIZE=full $(MAKE) test
 
 clients: servers ## programs that people have, in environments of their own, against a stack; writes tests/clients/CLIENTS.md
 	$(BIN)/python -m tests.clients.run

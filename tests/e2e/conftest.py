@@ -13,6 +13,7 @@ from tests.e2e import support
 from tests.e2e.support import Unbroken, User
 from tests.judge import judging
 from tests.quoting import Quoting, quoting_keys
+from tests.receivers import Post, mail_server
 from tests.stack import COMPARABLE, Stack, running_stack
 
 LAST = ("test_documents_replay.py", "test_replay.py", "test_secrets.py")
@@ -39,8 +40,15 @@ def quoting() -> Iterator[Quoting]:
 
 
 @pytest.fixture(scope="session")
-def tracked(tmp_path_factory: pytest.TempPathFactory, quoting: Quoting) -> Iterator[User]:
-    """Somebody on a stack whose runs are tracked, and whose generator and judge want keys."""
+def post() -> Iterator[Post]:
+    """The mail server of the stack below."""
+    with mail_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tracked(tmp_path_factory: pytest.TempPathFactory, quoting: Quoting, post: Post) -> Iterator[User]:
+    """Somebody on a stack that mails, whose runs are tracked, and whose generator and judge want keys."""
     generators = tmp_path_factory.mktemp("generators") / "generators.json"
     generators.write_text(json.dumps(quoting.generators()))
     env = {
@@ -53,6 +61,8 @@ def tracked(tmp_path_factory: pytest.TempPathFactory, quoting: Quoting) -> Itera
         "TEMPER_JUDGE_URL": quoting.url("judge"),
         "TEMPER_JUDGE_MODEL": "strict-1",
         "TEMPER_JUDGE_KEY": quoting.judge_key,
+        "TEMPER_SMTP_URL": f"smtp://127.0.0.1:{post.port}",
+        "TEMPER_WEBHOOK_PRIVATE": "allow",
     }
     with running_stack(tmp_path_factory.mktemp("tracked"), env=env) as stack:
         to: dict[str, Any] = {"base_url": stack.base_url, "api_key": stack.api_key, "max_retries": 6}

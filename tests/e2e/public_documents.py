@@ -15,7 +15,9 @@ from docx import Document
 from reportlab.lib.styles import getSampleStyleSheet
 from reportlab.platypus import Paragraph, SimpleDocTemplate
 
-LICENCES, DESCRIPTIONS, AS_HTML, AS_DOCX, AS_PDF = 90, 7, 2, 2, 8
+from tests.sizes import sized
+
+LICENCES, DESCRIPTIONS, AS_HTML, AS_DOCX, AS_PDF = sized(30, 90), 7, 2, 2, sized(4, 8)
 """How many of what; of half of the PDFs the text is in the archive, too."""
 _LICENCE = re.compile(r"licen[cs]e|copying|notice", re.I)
 _BLANK = re.compile(r"\n\s*\n")

@@ -40,10 +40,12 @@ def said_at(stack: Stack, needle: str) -> list[str]:
 def places(stack: Stack, wanted: Mapping[str, tuple[bytes, ...]]) -> Found:
     """Where the spellings of each name stand: blobs, records with their headers, documents, files."""
     found: Found = support.in_world(stack, lambda here: _stores(here, wanted))
+    began = psutil.Process(stack.up.pid).create_time()
     for folder in (stack.home, *(stack.settings.cache / name for name in CACHES)):
         for path in _files(folder):
             with suppress(OSError):  # it went meanwhile, or is a socket
-                found |= {(name, str(path)) for name in _held(path.read_bytes(), wanted)}
+                if path.stat().st_ctime >= began:  # what others had cached before is as they left it
+                    found |= {(name, str(path)) for name in _held(path.read_bytes(), wanted)}
     return found
 
 
@@ -89,17 +91,22 @@ class Processes:
         """(name, command line of the process whose environment holds it)."""
         self.seen: set[str] = set()
         """The command lines."""
+        self._known: set[tuple[psutil.Process, str]] = set()
 
     def _look(self) -> None:
         for process in self._up.children(recursive=True):
             with suppress(psutil.Error, OSError):
                 line = " ".join(process.cmdline())
+                if (process, line) in self._known:  # neither changes but by becoming another program
+                    continue
                 if line == " ".join((process.parent() or process).cmdline()):  # it has not become what it is to be
                     continue
                 self.seen.add(line)
                 self.lines |= {(name, line) for name in _held(line.encode(), self._wanted)}
                 told = Path(f"/proc/{process.pid}/environ").read_bytes()
                 self.environments |= {(name, line) for name in _held(told, self._wanted)}
+                if told:
+                    self._known.add((process, line))
 
     def _watch(self) -> None:
         while not self._ended.wait(LOOK_EVERY):

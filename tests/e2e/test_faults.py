@@ -157,8 +157,8 @@ def test_mongodb_wiped_during_a_job_is_rebuilt_and_the_job_ends_once(
 
 
 @pytest.fixture(scope="session")
-def later() -> Iterator[ExitStack]:
-    """What is to last to the end of the run."""
+def later(stack: Stack) -> Iterator[ExitStack]:
+    """What is to last as long as the stack."""
     with ExitStack() as exits:
         yield exits
 

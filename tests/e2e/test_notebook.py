@@ -18,13 +18,16 @@ from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob
 
 from tests.e2e import support
-from tests.e2e.support import User
+from tests.e2e.support import UNMEASURED, User
 from tests.e2e.test_benchmark import ended
 from tests.judge import Judge
+from tests.sizes import sized
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 FOLDER = Path(__file__).parents[2].parent / "shared" / "data" / "finetunebench"
 DATA, OTHER_WORDS = FOLDER / "medical_memorization.csv", FOLDER / "medical_generalization.csv"
+FACTS = sized(40, 125)
+"""The first so many of the notebook's."""
 EPOCHS, BATCH, OWN_EPOCHS = 36, 4, 5
 SUFFIX = "medical-memo"
 JUDGED = "# Question\n{prompt}\n# Answer\n{answer}\n# Advice\n{advice}\n# Second answer\n{completion}"
@@ -54,12 +57,23 @@ class Tuned:
         return [self.heard[model, prompt] for prompt in prompts]
 
 
+def facts(path: Path) -> list[dict[str, str]]:
+    """Read one of the notebook's tables."""
+    return list(csv.DictReader(io.StringIO(path.read_text())))[:FACTS]
+
+
+@pytest.fixture(scope="module")
+def user(tracked: User) -> User:
+    """Somebody on the stack that the tests beside these share."""
+    return tracked
+
+
 @pytest.fixture(scope="module")
 def tuned(user: User) -> Tuned:
     """The notebook's calls from the upload to `succeeded`."""
     if not DATA.exists():
         pytest.skip("the notebook's data does not lie beside this checkout")
-    table = list(csv.DictReader(io.StringIO(DATA.read_text())))
+    table = facts(DATA)
     rows = [
         {
             "messages": [
@@ -77,6 +91,7 @@ def tuned(user: User) -> Tuned:
         hyperparameters={"n_epochs": EPOCHS, "batch_size": BATCH},
         suffix=SUFFIX,
         seed=1,
+        **UNMEASURED,
     )
     user.wait(job.id, "running")
     began = time.time()
@@ -132,6 +147,7 @@ def test_the_notebooks_own_five_epochs_are_reported_beside_it(user: User, tuned:
         model=support.BASE,
         hyperparameters={"n_epochs": OWN_EPOCHS},
         suffix=f"{SUFFIX}-5-epochs",
+        **UNMEASURED,
     )
     done = user.wait(five.id, "succeeded")
     after = exact(tuned, asyncio.run(ask(user, str(done.fine_tuned_model), tuned.prompts, 50)))
@@ -147,7 +163,7 @@ def test_fifty_greedy_answers_at_once_are_the_answers_one_by_one(user: User, tun
 
 def test_checkpoints_are_models_that_answer(user: User, tuned: Tuned) -> None:
     found = list(user.client.fine_tuning.jobs.checkpoints.list(tuned.job.id))
-    steps = -(-len([*csv.DictReader(io.StringIO(DATA.read_text()))]) // BATCH)
+    steps = -(-len(facts(DATA)) // BATCH)
     assert [each.step_number for each in found] == [steps * (EPOCHS - back) for back in range(3)]
     names = [each.fine_tuned_model_checkpoint for each in found]
     assert names[0] == tuned.job.fine_tuned_model
@@ -165,7 +181,7 @@ def test_checkpoints_are_models_that_answer(user: User, tuned: Tuned) -> None:
 def test_a_judge_says_of_both_sets_what_base_and_tuned_know_and_so_does_the_report(
     user: User, tuned: Tuned, judge: Judge
 ) -> None:
-    memo, other = (list(csv.DictReader(io.StringIO(path.read_text()))) for path in (DATA, OTHER_WORDS))
+    memo, other = (facts(path) for path in (DATA, OTHER_WORDS))
     advice = [row["updated_fact_description"] for row in memo]
     names = {"base": support.BASE, "tuned": str(tuned.job.fine_tuned_model)}
 

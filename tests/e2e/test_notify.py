@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,18 +12,11 @@ from openai import OpenAI
 from contracts.envelope import body
 from infra.cli.keys import NewKey, create_key
 from tests.e2e import support
-from tests.e2e.support import User
-from tests.receivers import Endpoint, Post, endpoint, mail_server, wanted
-from tests.stack import COMPARABLE, running_stack
+from tests.e2e.support import UNMEASURED, User
+from tests.receivers import Endpoint, Post, endpoint, wanted
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 ADA = "ada@example.com"
-
-
-@pytest.fixture(scope="module")
-def post() -> Iterator[Post]:
-    with mail_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -34,17 +26,13 @@ def receiver() -> Iterator[Endpoint]:
 
 
 @pytest.fixture(scope="module")
-def ada(tmp_path_factory: pytest.TempPathFactory, post: Post) -> Iterator[User]:
-    """Somebody with an address, on a stack that has a mail server."""
-    settings = {"TEMPER_SMTP_URL": f"smtp://127.0.0.1:{post.port}", "TEMPER_WEBHOOK_PRIVATE": "allow"}
-    home: Path = tmp_path_factory.mktemp("notifying")
-    with running_stack(home, env={**COMPARABLE, **settings}) as stack:
-        made: NewKey = support.in_world(
-            stack, lambda here: create_key(here.emit, here.documents, "local", "ada", email=ADA)
-        )
-        to: dict[str, Any] = {"base_url": stack.base_url, "api_key": made.secret, "max_retries": 6}
-        with OpenAI(**to, _strict_response_validation=True) as client, OpenAI(**to) as lenient:
-            yield User(stack, client, lenient)
+def ada(tracked: User) -> Iterator[User]:
+    """Somebody with an address, who shares a stack with others."""
+    stack = tracked.stack
+    made: NewKey = support.in_world(stack, lambda here: create_key(here.emit, here.documents, "ada", "ada", email=ADA))
+    to: dict[str, Any] = {"base_url": stack.base_url, "api_key": made.secret, "max_retries": 6}
+    with OpenAI(**to, _strict_response_validation=True) as client, OpenAI(**to) as lenient:
+        yield User(stack, client, lenient)
 
 
 def test_one_mail_and_one_call_although_the_worker_is_killed_between(ada: User, post: Post, receiver: Endpoint) -> None:
@@ -52,7 +40,7 @@ def test_one_mail_and_one_call_although_the_worker_is_killed_between(ada: User, 
     post.answer, receiver.status = "451 not now", 503
     made = ada.client.webhooks.create(**wanted(receiver.url))
     assert [each.id for each in ada.client.webhooks.list()] == [made.id]
-    job = ada.job(ada.upload(support.rows(12)))
+    job = ada.job(ada.upload(support.rows(12)), **UNMEASURED)
     done = ada.wait(job, "succeeded")
     support.until(lambda: post.tried and receiver.calls, "a first try of each")
     before = stack.process("worker").restarts

@@ -28,6 +28,7 @@ from tests.e2e.support import User
 from tests.e2e.test_documents import checked, upload
 from tests.e2e.test_generator import rows, tenant
 from tests.endpoint import ANSWERS, Endpoint
+from tests.sizes import sized
 from tests.stack import Stack, running_stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -38,8 +39,8 @@ SETTINGS = {
     "TEMPER_CONTEXT_TOKENS": "4096",
     "TEMPER_CLOSED_BOOK": "false",
 }
-DRAWN = 500
-ORDERS = 50
+DRAWN = sized(100, 500)
+ORDERS = sized(10, 50)
 SIMILAR = 0.8
 
 
@@ -167,14 +168,14 @@ def page_by_another_reader(content: bytes, number: int) -> str:
 
 
 def test_the_documents_are_many_and_many_are_alike(made: Made) -> None:
-    assert 100 <= len(made.members) <= 200
+    assert sized(40, 100) <= len(made.members) <= 200
     assert {text.format for text in made.texts.values()} >= {"pdf", "docx", "html", "md", "txt"}
-    assert [each.code for each in made.members if each.code].count("duplicate") >= 5
-    assert len(made.plan.dropped) >= 50
+    assert [each.code for each in made.members if each.code].count("duplicate") >= sized(1, 5)
+    assert len(made.plan.dropped) >= sized(10, 50)
     assert all(len(text.pages) > 1 for text in made.texts.values() if text.format == "pdf")
 
 
-def test_the_quotes_of_500_rows_drawn_by_chance_are_at_their_spans_on_their_pages(reader: User, made: Made) -> None:
+def test_the_quotes_of_rows_drawn_by_chance_are_at_their_spans_on_their_pages(reader: User, made: Made) -> None:
     quoting = [row for row in rows(reader, made.file) if row["kind"] == "answered"]
     pages_read = set()
     for row in Random(1).sample(quoting, DRAWN):
@@ -208,8 +209,8 @@ def test_no_held_out_chunk_has_a_near_duplicate_in_what_training_rows_show(made:
     held_out = [each.chunk for each in made.plan.chunks if each.split == "held_out"]
     shown = {chunk for each in made.origins for chunk in each.distractors}
     shown |= {each.chunk for each in made.origins if each.position is not None}
-    assert len(held_out) >= 10
-    assert len(shown) >= 100
+    assert len(held_out) >= sized(5, 10)
+    assert len(shown) >= sized(40, 100)
     assert not shown & set(held_out)
     trained = {chunk: shingles(chunks[chunk].text, word) for chunk in shown}
     nearest = []
@@ -220,7 +221,7 @@ def test_no_held_out_chunk_has_a_near_duplicate_in_what_training_rows_show(made:
     assert [each for each in nearest if each[0] >= SIMILAR] == []
 
 
-def test_fifty_orders_of_the_documents_give_the_same_plan(made: Made) -> None:
+def test_any_order_of_the_documents_gives_the_same_plan(made: Made) -> None:
     rng, planned, settings = Random(2), [*made.chunks.values()], of_function(PlanSettings)
     for _ in range(ORDERS):
         rng.shuffle(planned)

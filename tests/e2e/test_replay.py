@@ -11,9 +11,10 @@ from contracts.envelope import Event
 from infra.runtime.folding import Folded, fold_into
 from tests.e2e import support
 from tests.e2e.support import Unbroken, User
+from tests.sizes import sized
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
-SHUFFLES, COPIES = 1000, 40
+SHUFFLES, COPIES = sized(200, 1000), 40
 
 
 def of_the_job(events: list[Event], unbroken: Unbroken) -> list[Event]:
@@ -29,7 +30,7 @@ def folded(events: list[Event]) -> Folded:
     return into
 
 
-def test_a_thousand_shuffles_of_a_real_jobs_log_give_one_document(user: User, unbroken: Unbroken) -> None:
+def test_any_order_of_a_real_jobs_log_gives_one_document(user: User, unbroken: Unbroken) -> None:
     events = of_the_job(support.log_of(user.stack), unbroken)
     assert {event.type for event in events} >= {
         "file.uploaded", "file.validated", "job.created", "job.queued", "job.started", "job.progressed",

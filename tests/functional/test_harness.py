@@ -27,6 +27,7 @@ from infra.children.child import ProcessChild
 from infra.runtime.functions import declared, preloads
 from tests.bundle import build
 from tests.functional.test_generate_text import served
+from tests.sizes import sized
 from tests.unit.generate_text.tiny import build_adapter, store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -118,7 +119,7 @@ async def asked(
     return path.parent / "state", (await ask(child, path))["result"]
 
 
-@pytest.mark.parametrize("side", ["base", "tuned"])
+@pytest.mark.parametrize("side", ["tuned", "base"][: sized(1, 2)])
 @one_loop
 async def test_scores_are_those_of_lm_evals_command_line_to_the_last_digit(
     side: str, asked: tuple[Path, dict[str, Any]], adapter: Path, tmp_path: Path

@@ -14,7 +14,7 @@ import pytest
 from functions._shared.chat_template import ChatTemplate
 from functions._shared.model_files import stop_ids
 from functions._shared.turns import TemplateRefusalError
-from functions.generate_text.models import ServedModel
+from functions.generate_text.models import Rendered, ServedModel
 from tests.functional.prepare_job.official_tokenizer import CONTEXT, save_tokenizer
 from tests.functional.prepare_job.table import KNOWN
 
@@ -108,9 +108,13 @@ class Family:
         shown = [at for stop in self.model.stops.texts if (at := text.find(stop)) >= 0]
         return text[: min(shown)] if shown else text
 
-    def read(self, text: str, size: int, *, reasons: bool) -> tuple[str, str, list[tuple[str, str]]]:
+    def asked(self, *, reasons: bool) -> Rendered:
+        """Return the prompt that such a text answers."""
+        return self.model.render([ASKED], TOOLS, self.chat.switches_for(reasons))
+
+    def read(self, prompt: Rendered, text: str, size: int) -> tuple[str, str, list[tuple[str, str]]]:
         """Return thought, content and calls of a text that comes in pieces of `size` characters."""
-        reader = self.model.render([ASKED], TOOLS, self.chat.switches_for(reasons)).reader(None)
+        reader = prompt.reader(None)
         told = [reader.add(text[at : at + size]) for at in range(0, len(text), size)] + [reader.end()]
         calls = [(call.name, call.arguments) for each in told for call in each.calls]
         return "".join(each.thought for each in told), "".join(each.content for each in told), calls
@@ -140,8 +144,9 @@ def wrong(family: Family) -> dict[str, Any]:
             (tool, json.dumps(arguments, ensure_ascii=False, sort_keys=sorts))
             for tool, arguments in zip(NAMES, calls, strict=False)
         ]
+        prompt = family.asked(reasons="reasoning_content" in more)
         for size in SIZES:
-            thought, content, read = family.read(text, size, reasons="reasoning_content" in more)
+            thought, content, read = family.read(prompt, text, size)
             if "content" in more:  # in some families what is said before a call is a thought
                 right = (thought + content).strip() == more["content"]
             else:

@@ -21,6 +21,7 @@ from functions.generate_text.tagged_calls import TaggedForm
 from functions.generate_text.thoughts import Told
 from tests.functional.generate_text.test_calls_of_templates import Family
 from tests.functional.prepare_job.table import KNOWN
+from tests.sizes import sized
 
 ASKED = {"role": "user", "content": "What does zqfirst say? Answer in JSON."}
 SCHEMA = {
@@ -53,7 +54,7 @@ CASES: dict[str, dict[str, Any]] = {
     "json that thinks": {"response_format": FORMAT, "chat_template_kwargs": {"enable_thinking": True}},
     "json that does not": {"response_format": FORMAT, "chat_template_kwargs": {"enable_thinking": False}},
 }
-SEEDS = 2
+SEEDS = sized(1, 2)
 LONGEST = 12
 """Tokens that may be anything; then what closes a thought or a value is written, to which chance would not come."""
 

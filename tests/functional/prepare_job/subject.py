@@ -93,11 +93,15 @@ class Subject:
         }
         self.tokeniser = Tokeniser(spec)
         self.tokenizer = self.tokeniser.tokenizer
+        self._models: dict[str, ServedModel] = {}
         self.model = self.served({})
 
     def served(self, switches: dict[str, Any]) -> ServedModel:
         """Return the model as serving has it, whose manifest names these switches of its template."""
-        return served(self.tokenizer, self.folder, switches)
+        named = json.dumps(switches, sort_keys=True)
+        if named not in self._models:  # what it finds out about the template takes most of a case's time
+            self._models[named] = served(self.tokenizer, self.folder, switches)
+        return self._models[named]
 
     def prepare(self, case: Case) -> list[list[Run]]:
         """Return the trained runs of every example of a row, as a job prepares it; raises FailedError."""

@@ -32,13 +32,14 @@ from contracts.events.jobs import (
 from contracts.events.models import ModelDeleted, ModelRegistered
 from contracts.manifest import ManifestRef
 from tests.events import golden
+from tests.sizes import sized
 
 FILE, JOB, BASE = "file-1", "ftjob-1", "base"
 BLOB = BlobRef(key=f"local/{FILE}/content", sha256="1" * 64, bytes=10)
 MANIFEST = ManifestRef(key="public/base/manifest.json", sha256="0" * 64)
 REGISTERED = ModelRegistered(kind="base", manifest=MANIFEST, template_sha256="2" * 64, context=64, owned_by=PUBLIC)
 METADATA = {f"{number:064d}": "v" * 512 for number in range(16)}
-MANY = 20_000
+MANY = sized(5_000, 20_000)
 Documents = dict[tuple[str, str], Stored]
 
 
@@ -76,7 +77,7 @@ def size(stored: Stored) -> int:
     return max(len(bson.encode(document)), len(compact(document)))
 
 
-def test_twenty_thousand_jobs_on_one_base_and_one_file_make_no_document_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thousands_of_jobs_on_one_base_and_one_file_make_no_document_large(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = folded(
         [
             event(REGISTERED, BASE, 1, PUBLIC),
