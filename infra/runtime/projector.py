@@ -80,11 +80,18 @@ class Projector:
         generation = await read_generation(self._builds.database)
         if generation is None or not generation.complete:
             await self._build(there)
-        elif self._displaced and generation.follower != self._me and not await self._builds.deserted(generation.id):
+        elif await self._is_displaced(generation):
             self.trouble = None
             await asyncio.sleep(TOUCH_SECONDS)  # somebody else follows
         else:
             await self._follow(generation, there)
+
+    async def _is_displaced(self, generation: ReadGeneration) -> bool:
+        """Whether somebody took it over from this process, perhaps before this one began to follow, and is there."""
+        if generation.follower == self._me:
+            return False
+        self._displaced = self._displaced or self._turn is not None
+        return self._displaced and not await self._builds.deserted(generation.id)
 
     async def _build(self, there: LogState) -> None:
         self.trouble = "the read models are being rebuilt from the log"

@@ -19,7 +19,7 @@ from contracts.documents.files import FILES
 from contracts.envelope import derived_id, make
 from contracts.events.files import FileUploaded
 from contracts.ports import RebuildingError
-from infra.adapters.kafka import KafkaEmit
+from infra.adapters.kafka import KafkaEmit, LogState
 from infra.adapters.mongo import generations
 from infra.adapters.mongo.controls import MongoControls
 from infra.adapters.mongo.documents import Builds, Database, MongoDocuments, connect, read_generation, wait_ready
@@ -121,6 +121,36 @@ async def test_one_of_two_workers_follows_and_the_other_goes_on_when_that_one_is
 
         await until(folded)
         assert await follower() == first
+
+
+async def test_whoever_is_overtaken_before_it_begins_to_follow_does_not_take_it_back(
+    servers: Settings, db: Database, emit: KafkaEmit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projecting, "TOUCH_SECONDS", 0.2)
+    looks, overtaken, look = list[str](), asyncio.Event(), projecting.look_at_log
+
+    async def look_at_log(bootstrap: str, topics: tuple[str, ...]) -> LogState:
+        looks.append(bootstrap)
+        if len(looks) == 2:  # of whoever has built
+            await overtaken.wait()
+        return await look(bootstrap, topics)
+
+    monkeypatch.setattr(projecting, "look_at_log", look_at_log)
+
+    async def follower() -> str | None:
+        found = await read_generation(db)
+        return found.follower if found else None
+
+    async with running(servers, db, emit):
+        await wait_ready(MongoDocuments(db))
+        await until(lambda: len(looks) == 2)
+        first = await follower()
+        async with running(servers, db, emit):
+            await until(lambda: _differs(follower, first))
+            second, seen = await follower(), len(looks)
+            overtaken.set()
+            await until(lambda: len(looks) > seen + 2)
+            assert await follower() == second
 
 
 async def _differs(look: Callable[[], Awaitable[str | None]], known: str | None) -> bool:
