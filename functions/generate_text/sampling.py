@@ -147,24 +147,39 @@ def _draw(logits: Tensor, choosers: Sequence[Chooser], noise: Tensor) -> tuple[l
 
     temperature = column([c.sampling.temperature for c in choosers])
     p = torch.softmax(logits.double() / temperature, dim=-1)
-    # An error e in a logit changes a probability by the factor exp(e / temperature).
-    margin = torch.expm1(2 * noise[:, None].double() / temperature)
+    # Errors of e in the logits change the odds of a probability, or of a sum of them, by at most exp(2e / temperature).
+    turn = torch.expm1(2 * noise[:, None].double() / temperature)
     top_p = column([c.sampling.top_p for c in choosers])
+    loose = torch.zeros_like(top_p)
     if bool((top_p < 1).any()):
-        ordered, order = p.sort(dim=-1, descending=True, stable=True)
-        before = ordered.cumsum(-1) - ordered
-        kept = (before < top_p) | (top_p >= 1)
-        # Where rounding could move the nucleus' border, the tokens at the border may come or go.
-        loose = ((before - top_p).abs() < margin) & (top_p < 1)
-        border = ordered.gather(-1, (kept.sum(-1, keepdim=True) - 1).clamp(min=0))
-        tied = (((ordered - border).abs() <= margin * border).sum(-1, keepdim=True) > 1) & (top_p < 1)
-        margin = margin + (ordered * loose).sum(-1, keepdim=True) + 2 * border * tied
-        p = torch.zeros_like(p).scatter(-1, order, ordered * kept)
+        p, loose = _nucleus(p, top_p, turn)
     reach = p.cumsum(-1)
     total = reach[:, -1:]
-    target = column([c.draw for c in choosers]) * total
-    token = torch.searchsorted(reach, target, right=True).clamp(max=p.shape[-1] - 1)
-    upper = reach.gather(-1, token)
-    lower = upper - p.gather(-1, token)
-    sure = (upper - target > margin) & ((target - lower > margin) | (lower <= 0))
+    draw = column([c.draw for c in choosers])
+    token = torch.searchsorted(reach, draw * total, right=True).clamp(max=p.shape[-1] - 1)
+    upper = reach.gather(-1, token) / total
+    lower = upper - p.gather(-1, token) / total
+    least, most = (_moved(border, turn) + loose for border in (lower, upper))
+    sure = (upper - draw > most) & (draw - lower > least)
     return token[:, 0].tolist(), sure[:, 0].tolist()
+
+
+def _nucleus(p: Tensor, top_p: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """Return probabilities that are zero outside the nucleus, and how far what rounding puts in or out moves a sum."""
+    ordered, order = p.sort(dim=-1, descending=True, stable=True)
+    before = ordered.cumsum(-1) - ordered
+    kept = (before < top_p) | (top_p >= 1)
+    within = torch.zeros_like(p).scatter(-1, order, ordered * kept)
+    # The last token in the nucleus is one of these places, by how far the sums before them can move.
+    off = _moved(before, turn)
+    first = ((before + off < top_p).sum(-1, keepdim=True) - 1).clamp(min=0)
+    last = ((before - off < top_p).sum(-1, keepdim=True) - 1).clamp(min=0)
+    most, least = ordered.gather(-1, first) * (1 + turn), ordered.gather(-1, last) / (1 + turn)
+    doubtful = (ordered <= most) & (ordered >= least) & (top_p < 1)
+    mass = (ordered * doubtful).sum(-1, keepdim=True) * (doubtful.sum(-1, keepdim=True) > 1)
+    return within, (1 + turn) ** 2 * mass / (within.sum(-1, keepdim=True) - mass).clamp(min=1e-9)
+
+
+def _moved(border: Tensor, turn: Tensor) -> Tensor:
+    """Return how far the probability `border` can move, both ways, when its odds change by the factor 1 + `turn`."""
+    return (border * (1 - border)).clamp(min=0) * turn
