@@ -78,8 +78,7 @@ class ProcessChild:
 
     async def _spawn(self, module: str, argument: Path, memory_bytes: int) -> Process:
         if preload := self._forked.get(module):
-            server = self._servers.setdefault(preload, ForkServer(preload, self._environment(_NOBODYS), LINE_BYTES))
-            return await server.fork(module, argument, memory_bytes)
+            return await self._server(preload).fork(module, argument, memory_bytes)
         return await asyncio.create_subprocess_exec(
             *launching(memory_bytes),
             sys.executable,
@@ -94,6 +93,9 @@ class ProcessChild:
             limit=LINE_BYTES,
             start_new_session=True,
         )
+
+    def _server(self, preload: str) -> ForkServer:
+        return self._servers.setdefault(preload, ForkServer(preload, self._environment(_NOBODYS), LINE_BYTES))
 
     def _environment(self, home: Path) -> dict[str, str]:
         """Name what may be passed on; secrets are not among it."""

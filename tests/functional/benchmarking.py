@@ -25,8 +25,8 @@ from functions.benchmark_model import work as benchmark
 from functions.benchmark_model.core import Question
 from functions.benchmark_model.judging import Judge
 from infra.adapters.memory import MemoryBlobs, MemoryControls, MemoryEmit
-from infra.children.child import ProcessChild
 from infra.runtime.leases import HeldLease
+from tests.children import ForkedChild
 from tests.leases import held
 
 BENCH = "bench-" + "b" * 32
@@ -165,7 +165,7 @@ class World:
         ask: dict[Side, Any] = {"base": base, "tuned": tuned}
         lease = await self.lease(suite, **of)
         work = benchmark.work(
-            lease, self.blobs, ProcessChild(), self.emit, self.tmp, ask, tokenizer,
+            lease, self.blobs, ForkedChild(), self.emit, self.tmp, ask, tokenizer,
             self.harness, f"2026-01-01T00:00:0{lease.claim.fence}+00:00", judge,
         )  # fmt: skip
         (event,) = await work

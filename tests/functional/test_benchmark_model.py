@@ -22,7 +22,7 @@ from functions.benchmark_model import work as benchmark
 from functions.benchmark_model.core import NOTHING
 from functions.benchmark_model.judging import Judge
 from infra.adapters.http.generator import HttpGenerate
-from infra.children.child import ProcessChild
+from tests.children import ForkedChild
 from tests.functional.benchmarking import BENCH, TOKENIZER, Model, World, plain
 from tests.functional.test_judge import PATIENCE
 from tests.judge import expected, judging
@@ -207,9 +207,7 @@ async def test_a_benchmark_without_a_question_says_so(world: World) -> None:
     async def tokenizer() -> Path:
         return TOKENIZER
 
-    work = benchmark.work(
-        lease, world.blobs, ProcessChild(), world.emit, world.tmp, {}, tokenizer, world.harness, "now"
-    )
+    work = benchmark.work(lease, world.blobs, ForkedChild(), world.emit, world.tmp, {}, tokenizer, world.harness, "now")
     (event,) = await work
     assert isinstance(event.data, BenchmarkFailed)
     assert event.data.code == "nothing_to_ask"

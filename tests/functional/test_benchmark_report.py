@@ -18,7 +18,7 @@ from functions.benchmark_model.report.build import MAX_BYTES, build
 from functions.benchmark_model.report.failures import Failures
 from functions.benchmark_model.summary import noted, summarise
 from functions.benchmark_model.wording import interval
-from infra.children.child import ProcessChild
+from tests.children import ForkedChild
 from tests.unit.benchmark_model.synthetic import synthetic
 
 VOID = {"meta", "br", "input", "link", "img", "hr"}
@@ -107,7 +107,7 @@ async def test_the_child_writes_a_page_and_its_pictures(
     spec = tmp_path / "spec.json"
     paths = {"result": tmp_path / "result.json", "items": tmp_path / "items.jsonl", "folder": tmp_path}
     spec.write_text(json.dumps({name: str(path) for name, path in paths.items()}))
-    ended = await ProcessChild(threads=1).run("functions.benchmark_model.report.build", spec, 4 * 2**30, 240)
+    ended = await ForkedChild(threads=1).run("functions.benchmark_model.report.build", spec, 4 * 2**30, 240)
     assert ended.code == 0, ended.stderr
     said = json.loads(ended.stdout)
     html = (tmp_path / said["report"]).read_bytes()

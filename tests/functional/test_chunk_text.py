@@ -17,8 +17,8 @@ from contracts.ports import BlobNotFoundError, ChildResult
 from functions.chunk_text import work as chunking
 from functions.chunk_text.handler import on_document_extracted
 from infra.adapters.memory import MemoryBlobs
-from infra.children.child import ProcessChild
 from infra.runtime.leases import HeldLease
+from tests.children import ForkedChild
 from tests.leases import Opened, held
 
 ARCHIVE = "file-" + "1" * 32
@@ -54,7 +54,7 @@ async def stored(blobs: MemoryBlobs, text: Text) -> BlobRef:
 
 async def cut(blobs: MemoryBlobs, taken: Any, scratch: Path, size: int = 64, overlap: int = 16) -> Event:
     """Return the one verdict, having checked the envelope around it."""
-    events = await chunking.work(taken, blobs, ProcessChild(), scratch, TOKENIZER, size, overlap)
+    events = await chunking.work(taken, blobs, ForkedChild(), scratch, TOKENIZER, size, overlap)
     assert len(events) == 1
     assert (events[0].id, events[0].subject, events[0].tenant, events[0].cause) == (
         derived_id(DOCUMENT, "chunks"),
@@ -116,13 +116,13 @@ async def test_a_text_that_is_gone_and_a_broken_tokenizer_are_no_verdict_on_the_
     scratch = tmp_path / "scratch"
     missing = BlobRef(key=f"acme/{ARCHIVE}/documents/{DOCUMENT}/text.json", sha256="0" * 64, bytes=1)
     with pytest.raises(BlobNotFoundError):
-        await chunking.work(lease(missing), MemoryBlobs(), ProcessChild(), scratch, TOKENIZER, 64, 16)
+        await chunking.work(lease(missing), MemoryBlobs(), ForkedChild(), scratch, TOKENIZER, 64, 16)
     broken = tmp_path / "tokenizer.json"
     broken.write_text("{")
     blobs = MemoryBlobs()
     taken = lease(await stored(blobs, document("a")))
     with pytest.raises(RuntimeError, match=f"cutting {DOCUMENT} ended with status 1"):
-        await chunking.work(taken, blobs, ProcessChild(), scratch, broken, 64, 16)
+        await chunking.work(taken, blobs, ForkedChild(), scratch, broken, 64, 16)
     assert not list(scratch.iterdir())
 
 

@@ -18,7 +18,7 @@ from contracts.envelope import Event
 from contracts.events.files import FileRejected
 from functions.edge.routes import legacy
 from functions.validate_file import work as validation
-from infra.children.child import ProcessChild
+from tests.children import ForkedChild
 from tests.functional.edge import ROWS, World
 from tests.functional.test_edge_files import error, upload
 from tests.leases import held
@@ -58,7 +58,7 @@ class Validator:
         await self.let.wait()
         inputs = {"event_id": event.id, "uploaded": event.data.model_dump(mode="json")}
         lease = held(event.subject, event.tenant, "validate", inputs)
-        for verdict in await validation.work(lease, self.world.blobs, ProcessChild(), self.scratch):
+        for verdict in await validation.work(lease, self.world.blobs, ForkedChild(), self.scratch):
             await self.world.documents.apply(await self.world.emit(verdict))
 
 

@@ -19,7 +19,7 @@ from contracts.wire.evals import PART
 from functions.run_eval import handler
 from functions.run_eval.settings import EvalSettings
 from functions.run_eval.work import EvalPorts, exhausted, work
-from infra.children.child import ProcessChild
+from tests.children import ForkedChild
 from tests.functional.edge import BASE, CannedReply, World
 from tests.leases import held
 
@@ -101,7 +101,7 @@ class Evaluating:
         world = self.world
         lease = held(run, "local", handler.STAGE, {"event_id": "e"}, world.controls)
         ports = EvalPorts(
-            world.blobs, world.documents, world.deps.emit, self.serving, ProcessChild(), self.scratch, EvalSettings()
+            world.blobs, world.documents, world.deps.emit, self.serving, ForkedChild(), self.scratch, EvalSettings()
         )  # fmt: skip
         for event in await work(lease, ports):
             await world.documents.apply(await world.emit(event))

@@ -20,9 +20,9 @@ from functions.extract_text import core
 from functions.extract_text import work as extraction
 from functions.extract_text.handler import on_document_uploaded, on_zip_extracted
 from infra.adapters.memory import MemoryBlobs, MemoryDocuments
-from infra.children.child import ProcessChild
 from infra.runtime.deleted_files import ErasingBlobs
 from infra.runtime.leases import HeldLease
+from tests.children import ForkedChild
 from tests.leases import Opened, held
 from tests.unit.extract_text.documents import (
     LOOPS,
@@ -54,7 +54,7 @@ async def extract(
     blobs: MemoryBlobs, blob: BlobRef, format: str, scratch: Path, **recorded: Any
 ) -> DocumentExtracted | DocumentRejected:
     """Return the document's ending, having checked the envelope around it and that nothing is left behind."""
-    (event,) = await extraction.work(lease(blob, format, **recorded), blobs, ProcessChild(threads=1), scratch)
+    (event,) = await extraction.work(lease(blob, format, **recorded), blobs, ForkedChild(threads=1), scratch)
     document = document_id(FILE, blob.sha256)
     assert (event.id, event.subject, event.tenant) == (derived_id(document, "text"), document, "acme")
     assert event.cause == "e1"
@@ -194,7 +194,7 @@ async def test_whether_pages_are_recognised_is_decided_once(tmp_path: Path) -> N
     blobs = MemoryBlobs()
     blob = await stored(blobs, b"The device keeps a record.")
     taken = lease(blob, "txt")
-    await extraction.work(taken, blobs, ProcessChild(threads=1), tmp_path)
+    await extraction.work(taken, blobs, ForkedChild(threads=1), tmp_path)
     assert (await taken.refresh()).recorded in ({"ocr": True}, {"ocr": False})
 
 

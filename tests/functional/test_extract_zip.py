@@ -21,6 +21,7 @@ from functions.extract_zip.handler import on_zip_uploaded
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from infra.runtime.leases import HeldLease
+from tests.children import ForkedChild
 from tests.leases import Opened, held
 from tests.unit.extract_zip.archives import HOSTILE, TEXT, packed
 
@@ -38,7 +39,7 @@ async def extract(blobs: MemoryBlobs, blob: BlobRef, scratch: Path) -> ZipExtrac
     """Return what became of the archive, having checked the envelope around it and that nothing is left on disk."""
     scratch.mkdir(exist_ok=True)
     beside = sorted(scratch.parent.rglob("*"))
-    [event] = await extraction.work(lease(blob), blobs, ProcessChild(), scratch)
+    [event] = await extraction.work(lease(blob), blobs, ForkedChild(), scratch)
     assert sorted(scratch.parent.rglob("*")) == beside
     assert (event.subject, event.tenant, event.cause) == (FILE, "acme", "e1")
     assert isinstance(event.data, ZipExtracted | FileRejected)

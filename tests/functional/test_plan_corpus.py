@@ -15,8 +15,8 @@ from contracts.events.corpus import CorpusPlanned, DatasetFailed
 from contracts.ports import BlobNotFoundError, ChildFailedError, ChildResult
 from functions.plan_corpus import work as planning
 from infra.adapters.memory import MemoryBlobs
-from infra.children.child import ProcessChild
 from infra.runtime.leases import HeldLease
+from tests.children import ForkedChild
 from tests.leases import held
 
 ARCHIVE = "file-" + "1" * 32
@@ -62,7 +62,7 @@ async def make_plan(
     """Return the one verdict, having checked the envelope around it."""
     lease, listed = taken
     await blobs.put(LISTED, json.dumps(listed).encode())
-    events = await planning.work(lease, blobs, child or ProcessChild(), scratch, share, rows)
+    events = await planning.work(lease, blobs, child or ForkedChild(), scratch, share, rows)
     assert len(events) == 1
     envelope = (events[0].id, events[0].subject, events[0].tenant, events[0].cause)
     assert envelope == (derived_id(ARCHIVE, "plan"), ARCHIVE, "acme", "e1")

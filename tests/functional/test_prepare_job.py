@@ -29,8 +29,8 @@ from functions.register_model.work import register
 from functions.validate_file.core import check
 from infra.adapters.http.serving import MANIFEST_HEADER, HttpProve, Serving
 from infra.adapters.memory import MemoryBlobs, MemoryControls, MemoryDocuments, MemoryEmit
-from infra.children.child import ProcessChild
 from infra.runtime.leases import publish_recorded
+from tests.children import ForkedChild
 from tests.leases import held
 from tests.unit.prepare_job import tiny
 
@@ -180,7 +180,7 @@ async def inputs_of(
 ) -> Any:
     """Store a tiny base and rows; return the inputs of a job on them."""
     base_folder = tiny.save_model(folder / "base", template, pad_token=pad_token)
-    registered, _ = await register(blobs, ProcessChild(), "tiny", base_folder)
+    registered, _ = await register(blobs, ForkedChild(), "tiny", base_folder)
     blob = await blobs.put(REF.key, "".join(json.dumps(row) + "\n" for row in rows).encode())
     file = {"id": FILE, "blob": blob.model_dump(mode="json"), "rows": len(rows), "has_tools": False}
     created = JobCreated(model="tiny", training_file=FILE, **job).model_dump(mode="json")
@@ -192,7 +192,7 @@ async def prepare(inputs: Any, blobs: MemoryBlobs, folder: Path, controls: Memor
     events = await preparation.work(
         held(JOB, "acme", "prepare", inputs, controls),
         blobs,
-        ProcessChild(threads=1),
+        ForkedChild(threads=1),
         folder / "scratch",
         folder / "cache",
         threads=1,

@@ -23,10 +23,10 @@ from functions.assemble_dataset import handler, work
 from functions.assemble_dataset.core import RowSettings
 from functions.assemble_dataset.handler import retake
 from functions.assemble_dataset.settings import DatasetSettings
-from infra.children.child import ProcessChild
 from infra.cli.trace import Tracer
 from infra.runtime.deleted_files import ErasingBlobs
 from infra.runtime.world import now_ms
+from tests.children import ForkedChild
 from tests.functional.dataset import (
     MADE,
     MODEL,
@@ -104,7 +104,7 @@ async def made(world: World, id: str, scratch: Path, settings: RowSettings | Non
     inputs = await opened(world, id)
     assert inputs is not None
     blobs = ErasingBlobs(world.blobs, world.documents)
-    (event,) = await work.work(lease(inputs, archive=id), blobs, ProcessChild(), scratch, settings)
+    (event,) = await work.work(lease(inputs, archive=id), blobs, ForkedChild(), scratch, settings)
     event = replace(event, tenant=world.controls.controls[f"{id}/dataset"].tenant)
     await world.documents.apply(await world.emit(event))
     assert event.subject == id

@@ -24,7 +24,7 @@ from functions.run_batch.settings import BatchSettings
 from functions.run_batch.work import BatchPorts, work
 from functions.validate_file import handler as validating
 from functions.validate_file import work as validation
-from infra.children.child import ProcessChild
+from tests.children import ForkedChild
 from tests.functional.edge import BASE, CannedReply, World
 from tests.functional.responding import Model, Says, call
 from tests.functional.test_edge_files import upload
@@ -99,7 +99,7 @@ class Batching:
         view = await self.world.documents.get("files", id)
         assert view is not None
         lease = held(id, "local", "validate", {**validating.inputs_of(view), "event_id": "e"})
-        for event in await validation.work(lease, self.world.blobs, ProcessChild(), self.scratch):
+        for event in await validation.work(lease, self.world.blobs, ForkedChild(), self.scratch):
             await self.world.documents.apply(await self.world.emit(event))
 
     async def create(self, file: str, **changes: Any) -> httpx.Response:

@@ -19,6 +19,7 @@ from functions.validate_file.handler import on_file_uploaded
 from infra.adapters.memory import MemoryBlobs
 from infra.children.child import ProcessChild
 from infra.runtime.leases import HeldLease
+from tests.children import ForkedChild
 from tests.functional.test_edge_files import member
 from tests.leases import Opened, held
 
@@ -34,7 +35,7 @@ def lease(blob: BlobRef, **uploaded: Any) -> HeldLease:
 
 async def validate(blobs: MemoryBlobs, blob: BlobRef, scratch: Path) -> FileValidated | FileRejected:
     """Return the verdict, having checked the envelope around it."""
-    events = await validation.work(lease(blob), blobs, ProcessChild(), scratch)
+    events = await validation.work(lease(blob), blobs, ForkedChild(), scratch)
     assert len(events) == 1
     assert (events[0].id, events[0].subject, events[0].tenant) == (derived_id(FILE, "verdict"), FILE, "acme")
     data = events[0].data
@@ -97,7 +98,7 @@ async def test_an_outside_blob_is_copied_under_the_file(tmp_path: Path) -> None:
 async def test_documents_under_the_name_of_rows_are_handed_on(content: bytes, wanted: type, tmp_path: Path) -> None:
     blobs = MemoryBlobs()
     blob = await blobs.put("acme/ingest/mine/handbook", content)
-    (event,) = await validation.work(lease(blob), blobs, ProcessChild(), tmp_path)
+    (event,) = await validation.work(lease(blob), blobs, ForkedChild(), tmp_path)
     found: Any = event.data
     assert isinstance(found, wanted)
     assert (event.id, event.subject) == (derived_id(FILE, "documents"), FILE)
