@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import MaxLen
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from contracts.bounds import Switches
 from contracts.events.completions import Metadata
@@ -38,15 +38,8 @@ class ResponseQuery(Query):
     include: str | None = None
     include_obfuscation: bool = False
     stream: bool = False
-    starting_after: int | None = None
-
-    @field_validator("stream")
-    @classmethod
-    def _at_once(cls, stream: bool) -> bool:
-        if stream:
-            what = "No response is streamed afterwards. Retrieve it without 'stream', again until it is over."
-            raise refuse("unsupported", what)
-        return stream
+    starting_after: int | None = Field(default=None, ge=0, le=2**53)
+    """The number of the event behind which a stream goes on."""
 
 
 class ResponseItemPage(PageQuery):
@@ -188,9 +181,6 @@ class ResponseRequest(Request):
 
     @model_validator(mode="after")
     def _retrieved_later(self) -> Self:
-        if self.background and self.stream:
-            what = "Invalid 'stream': a response in the background is not streamed. Retrieve it until it is over."
-            raise refuse("unsupported", what, "stream")
         if self.background and not self.store:
             what = "Invalid 'store': a response in the background has to be stored, to be retrieved. Delete it then."
             raise refuse("invalid_value", what, "store")

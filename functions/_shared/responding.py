@@ -36,6 +36,22 @@ def chat_of(asked: ResponseRequest, items: Sequence[Item]) -> dict[str, Any]:
     return asked.of_chat(messages_of(items))
 
 
+def begun(requested: Mapping[str, Any], view: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a Response in the background before anything is answered, by what was asked and its read model."""
+    return {**requested["response"], "created_at": view["created_at"] // 1000}
+
+
+def is_streamed(requested: Mapping[str, Any]) -> bool:
+    """Return whether the events of a response in the background are kept."""
+    return bool(requested["chat"].get("stream"))
+
+
+def last_event(response: Mapping[str, Any], number: int) -> Event:
+    """Return the last event of a Response that is over; OpenAI's has no other name for one that was cancelled."""
+    kind = "failed" if response["status"] == "cancelled" else response["status"]
+    return {"type": f"response.{kind}", "sequence_number": number, "response": dict(response)}
+
+
 class Responding:
     """Turns the chunks of one chat completion into the items of a response and into the events that tell of them."""
 
@@ -50,9 +66,12 @@ class Responding:
         self._finish: str | None = None
 
     def begin(self) -> Iterator[Event]:
-        """Yield what is told before anything is answered."""
-        for name in ("created", "in_progress"):
-            yield self._event(f"response.{name}", response=dict(self.response))
+        """Yield what is told before anything is answered, in OpenAI's order: one in the background is queued first."""
+        yield self._event("response.created", response=dict(self.response))
+        if self.response["status"] == "queued":
+            yield self._event("response.queued", response=dict(self.response))
+            self.response["status"] = "in_progress"
+        yield self._event("response.in_progress", response=dict(self.response))
 
     def chunk(self, chunk: Chunk) -> Iterator[Event]:
         """Yield what a `chat.completion.chunk` says."""
@@ -93,7 +112,7 @@ class Responding:
 
     def last(self) -> Event:
         """Return the last event of an answer that has ended."""
-        return self._event(f"response.{self.response['status']}", response=dict(self.response))
+        return last_event(self.response, self._next())
 
     def failed(self, message: str) -> Event:
         """Return the last event of an answer that cannot go on."""
@@ -190,8 +209,11 @@ class Responding:
         return {**self._in_item(), "content_index": 0}
 
     def _event(self, kind: str, **said: Any) -> Event:
+        return {"type": kind, "sequence_number": self._next(), **said}
+
+    def _next(self) -> int:
         self._number += 1
-        return {"type": kind, "sequence_number": self._number - 1, **said}
+        return self._number - 1
 
 
 def _copy(item: Mapping[str, Any]) -> dict[str, Any]:

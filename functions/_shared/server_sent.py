@@ -1,8 +1,8 @@
-"""Server-sent events as the serving process writes them."""
+"""Server-sent events: as the serving process writes those of chats, and as those of responses are written."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import msgspec
@@ -23,6 +23,23 @@ async def server_sent(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 def data_of(event: bytes) -> bytes:
     """Return what the `data` line of an event says."""
     return event.strip().removeprefix(b"data:").strip()
+
+
+def written(event: Mapping[str, Any]) -> bytes:
+    """Return an event of a response as it is sent."""
+    kind: str = event["type"]
+    return b"event: " + kind.encode() + b"\ndata: " + msgspec.json.encode(event) + b"\n\n"
+
+
+def read_back(event: bytes) -> dict[str, Any]:
+    """Return an event of a response that was `written`."""
+    said: dict[str, Any] = msgspec.json.decode(event.partition(b"\ndata: ")[2])
+    return said
+
+
+def split(events: bytes) -> list[bytes]:
+    """Return events that stand one behind the other, each with its two line ends."""
+    return [event + b"\n\n" for event in events.split(b"\n\n")[:-1]]
 
 
 async def chat_chunks(chunks: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:

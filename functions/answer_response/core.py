@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from contracts.documents import View
 from contracts.envelope import derived_id
 from contracts.events.completions import CompletionFailed
 from contracts.wire.responses import of_response
+from functions._shared.keeping import without_logprobs
+from functions._shared.responding import Chunk, Event
 
 MOST_HOURS = 24
 """After which a response that could not be answered is given up."""
+_DELTAS = {"response.reasoning_text.delta": "reasoning_content", "response.output_text.delta": "content"}
+"""Event that tells a piece of text → where a chunk has it."""
 _STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 def chat_of(requested: Mapping[str, Any]) -> dict[str, Any]:
     """Return the chat that is asked: as a stream, for a whole answer may take longer than a connection is waited on."""
     return {**requested["chat"], **_STREAM}
-
-
-def begun(requested: Mapping[str, Any], view: View) -> dict[str, Any]:
-    """Return the Response before anything is answered."""
-    return {**requested["response"], "created_at": view["created_at"] // 1000, "status": "in_progress"}
 
 
 def request_id(response: str) -> str:
@@ -52,6 +52,11 @@ def status_of(error: Mapping[str, Any]) -> int:
     return 503 if error.get("code") == "overloaded" else 500
 
 
+def differs() -> CompletionFailed:
+    """What was shown of it cannot be made again."""
+    return failed("The answer broke off, and came out otherwise when it was asked again. Create the response again.")
+
+
 def refused(status: int, said: Any) -> CompletionFailed:
     """Return what is said where serving does not answer, in the names of a response's parameters."""
     error = said.get("error") if isinstance(said, dict) else None
@@ -62,3 +67,62 @@ def refused(status: int, said: Any) -> CompletionFailed:
 def failed(message: str, code: str = "server_error") -> CompletionFailed:
     """Return the ending of a response without an answer; the code is one that OpenAI's clients know."""
     return CompletionFailed(code=code, message=message)
+
+
+class DiffersError(Exception):
+    """An answer that is made again is not the one that was shown."""
+
+
+def check_same(kept: Event, event: Event) -> None:
+    """Compare an event with the one that was shown: of rounding only log-probabilities tell; raises DiffersError."""
+    if without_logprobs(kept) != without_logprobs(event):
+        raise DiffersError
+
+
+class Recut:
+    """Cuts an answer as it was cut when it was told first: how many tokens come together depends on the moment.
+
+    Calls get ids of their own: those that serving gives them are others each time. Raises DiffersError.
+    """
+
+    def __init__(self, id: str, kept: Iterable[Event]) -> None:
+        self._call = f"call_{id.removeprefix('resp_')}"
+        self._told = deque((_DELTAS[event["type"]], event["delta"]) for event in kept if event["type"] in _DELTAS)
+        self._name = ""
+        self.held = ""
+        """Text that is a part of what was told at once."""
+
+    def __call__(self, chunk: Chunk) -> Iterator[Chunk]:
+        """Yield the chunk in pieces, each as a chunk."""
+        if not chunk["choices"]:
+            yield chunk
+        for choice in chunk["choices"]:
+            delta = choice["delta"]
+            bare = {**choice, "delta": {}}
+            if not delta.get("reasoning_content"):
+                yield {"choices": [bare]}
+            for name in _DELTAS.values():
+                for piece in self._pieces(name, delta.get(name) or ""):
+                    yield {"choices": [{**bare, "logprobs": None, "delta": {name: piece}}]}
+            if calls := delta.get("tool_calls"):
+                yield {"choices": [{**bare, "logprobs": None, "delta": {"tool_calls": [*map(self._named, calls)]}}]}
+
+    def _pieces(self, name: str, text: str) -> Iterator[str]:
+        if self.held and text and name != self._name:
+            raise DiffersError
+        self._name, self.held = name if text else self._name, self.held + text
+        while self._told and self.held:
+            where, told = self._told[0]
+            if where == self._name and len(self.held) < len(told) and told.startswith(self.held):
+                return
+            if where != self._name or not self.held.startswith(told):
+                raise DiffersError
+            self._told.popleft()
+            self.held = self.held[len(told) :]
+            yield told
+        if self.held:
+            piece, self.held = self.held, ""
+            yield piece
+
+    def _named(self, call: Mapping[str, Any]) -> dict[str, Any]:
+        return {**call, "id": f"{self._call}{call['index']:04x}"} if call.get("id") else dict(call)

@@ -33,11 +33,13 @@ from contracts.wire.asked import CHAT
 from functions._shared.answer import answer_of
 from functions._shared.keeping import content_key, encoded
 from functions._shared.patience import ask_patiently
-from functions._shared.responding import Responding, numbered
+from functions._shared.responding import Responding, begun, is_streamed, numbered
+from functions._shared.segments import Segments
 from functions._shared.server_sent import chat_chunks
 from functions._shared.stage import event_of
 from functions._shared.visible import visible_model
 from functions.answer_response import core
+from functions.answer_response.telling import Silent, Telling
 
 _JSON = "application/json"
 
@@ -85,9 +87,12 @@ async def _ending(lease: Lease, ports: ResponsePorts) -> Payload:
     started = event_of(control, CompletionStarted(), id, "started")
     await ports.documents.apply(await ports.emit(started))
     chat, manifest = msgspec.json.encode(core.chat_of(requested)), ManifestRef.model_validate(model["manifest"])
-    reading = _Reading(requested, view, ports.now)
+    reading = _Reading(requested, view, ports)
     asked = core.request_id(id), control.tenant
-    status, said = await ask_patiently(ports.complete, CHAT, chat, manifest, *asked, reading)
+    try:
+        status, said = await ask_patiently(ports.complete, CHAT, chat, manifest, *asked, reading)
+    except core.DiffersError:
+        return core.differs()
     if status != 200:
         return core.refused(status, said)
     body = encoded({"response": said, "input": requested["input"]})
@@ -116,25 +121,40 @@ class _Reading:
 
     requested: dict[str, Any]
     view: View
-    now: Callable[[], int]
+    ports: ResponsePorts
 
     async def __call__(self, reply: Reply) -> tuple[int, Any]:
         """Return status and Response, or what is said instead; the reply is closed then."""
         if reply.status != 200:
             return await answer_of(reply)
         new_id = numbered(self.view["id"], len(self.requested["input"]))
-        responding = Responding(core.begun(self.requested, self.view), new_id)
+        responding = Responding(begun(self.requested, self.view), new_id)
         try:
+            telling = await self._telling()
+            await telling.tell(responding.begin())
             async for chunk in chat_chunks(reply.chunks()):
                 if "error" in chunk:
                     return core.status_of(chunk["error"]), chunk
-                for _ in responding.chunk(chunk):
-                    pass
-            for _ in responding.end(self.now() // 1000):
-                pass
+                for part in telling.parts(chunk):
+                    await telling.tell(responding.chunk(part))
+            await telling.end(responding.end(self.ports.now() // 1000))
             return 200, responding.response
         finally:
             await reply.close()
+
+    async def _telling(self) -> Silent:
+        if not is_streamed(self.requested):
+            return Silent()
+        segments = Segments(self.ports.blobs, self.view["tenant"], self.view["id"])
+        return Telling(segments, await segments.kept(), self.view["id"], self.ports.now, self._check)
+
+    async def _check(self) -> None:
+        """Raise AbandonedError, with nothing left of it where it was deleted, when it is over."""
+        now = await self.ports.documents.get("completions", self.view["id"])
+        if now is not None and now["over"]:
+            if now["deleted"]:
+                await self.ports.blobs.delete(f"{now['tenant']}/{now['id']}/")
+            raise _over(now["id"])
 
 
 async def _recorded(view: View, key: str, ports: ResponsePorts) -> CompletionRecorded:
@@ -143,9 +163,12 @@ async def _recorded(view: View, key: str, ports: ResponsePorts) -> CompletionRec
     Raises BlobNotFoundError, and AbandonedError, with nothing left of the answer, where the response is over.
     """
     body = await ports.blobs.get(key)
+    await Segments(ports.blobs, view["tenant"], view["id"]).join()
     now = await ports.documents.get("completions", view["id"])
     if now is not None and now["over"]:  # a deletion says so before it erases: one of the two sees the other
-        if now["deleted"] or now["status"] != "recorded":
+        if now["deleted"]:
+            await ports.blobs.delete(f"{view['tenant']}/{view['id']}/")
+        elif now["status"] != "recorded":
             await ports.blobs.remove([key])
         raise _over(view["id"])
     usage = msgspec.json.decode(body)["response"]["usage"] or {}

@@ -8,22 +8,22 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from contracts.controls import unheld
+from contracts.controls import Reason, unheld
 from contracts.envelope import derived_id, make
 from contracts.events.completions import STAGE, CompletionCancelled, CompletionRequested
+from contracts.ports import Reservation
 from contracts.wire.errors import ApiError
+from contracts.wire.openai import derived_seed
 from contracts.wire.response_items import Item, read_input
 from contracts.wire.responses import ResponseRequest, unanswered
 from functions._shared.responding import chat_of, numbered
 from functions.edge import kept
 from functions.edge.context import (
-    Answer,
     deps,
     end,
     new_object_id,
     owned,
     publish,
-    reply_reserved,
     reserve,
     tenant,
     visible_model,
@@ -50,8 +50,8 @@ async def before(request: Request, asked: ResponseRequest) -> list[Item]:
     return [*content["input"], *content["response"]["output"]]
 
 
-async def create(request: Request, asked: ResponseRequest) -> Answer[dict[str, Any]]:
-    """Keep what is asked, say that it is, and answer at once; a retry gets the same response."""
+async def create(request: Request, asked: ResponseRequest) -> tuple[Reservation, dict[str, Any]]:
+    """Keep what is asked and say that it is; returns its view: a retry gets the same response."""
     new = new_object_id(request, "resp_")
     content = await _content(request, asked, new)
     reserved = await reserve(request, "responses", asked.model_dump(mode="json"), new)
@@ -64,13 +64,15 @@ async def create(request: Request, asked: ResponseRequest) -> Answer[dict[str, A
         view = await owned(request, "completions", id)
     if view is None or view["deleted"]:
         raise no_response(id)
-    return await reply_reserved(request, reserved, (await content_of(request, view))["response"])
+    return reserved, view
 
 
 async def _content(request: Request, asked: ResponseRequest, id: str) -> dict[str, Any]:
     """Return all that is kept of a request; raises ApiError for what makes no sense."""
     items = [*await before(request, asked), *read_input(asked.input, numbered(id))]
     chat = chat_of(asked, items)
+    if asked.stream:  # what breaks off has to come out the same when it is asked again
+        chat["seed"] = derived_seed(id)
     if await visible_model(request, asked.model) is None:
         raise no_model(asked.model)
     return {"chat": chat, "input": items, "response": asked.response(id, 0)}
@@ -97,13 +99,25 @@ async def _request(request: Request, asked: ResponseRequest, id: str, content: M
     await publish(request, make(data, subject=id, tenant=owner, id=event_id))
 
 
+async def request_of(request: Request, view: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a response in the background was asked with; raises BlobNotFoundError."""
+    body = await deps(request).blobs.get(f"{view['tenant']}/{view['id']}/request")
+    requested: dict[str, Any] = msgspec.json.decode(body)
+    return requested
+
+
 async def content_of(request: Request, view: Mapping[str, Any]) -> dict[str, Any]:
     """Return a response as it is now, and of what it was made; raises BlobNotFoundError."""
     if view["status"] == "recorded":
         return await kept.content_of(request, view["id"])
-    content: dict[str, Any] = msgspec.json.decode(await deps(request).blobs.get(view["blob"]["key"]))
+    content = await request_of(request, view)
     delay = None if view["over"] else unheld(await deps(request).controls.get(view["id"]))
-    return {**content, "response": {**unanswered(content["response"], view), "delay": delay}}
+    return {**content, "response": unrecorded(content, view, delay)}
+
+
+def unrecorded(requested: Mapping[str, Any], view: Mapping[str, Any], delay: Reason | None) -> dict[str, Any]:
+    """Return a response without an answer."""
+    return {**unanswered(requested["response"], view), "delay": delay}
 
 
 async def cancel(request: Request, view: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -77,6 +78,8 @@ class EdgeDeps:
     """After its creation at which an upload by parts expires."""
     coders: Coders | None = None
     """Run the code of graders; None: nobody does."""
+    streams: Counter[str] = field(default_factory=Counter)
+    """Streams of responses in the background that each tenant has open at this edge."""
     others: Mapping[str, Probe] = field(default_factory=dict)
     """The rest of Temper (serving, worker, trainer, groups, mlflow) → its probe, for `GET /status`."""
 

@@ -192,7 +192,6 @@ async def test_what_is_over_is_answered_as_it_is_and_what_was_not_in_the_backgro
     whole = await making.client.responses.create(model=BASE, input="Hi")
     assert "in the background" in (await refused(making.client.responses.cancel(whole.id))).message
     assert (await refused(making.client.responses.cancel("resp_none"))).status_code == 404
-    assert "stream" in (await refused(making.client.responses.retrieve(done.id, stream=True))).message
 
 
 @pytest.mark.parametrize("moment", ["asked", "stored", "told"])
@@ -358,8 +357,6 @@ async def test_what_cannot_be_answered_any_more_fails_in_words(making: Making) -
 async def test_what_cannot_be_is_refused_by_name(making: Making) -> None:
     said = await refused(making.create(store=False))
     assert (said.status_code, said.param, "stored" in said.message) == (400, "store", True)
-    said = await refused(making.client.responses.create(model=BASE, input="Hi", background=True, stream=True))
-    assert (said.status_code, said.param, "Retrieve" in said.message) == (400, "stream", True)
     first = (await making.create()).id
     said = await refused(making.create(previous_response_id=first))
     assert (said.status_code, said.param) == (400, "previous_response_id")

@@ -145,16 +145,18 @@ async def test_what_is_nested_too_deep_is_refused_on_every_path(
 class Caller:
     """An ASGI client that sees each message when it is sent and can leave whenever it likes."""
 
-    def __init__(self, world: World, key: str, path: str = CHAT, asked: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, world: World, key: str, path: str = CHAT, asked: dict[str, Any] | None = None, method: str = "POST"
+    ) -> None:
         self.sent: asyncio.Queue[Any] = asyncio.Queue()
         self.gone = asyncio.Event()
         body = json.dumps(asked or {**ASKED, "stream": True}).encode()
         self._messages = [{"type": "http.request", "body": body, "more_body": False}]
         scope = {
             "type": "http",
-            "method": "POST",
-            "path": path,
-            "query_string": b"",
+            "method": method,
+            "path": path.partition("?")[0],
+            "query_string": path.partition("?")[2].encode(),
             "root_path": "",
             "headers": [(b"authorization", f"Bearer {key}".encode())],
         }

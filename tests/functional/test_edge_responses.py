@@ -281,7 +281,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a choice of a built-in tool": ({"tool_choice": {"type": "file_search"}}, "tool_choice"),
     "a conversation": ({"conversation": "conv_1"}, "conversation"),
     "a prompt of a template": ({"prompt": {"id": "x"}}, "prompt"),
-    "a stream in the background": ({"background": True, "stream": True}, "stream"),
     "the background, unstored": ({"background": True, "store": False}, "store"),
     "a cut": ({"truncation": "auto"}, "truncation"),
     "an unknown thing to include": ({"include": ["everything"]}, "include[0]"),

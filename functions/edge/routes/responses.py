@@ -22,9 +22,19 @@ from contracts.wire.errors import ApiError
 from contracts.wire.response_items import Item, read_input
 from contracts.wire.responses import ResponseItemPage, ResponseQuery, ResponseRequest, of_response
 from functions._shared.responding import Responding, chat_of, numbered
-from functions._shared.server_sent import chat_chunks
-from functions.edge import background, kept
-from functions.edge.context import Answer, deps, new_object_id, read, reply, request_id, tenant, visible_model
+from functions._shared.server_sent import chat_chunks, written
+from functions.edge import background, events, kept
+from functions.edge.context import (
+    Answer,
+    deps,
+    new_object_id,
+    read,
+    reply,
+    reply_reserved,
+    request_id,
+    tenant,
+    visible_model,
+)
 from functions.edge.errors import to_api_error
 from functions.edge.listing import unknown_after
 from functions.edge.refusals import no_model, no_response, unavailable
@@ -35,7 +45,7 @@ async def create(request: Request) -> Response:
     """POST /responses: text, messages and calls of functions in and out; `stream`, `store`, `background`."""
     asked = await read(request, ResponseRequest)
     if asked.background:
-        return await background.create(request, asked)
+        return await _create(request, asked)
     id = new_object_id(request, "resp_")
     new_id = numbered(id)
     items = [*await background.before(request, asked), *read_input(asked.input, new_id)]
@@ -47,6 +57,15 @@ async def create(request: Request) -> Response:
     ask = partial(deps(request).complete, CHAT, body, manifest, request_id(request), tenant(request))
     responding = Responding(asked.response(id, int(time.time())), new_id)
     return Watched(partial(_answer, request, asked, items, responding, ask))
+
+
+async def _create(request: Request, asked: ResponseRequest) -> Response:
+    if asked.stream:
+        events.check(request)
+    reserved, view = await background.create(request, asked)
+    if asked.stream:
+        return events.created(request, await background.request_of(request, view), view, reserved)
+    return await reply_reserved(request, reserved, (await background.content_of(request, view))["response"])
 
 
 async def _answer(
@@ -72,21 +91,21 @@ async def _stream(
 ) -> None:
     """Tell a chat's chunks as a response's events; what is kept is kept before its last one."""
     for event in responding.begin():
-        await piece(send, _written(event))
+        await piece(send, written(event))
     try:
         async for chunk in chat_chunks(reply.chunks()):
             if "error" in chunk:
                 raise ApiError(chunk["error"]["message"], status=503)
-            if told := b"".join(map(_written, responding.chunk(chunk))):
+            if told := b"".join(map(written, responding.chunk(chunk))):
                 await piece(send, told)
-        await piece(send, b"".join(map(_written, responding.end(int(time.time())))))
+        await piece(send, b"".join(map(written, responding.end(int(time.time())))))
         await _keep(request, asked, items, responding)
         last = responding.last()
     except (ApiError, UnavailableError) as error:
         told_error = to_api_error(error)
         assert told_error is not None
         last = responding.failed(told_error.message)
-    await piece(send, _written(last), last=True)
+    await piece(send, written(last), last=True)
 
 
 async def _keep(request: Request, asked: ResponseRequest, items: list[Item], responding: Responding) -> None:
@@ -94,11 +113,6 @@ async def _keep(request: Request, asked: ResponseRequest, items: list[Item], res
         response = responding.response
         content = {"response": response, "input": items}
         await kept.keep(request, response["id"], "response", content, asked.metadata, asked.previous_response_id)
-
-
-def _written(event: Mapping[str, Any]) -> bytes:
-    kind: str = event["type"]
-    return b"event: " + kind.encode() + b"\ndata: " + msgspec.json.encode(event) + b"\n\n"
 
 
 async def _body(reply: Reply) -> bytes:
@@ -114,9 +128,12 @@ def _error(body: bytes) -> Mapping[str, Any]:
 
 
 async def retrieve(request: Request) -> Response:
-    """GET /responses/{id}: a response that was kept, or one in the background as it is now."""
-    ResponseQuery.read(request.query_params)
-    return reply((await _content(request))["response"])
+    """GET /responses/{id}: a response that was kept, or one in the background as it is now; `stream`: its events."""
+    asked = ResponseQuery.read(request.query_params)
+    view = await _found(request)
+    if asked.stream:
+        return await events.stream(request, view, asked.starting_after)
+    return reply((await background.content_of(request, view))["response"])
 
 
 async def delete(request: Request) -> Answer[Deleted]:
@@ -131,12 +148,12 @@ async def delete(request: Request) -> Answer[Deleted]:
 
 
 async def cancel(request: Request) -> Response:
-    """POST /responses/{id}/cancel: one in the background; what is over is answered as it is. Leaving stops a stream."""
+    """POST /responses/{id}/cancel: one in the background; what is over is answered as it is. Leaving stops others."""
     view = await _found(request)
     if view["background"]:
         view = await background.cancel(request, view)
         return reply((await background.content_of(request, view))["response"])
-    sentence = "Only responses in the background can be cancelled. To stop one that is streamed, close its connection."
+    sentence = "Only responses in the background can be cancelled. To stop another one, close its connection."
     raise ApiError(sentence, code="invalid_request")
 
 
