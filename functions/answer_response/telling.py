@@ -12,8 +12,8 @@ from functions._shared.segments import FIRST, Segments
 from functions._shared.server_sent import read_back, written
 from functions.answer_response import core
 
-SEGMENT_MS = 500
-"""After which what was said is kept: as long as a reader waits for it."""
+FIRST_MS, SEGMENT_MS = 50, 500
+"""After which what was said is kept, at first and in the end: as long as a reader waits for it."""
 SEGMENT_BYTES = 64 * 2**10
 
 
@@ -55,7 +55,7 @@ class Telling(Silent):
         self._recut = core.Recut(id, self._before)
         self._next = FIRST + len(before)
         self._fresh: list[bytes] = []
-        self._kept_at: int | None = None
+        self._begun_at = self._kept_at = 0
 
     def parts(self, chunk: Chunk) -> Iterator[Chunk]:
         """Yield a chunk in the pieces in which the attempts before this one told it."""
@@ -66,8 +66,9 @@ class Telling(Silent):
         for event in events:
             self._take(event)
         now = self._now()
-        due = self._kept_at is None or now - self._kept_at >= SEGMENT_MS
-        if self._fresh and (due or sum(map(len, self._fresh)) >= SEGMENT_BYTES):
+        self._begun_at = self._begun_at or now
+        wait = min(SEGMENT_MS, max(FIRST_MS, (now - self._begun_at) // 4))
+        if self._fresh and (now - self._kept_at >= wait or sum(map(len, self._fresh)) >= SEGMENT_BYTES):
             self._kept_at = now
             await self._keep()
 

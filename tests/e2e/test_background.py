@@ -1,7 +1,9 @@
-"""Responses in the background on the running stack, by the official client: answered, cancelled, refused, deleted."""
+"""Responses in the background on the running stack, by the official client, even if a worker is killed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import openai
@@ -48,3 +50,70 @@ def test_a_response_is_made_in_the_background_cancelled_refused_and_deleted(stac
             client.responses.delete(each.id)
         with pytest.raises(openai.NotFoundError):
             client.responses.retrieve(done.id)
+
+
+ASKED: dict[str, Any] = {"model": support.BASE, "input": "Hi", "background": True, "stream": True}
+
+
+def told(events: Iterator[Any]) -> list[dict[str, Any]]:
+    return [event.model_dump(mode="json") for event in events]
+
+
+def begun(client: OpenAI, **asked: Any) -> tuple[str, list[dict[str, Any]]]:
+    """The id and the first events of one that is streamed to a client that leaves."""
+    with client.responses.create(**ASKED, **asked) as stream:
+        first = told(islice(stream, 5))
+    assert [each["type"] for each in first[:3]] == ["response.created", "response.queued", "response.in_progress"]
+    return first[0]["response"]["id"], first
+
+
+def behind(client: OpenAI, id: str, number: int) -> list[dict[str, Any]]:
+    return told(client.responses.retrieve(id, stream=True, starting_after=number))
+
+
+def left(stack: Stack, id: str) -> list[str]:
+    """What the store holds of it."""
+    found: list[str] = support.in_world(stack, lambda here: here.blobs.list(f"local/{id}/"))
+    return sorted(key.removeprefix(f"local/{id}/") for key in found)
+
+
+def test_one_that_is_streamed_is_left_gone_on_with_cancelled_and_deleted(stack: Stack) -> None:
+    with OpenAI(base_url=stack.base_url, api_key=stack.api_key, _strict_response_validation=True) as client:
+        id, first = begun(client, max_output_tokens=100, temperature=2)
+        rest = behind(client, id, first[-1]["sequence_number"])
+        whole = told(client.responses.retrieve(id, stream=True))
+        assert first + rest == whole
+        assert [each["sequence_number"] for each in whole] == [*range(len(whole))]
+        done = client.responses.retrieve(id)
+        assert (whole[-1]["type"], whole[-1]["response"]) == (f"response.{done.status}", done.model_dump(mode="json"))
+        assert "".join(each.get("delta", "") for each in whole) == done.output_text
+        assert left(stack, id) == ["content", "events.z", "request"]
+        with client.responses.stream(response_id=id) as stream:
+            assert [event.sequence_number for event in stream] == [*range(len(whole))]
+        doomed, first = begun(client, max_output_tokens=400, temperature=2)
+        cancelled = client.responses.cancel(doomed)
+        rest = behind(client, doomed, first[-1]["sequence_number"])
+        assert cancelled.status == "cancelled"
+        assert (rest[-1]["type"], rest[-1]["response"]["status"]) == ("response.failed", "cancelled")
+        assert behind(client, doomed, first[-1]["sequence_number"]) == rest
+        for each in (id, doomed):
+            client.responses.delete(each)
+            assert left(stack, each) == []
+
+
+def test_a_killed_worker_is_not_seen_in_the_stream_of_the_next_one(stack: Stack) -> None:
+    with OpenAI(base_url=stack.base_url, api_key=stack.api_key, _strict_response_validation=True) as client:
+        before = stack.process("worker").restarts
+        id, first = begun(client, max_output_tokens=400, temperature=2)
+        stack.kill("worker")
+        shown = left(stack, id)
+        assert "content" not in shown, "the answer was complete before the worker was killed"
+        rest = behind(client, id, first[-1]["sequence_number"])
+        support.restarted(stack, "worker", before)
+        whole = told(client.responses.retrieve(id, stream=True))
+        assert first + rest == whole
+        assert [each["sequence_number"] for each in whole] == [*range(len(whole))]
+        done = client.responses.retrieve(id)
+        assert done.status in ("completed", "incomplete"), done.error
+        assert "".join(each.get("delta", "") for each in whole) == done.output_text
+        client.responses.delete(id)

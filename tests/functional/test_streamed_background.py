@@ -1,29 +1,33 @@
-"""Responses in the background that are streamed: one sequence of events for whoever reads it, whatever dies or leaves."""
+"""Responses in the background that are streamed: one sequence of events for whoever reads, whatever dies."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 import pytest
 from openai.types.responses import Response
 
+from contracts.events.completions import STAGE
 from contracts.ports import AbandonedError, UnavailableError
 from functions._shared.segments import FIRST, Segments
 from functions.answer_response import telling
+from functions.answer_response.work import work
 from functions.edge import events
 from functions.edge.app import create_app
 from functions.erase_content.core import ended_completion
 from functions.erase_content.handler import ErasurePorts, on_event
 from tests.functional.edge import BASE, CannedReply
-from tests.functional.responding import Says, call
+from tests.functional.responding import Model, Says, call
 from tests.functional.test_answer_response import Crash, Making, making, refused, until
 from tests.functional.test_edge_completions import Caller
+from tests.leases import held
 
 __all__ = ["making"]
-ASKED = {"model": BASE, "input": "Hi", "background": True, "stream": True}
+ASKED: dict[str, Any] = {"model": BASE, "input": "Hi", "background": True, "stream": True}
 ANSWER = Says("one two three four", thought="a b c", calls=(call("f", '{"x": 1}'),), finish="tool_calls")
 
 
@@ -110,6 +114,19 @@ async def asked(making: Making) -> str:
     return reader.id
 
 
+async def streamed(making: Making, **more: Any) -> list[Any]:
+    """All events of a new one, as the official client reads them."""
+    stream: Any = await making.client.responses.create(**ASKED, **more)
+    return [event async for event in stream]
+
+
+def call_id(done: Response) -> str:
+    """Of the last item."""
+    item = done.output[-1]
+    assert item.type == "function_call"
+    return item.call_id
+
+
 def numbers(found: list[dict[str, Any]]) -> list[int]:
     return [each["sequence_number"] for each in found]
 
@@ -132,7 +149,7 @@ async def test_it_is_streamed_to_its_end_and_again_behind_every_event(making: Ma
         await making.attempt(event.subject)
 
     working = asyncio.create_task(work())
-    told = [event async for event in await making.create(stream=True)]  # type: ignore[attr-defined]
+    told = await streamed(making)
     await working
     found = [each.model_dump(mode="json", exclude_unset=True) for each in told]
     assert kinds(found)[:4] == ["created", "queued", "in_progress", "output_item.added"]
@@ -143,7 +160,7 @@ async def test_it_is_streamed_to_its_end_and_again_behind_every_event(making: Ma
     assert (kinds(found)[-1], told[-1].response) == ("completed", done)
     deltas = [each["delta"] for each in found if each["type"] == "response.output_text.delta"]
     assert "".join(deltas) == done.output_text == "one two three four"
-    assert done.output[-1].call_id.startswith("call_" + id.removeprefix("resp_"))  # type: ignore[union-attr]
+    assert call_id(done).startswith("call_" + id.removeprefix("resp_"))
     whole = await read(making, id)
     assert numbers(whole) == numbers(found)
     for after in (None, *range(len(found) + 2)):
@@ -308,7 +325,7 @@ async def test_whoever_goes_on_after_a_crash_shows_the_same_events_and_goes_on_b
     deltas = [each["delta"] for each in told if each["type"] == "response.output_text.delta"]
     assert "".join(deltas) == done.output_text
     calls = {each["item"]["call_id"] for each in told if each.get("item", {}).get("type") == "function_call"}
-    assert calls == {done.output[-1].call_id}  # type: ignore[union-attr]
+    assert calls == {call_id(done)}
     assert await blobs(making, reader.id) == ["content", "events.z", "request"]
 
 
@@ -380,6 +397,25 @@ async def test_two_who_tell_at_the_same_time_tell_one_answer(making: Making) -> 
     assert "".join(deltas) == "one two three four"
 
 
+async def test_segments_grow_with_time_and_end_with_bytes(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "SEGMENT_MS", 500)
+    monkeypatch.setattr(telling, "SEGMENT_BYTES", 2**20)
+    making.model.says = [Says(" ".join("w" * 400))]
+    store, sizes = making.world.blobs, list[int]()
+
+    async def put(key: str, data: bytes, *given: Any, **more: Any) -> Any:
+        if "/events/" in key:
+            sizes.append(data.count(b"output_text.delta\n"))
+        return await type(store).put(store, key, data, *given, **more)
+
+    clock = count(10**12, 10)
+    monkeypatch.setattr(store, "put", put)
+    lease = held(await asked(making), "local", STAGE, {"event_id": "e"}, making.world.controls)
+    await work(lease, replace(making.ports, now=lambda: next(clock)))
+    assert sum(sizes) == 400
+    assert len(sizes) < 40, sizes
+
+
 async def test_a_put_that_was_tried_twice_finds_itself_there(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
     making.model.says = [ANSWER]
     id, store = await asked(making), making.world.blobs
@@ -408,10 +444,11 @@ async def test_what_serving_says_no_to_or_breaks_ends_the_stream(making: Making)
     async def chunks() -> Any:
         yield broken
 
-    async def breaks(*_: Any) -> Any:
-        return CannedReply(200, {"content-type": "text/event-stream"}, chunks())
+    class Broken(Model):
+        async def __call__(self, *_: Any) -> Any:
+            return CannedReply(200, {"content-type": "text/event-stream"}, chunks())
 
-    making.model = breaks  # type: ignore[assignment]
+    making.model = Broken([])
     id = await asked(making)
     await making.attempt(id)
     assert kinds(await read(making, id)) == ["created", "queued", "in_progress", "failed"]
@@ -460,7 +497,7 @@ async def test_a_tenant_has_so_many_streams_and_one_that_ends_makes_room(
     monkeypatch.setattr(events, "MOST_STREAMS", 1)
     reader = Reader(making)
     await reader.until(FIRST)
-    for more in (making.client.responses.retrieve(reader.id, stream=True), making.create(stream=True)):
+    for more in (making.client.responses.retrieve(reader.id, stream=True), streamed(making)):
         said = await refused(more)
         assert (said.status_code, said.code) == (429, "too_many_streams")
     assert making.said("completion.requested") == 1
@@ -476,14 +513,14 @@ async def test_a_retry_streams_the_same_response(making: Making) -> None:
     making.model.says = [ANSWER]
     id = await asked(making)
     await making.attempt(id)
-    same = []
+    same: list[list[Any]] = []
     for _ in range(2):
-        stream: Any = asyncio.create_task(making.create(stream=True, **key))
-        await until(lambda: making.said("completion.requested") == 2 or stream.done())
+        stream = asyncio.create_task(streamed(making, **key))
+        await until(lambda: making.said("completion.requested") == 2)
         (other,) = {each.subject for each in making.world.emit.events if each.type == "completion.requested"} - {id}
         if not same:
             await making.attempt(other)
-        same.append([event async for event in await stream])
+        same.append(await stream)
     assert same[0] == same[1]
     assert making.said("completion.requested") == 2
 
