@@ -89,8 +89,8 @@ class Recut:
         self._call = f"call_{id.removeprefix('resp_')}"
         self._told = deque((_DELTAS[event["type"]], event["delta"]) for event in kept if event["type"] in _DELTAS)
         self._name = ""
-        self.held = ""
-        """Text that is a part of what was told at once."""
+        self._held = ""
+        """A part of what was told at once; where nothing follows it, the end's events are not those that were told."""
 
     def __call__(self, chunk: Chunk) -> Iterator[Chunk]:
         """Yield the chunk in pieces, each as a chunk."""
@@ -108,20 +108,20 @@ class Recut:
                 yield {"choices": [{**bare, "logprobs": None, "delta": {"tool_calls": [*map(self._named, calls)]}}]}
 
     def _pieces(self, name: str, text: str) -> Iterator[str]:
-        if self.held and text and name != self._name:
+        if self._held and text and name != self._name:
             raise DiffersError
-        self._name, self.held = name if text else self._name, self.held + text
-        while self._told and self.held:
+        self._name, self._held = name if text else self._name, self._held + text
+        while self._told and self._held:
             where, told = self._told[0]
-            if where == self._name and len(self.held) < len(told) and told.startswith(self.held):
+            if where == self._name and len(self._held) < len(told) and told.startswith(self._held):
                 return
-            if where != self._name or not self.held.startswith(told):
+            if where != self._name or not self._held.startswith(told):
                 raise DiffersError
             self._told.popleft()
-            self.held = self.held[len(told) :]
+            self._held = self._held[len(told) :]
             yield told
-        if self.held:
-            piece, self.held = self.held, ""
+        if self._held:
+            piece, self._held = self._held, ""
             yield piece
 
     def _named(self, call: Mapping[str, Any]) -> dict[str, Any]:

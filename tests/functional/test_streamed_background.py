@@ -3,140 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 import pytest
 from openai.types.responses import Response
 
-from contracts.events.completions import STAGE
-from contracts.ports import AbandonedError, UnavailableError
+from contracts.ports import AbandonedError
 from functions._shared.segments import FIRST, Segments
-from functions.answer_response import telling
-from functions.answer_response.work import work
 from functions.edge import events
 from functions.edge.app import create_app
 from functions.erase_content.core import ended_completion
 from functions.erase_content.handler import ErasurePorts, on_event
 from tests.functional.edge import BASE, CannedReply
-from tests.functional.responding import Model, Says, call
-from tests.functional.test_answer_response import Crash, Making, making, refused, until
-from tests.functional.test_edge_completions import Caller
-from tests.leases import held
+from tests.functional.responding import Model
+from tests.functional.streaming import (
+    ANSWER,
+    Reader,
+    asked,
+    blobs,
+    call_id,
+    kinds,
+    numbers,
+    quick,
+    read,
+    streamed,
+)
+from tests.functional.test_answer_response import Making, making, refused, until
 
-__all__ = ["making"]
-ASKED: dict[str, Any] = {"model": BASE, "input": "Hi", "background": True, "stream": True}
-ANSWER = Says("one two three four", thought="a b c", calls=(call("f", '{"x": 1}'),), finish="tool_calls")
-
-
-@dataclass
-class Coarse(Says):
-    """The same answer, its words in other pieces and its calls with other ids."""
-
-    size: int = 5
-
-    def deltas(self) -> list[dict[str, Any]]:
-        first, *rest = super().deltas()
-        calls = [each for each in rest if "tool_calls" in each]
-        for each in calls:
-            if "id" in each["tool_calls"][0]:
-                each["tool_calls"][0]["id"] = "call_other"
-        cut = [
-            {name: text[at : at + self.size]}
-            for name, text in (("reasoning_content", self.thought), ("content", self.content))
-            for at in range(0, len(text), self.size)
-        ]
-        return [first, *cut, *calls]
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "SEGMENT_MS", 0)
-    for name in ("_SOON", "_MOST"):
-        monkeypatch.setattr(events, name, 0.002)
-
-
-class Reader:
-    """A client at an edge that reads events one by one and can leave."""
-
-    def __init__(self, making: Making, id: str | None = None, after: int | None = None) -> None:
-        path = f"/v1/responses/{id}?stream=true" + (f"&starting_after={after}" if after is not None else "")
-        made = ("/v1/responses", ASKED, "POST") if id is None else (path, None, "GET")
-        self.caller = Caller(making.world, making.client.api_key, *made)
-        self.head: Any = None
-        self.seen: list[dict[str, Any]] = []
-        self._held = b""
-
-    async def more(self) -> bool:
-        """Take what comes next; returns whether there may be more."""
-        async with asyncio.timeout(10):
-            if self.head is None:
-                self.head = await self.caller.sent.get()
-                assert self.head["status"] == 200
-            message = await self.caller.sent.get()
-        *whole, self._held = (self._held + message["body"]).split(b"\n\n")
-        self.seen += [json.loads(each.partition(b"data: ")[2]) for each in whole if each[:1] != b":"]
-        return bool(message["more_body"])
-
-    async def until(self, count: int) -> list[dict[str, Any]]:
-        while len(self.seen) < count:
-            assert await self.more()
-        return self.seen
-
-    async def rest(self) -> list[dict[str, Any]]:
-        while await self.more():
-            pass
-        await self.caller.task
-        return self.seen
-
-    async def leave(self) -> None:
-        self.caller.gone.set()
-        await asyncio.wait_for(self.caller.task, 5)
-
-    @property
-    def id(self) -> str:
-        found: str = self.seen[0]["response"]["id"]
-        return found
-
-
-async def read(making: Making, id: str, after: int | None = None) -> list[dict[str, Any]]:
-    """All events behind `after`."""
-    return await Reader(making, id, after).rest()
-
-
-async def asked(making: Making) -> str:
-    """The id of one that was asked for by a client that left after its first events."""
-    reader = Reader(making)
-    await reader.until(FIRST)
-    await reader.leave()
-    return reader.id
-
-
-async def streamed(making: Making, **more: Any) -> list[Any]:
-    """All events of a new one, as the official client reads them."""
-    stream: Any = await making.client.responses.create(**ASKED, **more)
-    return [event async for event in stream]
-
-
-def call_id(done: Response) -> str:
-    """Of the last item."""
-    item = done.output[-1]
-    assert item.type == "function_call"
-    return item.call_id
-
-
-def numbers(found: list[dict[str, Any]]) -> list[int]:
-    return [each["sequence_number"] for each in found]
-
-
-def kinds(found: list[dict[str, Any]]) -> list[str]:
-    return [each["type"].removeprefix("response.") for each in found]
-
-
-async def blobs(making: Making, id: str) -> list[str]:
-    return [key.removeprefix(f"local/{id}/") for key in await making.world.blobs.list(f"local/{id}/")]
+__all__ = ["making", "quick"]
 
 
 async def test_it_is_streamed_to_its_end_and_again_behind_every_event(making: Making) -> None:
@@ -278,159 +172,6 @@ async def test_expiry_and_erasure_reach_the_events(making: Making) -> None:
         assert await blobs(making, id) == []
 
 
-MOMENTS = ("an event", "the last event", "the content", "the one blob", "removing")
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-async def test_whoever_goes_on_after_a_crash_shows_the_same_events_and_goes_on_behind_them(
-    making: Making, moment: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    making.model.says = [ANSWER, Coarse(**vars(ANSWER))]
-    reader = Reader(making)
-    await reader.until(FIRST)
-    store, puts = making.world.blobs, 0
-
-    async def put(key: str, data: bytes, *given: Any, **more: Any) -> Any:
-        nonlocal puts
-        puts += 1
-        found = await type(store).put(store, key, data, *given, **more)
-        last = "/events/" in key and not data
-        if {"an event": puts == 8, "the last event": last, "the content": key.endswith("/content"),
-            "the one blob": key.endswith(".z")}.get(moment):  # fmt: skip
-            raise Crash
-        return found
-
-    async def remove(keys: list[str]) -> None:
-        await type(store).remove(store, keys[: len(keys) // 2])
-        raise Crash
-
-    with monkeypatch.context() as broken:
-        broken.setattr(store, "put", put)
-        if moment == "removing":
-            broken.setattr(store, "remove", remove)
-        with pytest.raises(Crash):
-            await making.attempt(reader.id)
-    if moment == "an event":
-        await reader.until(8)
-        await reader.leave()
-    await making.attempt(reader.id)
-    told = await read(making, reader.id)
-    assert numbers(told) == [*range(len(told))]
-    assert told[: len(reader.seen)] == reader.seen
-    if moment != "an event":
-        assert await reader.rest() == told
-    done = await making.get(reader.id)
-    assert (done.output_text, kinds(told)[-1]) == ("one two three four", "completed")
-    assert Response.model_validate(told[-1]["response"]) == done
-    deltas = [each["delta"] for each in told if each["type"] == "response.output_text.delta"]
-    assert "".join(deltas) == done.output_text
-    calls = {each["item"]["call_id"] for each in told if each.get("item", {}).get("type") == "function_call"}
-    assert calls == {call_id(done)}
-    assert await blobs(making, reader.id) == ["content", "events.z", "request"]
-
-
-async def test_an_answer_that_comes_out_otherwise_fails_and_two_answers_are_never_shown(making: Making) -> None:
-    making.model.says, making.model.breaks = [Says("one two three")], True
-    reader = Reader(making)
-    await reader.until(FIRST)
-    with pytest.raises(UnavailableError):
-        await making.attempt(reader.id)
-    assert len(making.model.asked) == 4, "it broke off four times, and was the same each time"
-    making.model.says, making.model.breaks = [Says("one six three")], False
-    await making.attempt(reader.id)
-    told = await reader.rest()
-    failed = await making.get(reader.id)
-    assert failed.error is not None
-    assert (failed.status, "came out otherwise" in failed.error.message) == ("failed", True)
-    deltas = [each["delta"] for each in told if each["type"] == "response.output_text.delta"]
-    assert "".join(deltas) == "one two three"
-    assert Response.model_validate(told[-1]["response"]) == failed
-    assert await read(making, reader.id) == told
-
-
-@pytest.mark.parametrize("again", ["one two", "one two three four five", "one two three four "])
-async def test_one_that_ends_elsewhere_differs_too(making: Making, again: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    making.model.says = [Says("one two three four"), Says(again)]
-    id = await asked(making)
-    store = making.world.blobs
-
-    async def put(key: str, *given: Any, **more: Any) -> Any:
-        if key.endswith("/content"):
-            raise Crash
-        return await type(store).put(store, key, *given, **more)
-
-    with monkeypatch.context() as broken:
-        broken.setattr(store, "put", put)
-        with pytest.raises(Crash):
-            await making.attempt(id)
-    shown = await Segments(store, "local", id).kept()
-    await making.attempt(id)
-    assert (await making.get(id)).status == "failed"
-    assert len(await read(making, id)) == FIRST + len(shown[0]) + 1
-
-
-async def test_a_worker_that_was_overtaken_adds_nothing(making: Making) -> None:
-    making.model.says, making.model.waits = [ANSWER, Coarse(**vars(ANSWER))], asyncio.Event()
-    reader = Reader(making)
-    await reader.until(FIRST)
-    slow = asyncio.create_task(making.attempt(reader.id))
-    await reader.until(8)
-    waits, making.model.waits = making.model.waits, None
-    await making.attempt(reader.id)
-    told = await reader.rest()
-    waits.set()
-    with pytest.raises(AbandonedError):
-        await slow
-    assert await read(making, reader.id) == told
-    assert making.said("completion.recorded") == 1
-
-
-async def test_two_who_tell_at_the_same_time_tell_one_answer(making: Making) -> None:
-    making.model.says = [ANSWER, Coarse(**vars(ANSWER)), ANSWER]
-    reader = Reader(making)
-    await reader.until(FIRST)
-    results = await asyncio.gather(*(making.attempt(reader.id) for _ in range(2)), return_exceptions=True)
-    assert [type(each) for each in results if each is not None] in ([], [AbandonedError])
-    told = await reader.rest()
-    assert numbers(told) == [*range(len(told))]
-    deltas = [each["delta"] for each in told if each["type"] == "response.output_text.delta"]
-    assert "".join(deltas) == "one two three four"
-
-
-async def test_segments_grow_with_time_and_end_with_bytes(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telling, "SEGMENT_MS", 500)
-    monkeypatch.setattr(telling, "SEGMENT_BYTES", 2**20)
-    making.model.says = [Says(" ".join("w" * 400))]
-    store, sizes = making.world.blobs, list[int]()
-
-    async def put(key: str, data: bytes, *given: Any, **more: Any) -> Any:
-        if "/events/" in key:
-            sizes.append(data.count(b"output_text.delta\n"))
-        return await type(store).put(store, key, data, *given, **more)
-
-    clock = count(10**12, 10)
-    monkeypatch.setattr(store, "put", put)
-    lease = held(await asked(making), "local", STAGE, {"event_id": "e"}, making.world.controls)
-    await work(lease, replace(making.ports, now=lambda: next(clock)))
-    assert sum(sizes) == 400
-    assert len(sizes) < 40, sizes
-
-
-async def test_a_put_that_was_tried_twice_finds_itself_there(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
-    making.model.says = [ANSWER]
-    id, store = await asked(making), making.world.blobs
-
-    async def put(key: str, *given: Any, **more: Any) -> Any:
-        await type(store).put(store, key, *given, **more)
-        return await type(store).put(store, key, *given, **more)
-
-    with monkeypatch.context() as twice:
-        twice.setattr(store, "put", put)
-        await making.attempt(id)
-    assert (await making.get(id)).status == "completed"
-    assert len(making.model.asked) == 1
-
-
 async def test_what_serving_says_no_to_or_breaks_ends_the_stream(making: Making) -> None:
     no = {"error": {"message": "Invalid schema for response_format 'answer'.", "param": "response_format"}}
     making.model.says = [(400, no)]
@@ -452,29 +193,6 @@ async def test_what_serving_says_no_to_or_breaks_ends_the_stream(making: Making)
     id = await asked(making)
     await making.attempt(id)
     assert kinds(await read(making, id)) == ["created", "queued", "in_progress", "failed"]
-
-
-async def test_while_the_stores_are_away_the_stream_waits(making: Making, monkeypatch: pytest.MonkeyPatch) -> None:
-    making.model.says, making.model.waits = [ANSWER], asyncio.Event()
-    monkeypatch.setattr(events, "PING_SECONDS", 0)
-    reader = Reader(making)
-    await reader.until(FIRST)
-    working = asyncio.create_task(making.attempt(reader.id))
-    await reader.until(7)
-    store, looked = making.world.blobs, asyncio.Event()
-
-    async def away(*_: Any) -> Any:
-        looked.set()
-        raise UnavailableError("minio")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(store, "get", away)
-        async with asyncio.timeout(10):
-            await looked.wait()
-    making.model.waits.set()
-    told = await reader.rest()
-    await working
-    assert (numbers(told), kinds(told)[-1]) == ([*range(len(told))], "completed")
 
 
 async def test_what_has_no_events_is_refused_in_openais_words(making: Making) -> None:
@@ -523,6 +241,16 @@ async def test_a_retry_streams_the_same_response(making: Making) -> None:
         same.append(await stream)
     assert same[0] == same[1]
     assert making.said("completion.requested") == 2
+
+
+async def test_a_stream_that_began_is_a_complete_reply_which_no_marked_retry_adopts(making: Making) -> None:
+    first = await asked(making)
+    making.model.says = [ANSWER]
+    again = asyncio.create_task(streamed(making, extra_headers={"x-stainless-retry-count": "1"}))
+    await until(lambda: making.said("completion.requested") == 2)
+    (other,) = {each.subject for each in making.world.emit.events if each.type == "completion.requested"} - {first}
+    await making.attempt(other)
+    assert (await again)[-1].response.id == other
 
 
 async def test_nobody_elses_is_streamed_and_head_ends_at_once(making: Making) -> None:

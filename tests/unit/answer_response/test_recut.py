@@ -30,32 +30,30 @@ def chunk(**delta: Any) -> dict[str, Any]:
     return {"choices": [{"index": 0, "delta": delta, "finish_reason": None, "logprobs": None}]}
 
 
-def told(kept: Sequence[Piece], said: Sequence[Piece]) -> tuple[list[Piece], str]:
-    """What becomes of `said` where `kept` was told before, and what is held back in the end."""
+def told(kept: Sequence[Piece], said: Sequence[Piece]) -> list[Piece]:
+    """What becomes of `said` where `kept` was told before."""
     recut = Recut("resp_1", [{"type": _EVENTS[name], "delta": text} for name, text in kept])
-    found = [
+    return [
         (name, text)
         for each_name, each_text in said
         for part in recut(chunk(**{each_name: each_text}))
         for choice in part["choices"]
         for name, text in choice["delta"].items()
     ]
-    return found, recut.held
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_was_told_is_told_in_the_same_pieces_and_what_follows_as_it_comes(seed: int) -> None:
     before, again = pieces(seed), pieces(seed + 100)
     for count in (0, 1, len(before) // 2, len(before)):
-        found, held = told(before[:count], again)
+        found = told(before[:count], again)
         assert found[:count] == before[:count]
-        assert held == ""
         for name, text in (("reasoning_content", THOUGHT), ("content", TEXT)):
             assert "".join(each for kind, each in found if kind == name) == text
 
 
 def test_without_anything_told_nothing_is_cut() -> None:
-    assert told([], pieces(1)) == (pieces(1), "")
+    assert told([], pieces(1)) == pieces(1)
 
 
 DIFFERENT: dict[str, tuple[list[Piece], list[Piece]]] = {
@@ -75,7 +73,7 @@ def test_another_answer_is_refused(kept: list[Piece], said: list[Piece]) -> None
 
 
 def test_one_that_ends_in_the_middle_of_what_was_told_is_held_back() -> None:
-    assert told([("content", "red")], [("content", "re")]) == ([], "re")
+    assert told([("content", "red")], [("content", "re")]) == []
 
 
 def test_calls_have_the_same_ids_each_time_and_their_arguments_are_left_as_they_are() -> None:
