@@ -195,6 +195,7 @@ LIMITS = (
     ("A file for a batch", "contracts.wire.batches:MAX_BYTES", "bytes"),
     ("Batches of a tenant that are not over", "functions.edge.routes.batches:MOST_OPEN", ""),
     ("Responses in the background of a tenant that are not over", "functions.edge.background:MOST_OPEN", ""),
+    ("Streams of them that an edge sends a tenant at once", "functions.edge.events:MOST_STREAMS", ""),
     ("Source of a Python grader", "contracts.wire.graders:MAX_SOURCE", "bytes"),
     ("Memory of a Python grader", "functions._shared.grading.code:MEMORY", "bytes"),
     ("Characters of a grader's text with its values", "contracts.wire.templates:MAX_RENDERED", ""),

@@ -154,6 +154,11 @@ def _body(model: type[Request], schemas: _Schemas) -> Schema:
     return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
 
 
+def _streams(asked: Operation) -> bool:
+    queried = asked.query is not None and "stream" in asked.query.model_fields
+    return queried or (asked.body is not None and "stream" in asked.body.served)
+
+
 def _responses(asked: Operation, schemas: _Schemas) -> Schema:
     schema: Schema = ANY
     if asked.answer is not None:
@@ -168,7 +173,7 @@ def _responses(asked: Operation, schemas: _Schemas) -> Schema:
         content["application/json"] = {"schema": schema}
     elif asked.answer is not None and "application/jsonl" in content:
         content["application/jsonl"] = {"x-lines": schema}
-    if asked.body is not None and "stream" in asked.body.served:
+    if _streams(asked):
         content["text/event-stream"] = {}
     told: Schema = {"200": {"description": "What was asked for.", "content": content}}
     for status in asked.statuses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from contracts.documents.facts import Fact, ReadModel, View, first, of_type
 from contracts.envelope import Event
@@ -35,7 +36,7 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
         **{name: born["data"][name] for name in ("kind", "model", "previous")},
         "blob": said["data"]["blob"],
         "tokens": said["data"].get("tokens", 0),
-        "bytes": sum(fact["data"]["blob"]["bytes"] for fact in (requested, recorded) if fact),
+        "bytes": sum(_bytes(fact["data"]) for fact in (requested, recorded) if fact),
         "metadata": newest["data"]["metadata"],
         "background": requested is not None,
         "status": _status(facts, ending),
@@ -46,6 +47,12 @@ def view(id: str, facts: Mapping[str, Fact]) -> View | None:
     }
 
 
+def _bytes(said: Mapping[str, Any]) -> int:
+    """Return of how many bytes an event says that they are kept."""
+    size: int = said["blob"]["bytes"]
+    return size + int(said.get("event_bytes", 0))
+
+
 def _status(facts: Mapping[str, Fact], ending: Fact | None) -> str:
     if ending is not None:
         return _STATUS[ending["type"]]
@@ -54,7 +61,7 @@ def _status(facts: Mapping[str, Fact], ending: Fact | None) -> str:
 
 COMPLETIONS = ReadModel(
     name="completions",
-    version=2,
+    version=3,
     topics=frozenset({
         "completion.requested", "completion.started", "completion.failed", "completion.cancelled",
         "completion.recorded", "completion.updated", "completion.deleted",

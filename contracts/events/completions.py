@@ -34,6 +34,8 @@ class CompletionRecorded(Payload):
     """Seconds after which it goes."""
     tokens: Count = 0
     """Of prompt and answer."""
+    event_bytes: Count = 0
+    """Of the events that are kept of one that was streamed in the background."""
 
 
 class CompletionRequested(Payload):

@@ -52,16 +52,18 @@ class Segments:
         found = await asyncio.gather(*map(self.at, await self._starts()))
         return [event for segment in found for event in segment or ()], bool(found) and found[-1] == []
 
-    async def join(self) -> None:
-        """Put one blob in the place of segments that are complete; the second time there is nothing left to do."""
-        if not (keys := await self._blobs.list(self._prefix)):
-            return
-        if not await self.is_whole():
+    async def join(self) -> int:
+        """Put one blob in the place of segments that are complete, as often as one likes; return how large it is."""
+        keys = await self._blobs.list(self._prefix)
+        if keys and not await self.is_whole():
             events, _ = await self.kept()
             body = await asyncio.to_thread(zlib.compress, b"".join(events))
             with suppress(BlobExistsError):  # another attempt was faster, and may have removed what is missing here
                 await self._blobs.put(self._whole, body, exclusive=True)
-        await self._blobs.remove(keys)
+        if keys:
+            await self._blobs.remove(keys)
+        stat = await self._blobs.stat(self._whole)
+        return 0 if stat is None else stat.bytes
 
     async def is_whole(self) -> bool:
         """Return whether one blob holds all of them."""

@@ -163,7 +163,7 @@ async def _recorded(view: View, key: str, ports: ResponsePorts) -> CompletionRec
     Raises BlobNotFoundError, and AbandonedError, with nothing left of the answer, where the response is over.
     """
     body = await ports.blobs.get(key)
-    await Segments(ports.blobs, view["tenant"], view["id"]).join()
+    event_bytes = await Segments(ports.blobs, view["tenant"], view["id"]).join()
     now = await ports.documents.get("completions", view["id"])
     if now is not None and now["over"]:  # a deletion says so before it erases: one of the two sees the other
         if now["deleted"]:
@@ -180,6 +180,7 @@ async def _recorded(view: View, key: str, ports: ResponsePorts) -> CompletionRec
         previous=view["previous"],
         expires_after=(view["expires_at"] - view["created_at"]) // 1000,
         tokens=usage.get("total_tokens", 0),
+        event_bytes=event_bytes,
     )
 
 

@@ -28,8 +28,8 @@ MOST_STREAMS = 100
 """Of responses in the background that an edge sends a tenant at the same time."""
 PING_SECONDS = 15.0
 """After which a comment says that the stream lives: proxies close what is silent."""
-_SOON, _MOST, _SLOWER = 0.1, 1.0, 1.5
-"""Seconds until it is looked again for what comes next, and how they grow while nothing does."""
+_SOON, _NEXT, _MOST, _SLOWER = 0.1, 0.25, 1.0, 1.5
+"""Seconds until it is looked again at first, after something came and at most; how they grow while nothing does."""
 _TYPE = "text/event-stream; charset=utf-8"
 _HEAD = [(b"content-type", _TYPE.encode()), (b"cache-control", b"no-cache")]
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ async def _told(
         events = await segments.at(place)
         if events:
             yield place, events
-            place, wait = place + len(events), _SOON
+            place, wait = place + len(events), _NEXT
             continue
         now = await owned(request, "completions", view["id"]) or {**view, "over": True, "deleted": True}
         if not now["over"]:

@@ -25,8 +25,8 @@ SWEEP_SECONDS = 3600.0
 SETTLE_SECONDS = 10.0
 """Between two looks at what nobody knows: a MongoDB that is being emptied shows it in the second."""
 _AT_ONCE = 100
-_BLOBS = 3
-"""Of MOST_BYTES together, or less: what a response in the background was asked, and what was answered."""
+_BLOBS = 4
+"""Of MOST_BYTES together, or less: what a response in the background was asked, what was answered, and its events."""
 
 
 @dataclass

@@ -53,6 +53,13 @@ def test_a_response_is_made_in_the_background_cancelled_refused_and_deleted(stac
 
 
 ASKED: dict[str, Any] = {"model": support.BASE, "input": "Hi", "background": True, "stream": True}
+LETTERS = {"type": "object", "properties": {"a": {"type": "string", "minLength": 380}}, "required": ["a"]}
+LONG: dict[str, Any] = {
+    "max_output_tokens": 400,
+    "temperature": 1.5,
+    "text": {"format": {"type": "json_schema", "name": "a", "schema": LETTERS}},
+}
+"""Without a form the model ends when it likes."""
 
 
 def told(events: Iterator[Any]) -> list[dict[str, Any]]:
@@ -61,7 +68,7 @@ def told(events: Iterator[Any]) -> list[dict[str, Any]]:
 
 def begun(client: OpenAI, **asked: Any) -> tuple[str, list[dict[str, Any]]]:
     """The id and the first events of one that is streamed to a client that leaves."""
-    with client.responses.create(**ASKED, **asked) as stream:
+    with client.responses.create(**{**ASKED, **asked}) as stream:
         first = told(islice(stream, 5))
     assert [each["type"] for each in first[:3]] == ["response.created", "response.queued", "response.in_progress"]
     return first[0]["response"]["id"], first
@@ -79,7 +86,7 @@ def left(stack: Stack, id: str) -> list[str]:
 
 def test_one_that_is_streamed_is_left_gone_on_with_cancelled_and_deleted(stack: Stack) -> None:
     with OpenAI(base_url=stack.base_url, api_key=stack.api_key, _strict_response_validation=True) as client:
-        id, first = begun(client, max_output_tokens=100, temperature=2)
+        id, first = begun(client, max_output_tokens=40, temperature=2)
         rest = behind(client, id, first[-1]["sequence_number"])
         whole = told(client.responses.retrieve(id, stream=True))
         assert first + rest == whole
@@ -90,7 +97,7 @@ def test_one_that_is_streamed_is_left_gone_on_with_cancelled_and_deleted(stack: 
         assert left(stack, id) == ["content", "events.z", "request"]
         with client.responses.stream(response_id=id) as stream:
             assert [event.sequence_number for event in stream] == [*range(len(whole))]
-        doomed, first = begun(client, max_output_tokens=400, temperature=2)
+        doomed, first = begun(client, **LONG)
         cancelled = client.responses.cancel(doomed)
         rest = behind(client, doomed, first[-1]["sequence_number"])
         assert cancelled.status == "cancelled"
@@ -104,7 +111,7 @@ def test_one_that_is_streamed_is_left_gone_on_with_cancelled_and_deleted(stack: 
 def test_a_killed_worker_is_not_seen_in_the_stream_of_the_next_one(stack: Stack) -> None:
     with OpenAI(base_url=stack.base_url, api_key=stack.api_key, _strict_response_validation=True) as client:
         before = stack.process("worker").restarts
-        id, first = begun(client, max_output_tokens=400, temperature=2)
+        id, first = begun(client, **LONG)
         stack.kill("worker")
         shown = left(stack, id)
         assert "content" not in shown, "the answer was complete before the worker was killed"

@@ -127,5 +127,5 @@ async def blobs(making: Making, id: str) -> list[str]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every event is kept at once, and looked for at once."""
     monkeypatch.setattr(telling, "SEGMENT_MS", 0)
-    for name in ("_SOON", "_MOST"):
+    for name in ("_SOON", "_NEXT", "_MOST"):
         monkeypatch.setattr(events, name, 0.002)

@@ -60,6 +60,9 @@ async def test_it_is_streamed_to_its_end_and_again_behind_every_event(making: Ma
     for after in (None, *range(len(found) + 2)):
         assert await read(making, id, after) == whole[0 if after is None else after + 1 :]
     assert await blobs(making, id) == ["content", "events.z", "request"]
+    view = await making.world.documents.get("completions", id)
+    assert view is not None
+    assert view["bytes"] == sum([each.bytes async for each in making.world.blobs.walk(f"local/{id}/")])
     assert isinstance(making.model.asked[0]["seed"], int)
 
 
