@@ -16,6 +16,8 @@ from contracts.events.corpus import Generator
 
 Kind = Literal["title", "text", "list", "table"]
 Split = Literal["train", "held_out"]
+Finder = Literal["minhash", "embedding"]
+"""What finds chunks that say the same: their words, or their vectors."""
 
 
 class CorpusPart(BaseModel):
@@ -125,7 +127,9 @@ class DroppedChunk(CorpusPart):
     of: str
     """The chunk that stays."""
     similarity: float
-    """Jaccard similarity of their 5-shingles; 1 for the same text."""
+    """Jaccard similarity of their 5-shingles, or the cosine of their vectors; 1 for the same text."""
+    by: Finder = "minhash"
+    """What found it."""
 
 
 class CorpusPlan(CorpusPart):
@@ -135,6 +139,8 @@ class CorpusPlan(CorpusPart):
     chunks: tuple[PlannedChunk, ...]
     dropped: tuple[DroppedChunk, ...]
     rejected_documents: tuple[str, ...]
+    duplicate_similarity: float | None = None
+    """Cosine from which on one of two chunks was dropped; None: their vectors were not compared."""
 
 
 class Example(CorpusPart):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from contracts.blobs import BlobRef
 from contracts.bounds import LARGEST, Code, Count, Hash, Id, Key, Phrase, Sentence, Share
 from contracts.events import Payload
+from contracts.manifest import ManifestRef
 
 Generator = Literal["extractive", "endpoint", "base"]
 """Who wrote the questions: rules over the text, a model behind an OpenAI-compatible endpoint, or the target model."""
@@ -22,6 +23,8 @@ Writer = Literal["endpoint", "tenant_endpoint", "server_endpoint", "base", "extr
 Score = Literal["support", "closed_book"]
 """What a question is rated by: the share of its answer's words that the quote says, and that the base model says
 without the context."""
+NO_EMBEDDING = "none"
+"""Instead of a model's name: no model of embeddings, whatever the server's setting."""
 Language = Annotated[str, Field(max_length=16)]
 Bounds = Mapping[Score, Share]
 """Score → the least or the most that a question may have; one that was not rated is kept."""
@@ -85,6 +88,26 @@ class DatasetAsked(BaseModel):
     """Share of the training chunks that need a row, or else there is no data set."""
     closed_book: bool | None = None
     """Ask the target model each question without its context, and drop those that it answers."""
+    embedding_model: str | None = Field(default=None, min_length=1, max_length=256)
+    """The model of embeddings by which chunks that say the same are found and distractors ranked, or NO_EMBEDDING."""
+    duplicate_similarity: float | None = Field(default=None, ge=0.5, le=1)
+    """Cosine of two chunks' vectors from which on one of them is enough."""
+
+
+class Embedded(BaseModel):
+    """Vectors of texts, each of length 1."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str = Field(max_length=256)
+    """By whose name they were asked for."""
+    manifest: ManifestRef
+    """What answered to that name then."""
+    vectors: BlobRef
+    """float32, little endian, [texts, dimensions]: of chunks in the order of their ids, of questions likewise."""
+    dimensions: int = Field(ge=1, le=65536)
+    cut: Count = 0
+    """Texts that were longer than the model's context, so that their end was not read."""
 
 
 class ZipUploaded(Payload):
@@ -193,6 +216,8 @@ class CorpusPlanned(Payload):
     duplicates: Count
     rows: Count
     """Rows asked for in all."""
+    embedded: Embedded | None = None
+    """The vectors of all chunks, also of those that were dropped, where they were asked for."""
 
 
 class ExamplesSynthesized(Payload):

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from contracts.benchmarks import Side, Verdict
 from contracts.controls import Reason
-from contracts.corpus import RowOrigin, Split
+from contracts.corpus import Finder, RowOrigin, Split
 from contracts.events.benchmarks import Suite, TaskScore
 from contracts.events.corpus import DatasetAsked, Generator, Score
 from contracts.events.files import RowError
@@ -302,6 +302,17 @@ class TokenCounts(TypedDict):
     histogram: BinCounts
 
 
+class EmbeddingUsed(TypedDict):
+    """The model of embeddings by which near duplicates and distractors were found."""
+
+    model: str
+    manifest: str
+    dimensions: int
+    duplicate_similarity: float
+    cut_chunks: int
+    cut_questions: int
+
+
 class DatasetFindings(TypedDict):
     """What is known of a data set before its rows are written."""
 
@@ -315,6 +326,9 @@ class DatasetFindings(TypedDict):
     examples: dict[Split, ExampleCounts]
     coverage: dict[Split, CoverageShare]
     duplicate_chunks: int
+    duplicates: dict[Finder, int]
+    distractors: Literal["bm25", "embedding"]
+    embedding: EmbeddingUsed | None
     rejected_documents: list[str]
     documents: list[DocumentCoverage]
     context_tokens: TokenCounts

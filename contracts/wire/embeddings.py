@@ -51,3 +51,6 @@ class Embeddings(Request):
     dimensions: int | None = Field(default=None, ge=1)
     prompt_name: str | None = Field(default=None, max_length=64)
     """Of the model's own prompts, the one that stands before each text, as sentence-transformers calls them."""
+    truncate: Literal["NONE", "END"] = "NONE"
+    """END: of a text longer than the model's context the end is cut off, and `temper.truncated` of the answer says of
+    which; Cohere's and NVIDIA's name. Token ids are never cut."""

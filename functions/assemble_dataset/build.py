@@ -2,8 +2,9 @@
 
 The spec names `plan`, `documents` (pairs of a chunks file and an examples file or null), `written` (of each the
 language that rules saw and the code of why there are no examples, or null), `tried` (who was to write), `general` (a
-file of canonical chat rows or null), `folder` (where the files are written) and `settings`. The verdict is printed as
-one JSON object.
+file of canonical chat rows or null), `near` (null, or what there is of vectors: files `chunks` and `questions` of
+float32, `ids` of the questions in their order, `dimensions`, and what the report says of them), `folder` (where the
+files are written) and `settings`. The verdict is printed as one JSON object.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from contracts.canonical import compact, sha256
-from contracts.corpus import Chunks, CorpusPlan, Example, RowOrigin
-from contracts.wire.answers import DatasetReport, LeftOutMember, SampleRow
+from contracts.corpus import Chunks, CorpusPlan, Example, RowOrigin, Split
+from contracts.wire.answers import DatasetReport, EmbeddingUsed, LeftOutMember, SampleRow
 from functions._shared.child import answer
 from functions.assemble_dataset import report as reporting
 from functions.assemble_dataset.contexts import Draft, drafts
@@ -38,6 +40,7 @@ from functions.assemble_dataset.core import (
     select,
 )
 from functions.assemble_dataset.mine import Miner
+from functions.assemble_dataset.nearest import Nearest, Vectors, chunk_rows
 
 ROWS, HELD_OUT, LINEAGE, HELD_OUT_LINEAGE, REPORT = (
     "rows.jsonl",
@@ -65,7 +68,7 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
     shown_passages = passages(plan, (each for each in every if each.document in planned), settings.headings)
     by_chunk = {passage.chunk.id: passage for passage in shown_passages}
     selection = select(_examples(spec["documents"]), by_chunk, settings)
-    made = drafts(selection, shown_passages, Miner(shown_passages), settings, plan.seed)
+    made = _drafts(spec.get("near"), plan, shown_passages, selection, settings)
 
     answered = reporting.covered_by(selection, made["train"])
     covered, chunks = reporting.coverage(shown_passages, answered, "train")
@@ -77,7 +80,8 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
 
     general = _general(spec["general"], settings, len(made["train"]), plan.seed)
     tried = reporting.tried_once(spec.get("tried", ()))
-    page = reporting.report(plan, shown_passages, selection, made, settings, len(general), written, tried)
+    used = _used(spec.get("near"), plan)
+    page = reporting.report(plan, shown_passages, selection, made, settings, len(general), written, tried, used)
     own = _Rows(selection, shown_passages)
     count = len(made["train"]) + len(general)
     trained = _mixed(map(own, made["train"]), len(made["train"]), general)
@@ -94,6 +98,39 @@ def build(spec: Mapping[str, Any]) -> dict[str, Any]:
         "coverage": covered / chunks,
         "generator": page["generator"],
         "warnings": page["warnings"],
+    }
+
+
+def _drafts(
+    near: Mapping[str, Any] | None,
+    plan: CorpusPlan,
+    shown: Sequence[Passage],
+    selection: Selection,
+    settings: RowSettings,
+) -> dict[Split, list[Draft]]:
+    """Return the rows' drafts, their distractors ranked by vectors where there are any, else by BM25."""
+    if not near:
+        return drafts(selection, shown, Miner(shown), settings, plan.seed)
+
+    def vectors(name: str, rows: Mapping[str, int]) -> Vectors:
+        return Vectors(np.fromfile(near[name], "<f4").reshape(len(rows), near["dimensions"]), rows)
+
+    ids = json.loads(Path(near["ids"]).read_bytes())
+    questions = vectors("questions", {id: row for row, id in enumerate(ids)})
+    nearest = Nearest(shown, vectors("chunks", chunk_rows(plan)), questions)
+    return drafts(selection, shown, nearest, settings, plan.seed, nearest.allows)
+
+
+def _used(near: Mapping[str, Any] | None, plan: CorpusPlan) -> EmbeddingUsed | None:
+    if not near or plan.duplicate_similarity is None:
+        return None
+    return {
+        "model": near["model"],
+        "manifest": near["manifest"],
+        "dimensions": near["dimensions"],
+        "duplicate_similarity": plan.duplicate_similarity,
+        "cut_chunks": near["cut_chunks"],
+        "cut_questions": near["cut_questions"],
     }
 
 

@@ -14,6 +14,8 @@ Rank = Callable[[Example], Sequence[int]]
 """An example → places of passages of its split, the most alike first."""
 Allowed = Callable[[int], bool]
 """Whether the passage at a place may stand around a question."""
+Guard = Callable[[Example], Allowed]
+"""An example → what else says that of its question."""
 RANDOM_STEPS = 64
 """How many passages are looked at for the random ones of a row; keeps the cost of a row from growing with the rest."""
 
@@ -34,8 +36,10 @@ class Draft:
 class _Distractors:
     """What may stand around one example's question."""
 
-    def __init__(self, example: Example, own: int, passages: Sequence[Passage], rivals: frozenset[str]) -> None:
-        self._passages, self._own, self._rivals = passages, own, rivals
+    def __init__(
+        self, example: Example, own: int, passages: Sequence[Passage], rivals: frozenset[str], below: Allowed
+    ) -> None:
+        self._passages, self._own, self._rivals, self._below = passages, own, rivals, below
         self._split = example.split
         self._needles = (needle(example.answer), needle(example.quote))
 
@@ -48,20 +52,32 @@ class _Distractors:
             and not passage.leaks
             and passage.chunk.id not in self._rivals
             and not any(text in passage.words for text in self._needles)
+            and self._below(place)
         )
 
 
+def unguarded(_: Example) -> Allowed:
+    """Say of no passage that it may not stand around a question."""
+    return lambda _: True
+
+
 def drafts(
-    selection: Selection, passages: Sequence[Passage], rank: Rank, settings: RowSettings, seed: int
+    selection: Selection,
+    passages: Sequence[Passage],
+    rank: Rank,
+    settings: RowSettings,
+    seed: int,
+    guard: Guard = unguarded,
 ) -> dict[Split, list[Draft]]:
     """Return the drafts of each split in the order of their rows, which depends on contents alone.
 
-    Every example has its variants; refusals come on top until they have their share.
+    Every example has its variants; refusals come on top until they have their share. `guard` keeps passages out that
+    the other rules would show.
     """
     places = {passage.chunk.id: place for place, passage in enumerate(passages)}
     found: dict[Split, list[Draft]] = {}
     for split in SPLITS:
-        maker = _Maker(split, selection, passages, places, rank, settings, seed)
+        maker = _Maker(split, selection, passages, places, rank, guard, settings, seed)
         made = [*maker.answered(), *maker.absent()]
         kept = selection.kept
         found[split] = sorted(made, key=lambda made: draw(seed, "order", kept[made.example].id, made.variant))
@@ -76,11 +92,12 @@ class _Maker:
         passages: Sequence[Passage],
         places: Mapping[str, int],
         rank: Rank,
+        guard: Guard,
         settings: RowSettings,
         seed: int,
     ) -> None:
         self._selection, self._passages, self._places = selection, passages, places
-        self._rank, self._settings, self._seed = rank, settings, seed
+        self._rank, self._guard, self._settings, self._seed = rank, guard, settings, seed
         self._examples = [at for at, example in enumerate(selection.kept) if example.split == split]
         self._members = [place for place, passage in enumerate(passages) if passage.split == split]
         self._variants = settings.variants if split == "train" else 1
@@ -118,7 +135,8 @@ class _Maker:
     def _allowed(self, at: int) -> Allowed:
         example = self._selection.kept[at]
         rivals = self._selection.rivals.get(normal(example.question), frozenset())
-        return _Distractors(example, self._places[example.chunk], self._passages, rivals).allowed
+        own = self._places[example.chunk]
+        return _Distractors(example, own, self._passages, rivals, self._guard(example)).allowed
 
     def _draft(self, at: int, variant: int, own: int | None, allowed: Allowed) -> Draft:
         """Return a row of as many passages as fit; one without its own has one distractor more in its place."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from contracts.blobs import BlobRef
 from contracts.envelope import Event
 from contracts.function import NUMERIC, Function, Reaction, Stage, Unfinished
-from contracts.ports import Blobs, Child, Documents, Lease, UnavailableError
+from contracts.ports import Documents, Lease, UnavailableError
 from functions._shared.settings import asked_of
 from functions.assemble_dataset import handler, work
 from functions.assemble_dataset.core import RowSettings
@@ -17,12 +16,12 @@ from functions.assemble_dataset.settings import DatasetSettings
 
 
 async def put_together(
-    lease: Lease, blobs: Blobs, child: Child, scratch: Path, documents: Documents, settings: DatasetSettings
+    lease: Lease, ports: work.DatasetPorts, documents: Documents, settings: DatasetSettings
 ) -> Sequence[Event]:
     """Make one archive's data set, by what was asked of it, with the general rows that the settings name."""
     general = await general_rows(documents, settings.general_file)
     asked = await asked_of(documents, lease.claim.control.inputs["archive"])
-    return await work.work(lease, blobs, child, scratch, row_settings(settings, general, asked))
+    return await work.work(lease, ports, row_settings(settings, general, asked))
 
 
 async def general_rows(documents: Documents, file: str | None) -> BlobRef | None:

@@ -86,6 +86,7 @@ async def _planned(archive: View, documents: Documents) -> dict[str, Any] | None
     made = sorted(await documents.find("documents", of_it), key=lambda each: str(each["id"]))
     return {
         "plan": archive["planned"]["plan"],
+        "embedded": archive["planned"].get("embedded"),
         "documents": [
             {
                 "chunks": each["chunked"]["chunks"],

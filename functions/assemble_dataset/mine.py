@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import bm25s
 import numpy as np
@@ -17,19 +17,24 @@ CANDIDATES = 64
 """How many of the best are returned; those that answer the question are sorted out later."""
 
 
+def shelves(passages: Sequence[Passage]) -> Iterator[list[int]]:
+    """Yield the places of passages that are searched together: of one split, neighbours."""
+    for split in SPLITS:
+        members = [place for place, passage in enumerate(passages) if passage.split == split]
+        # Shelves of like length, so that the last one is not left with a handful.
+        count = -(-len(members) // SHELF)
+        yield from (members[len(members) * n // count : len(members) * (n + 1) // count] for n in range(count))
+
+
 class Miner:
     """Ranks the passages of a split for questions; passages sorted by path keep likely confounders together."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
         self._shards: list[_Shard] = []
         self._shard_of: dict[str, int] = {}
-        for split in SPLITS:
-            members = [place for place, passage in enumerate(passages) if passage.split == split]
-            # Shards of like length, so that the last one is not left with a handful.
-            count = -(-len(members) // SHELF)
-            for start, end in ((len(members) * n // count, len(members) * (n + 1) // count) for n in range(count)):
-                self._shard_of |= {passages[place].chunk.id: len(self._shards) for place in members[start:end]}
-                self._shards.append(_Shard(members[start:end], passages))
+        for members in shelves(passages):
+            self._shard_of |= {passages[place].chunk.id: len(self._shards) for place in members}
+            self._shards.append(_Shard(members, passages))
 
     def __call__(self, example: Example) -> list[int]:
         """Return the places of the passages most like the question, the best first."""

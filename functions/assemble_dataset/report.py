@@ -6,15 +6,16 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
-from typing import Any, cast
+from typing import Any, cast, get_args
 
-from contracts.corpus import CorpusPlan, RowOrigin, Split
+from contracts.corpus import CorpusPlan, Finder, RowOrigin, Split
 from contracts.events.corpus import Generator
 from contracts.wire.answers import (
     CoverageExtent,
     CoverageShare,
     DatasetFindings,
     DocumentCoverage,
+    EmbeddingUsed,
     LanguageCounts,
     SampleRow,
     SplitCounts,
@@ -60,6 +61,7 @@ def report(
     general: int,
     written: Mapping[str, Written],
     tried: Sequence[TriedGenerator] = (),
+    embedding: EmbeddingUsed | None = None,
 ) -> DatasetFindings:
     """Return the report without the version and the samples, which are known when the rows are written."""
     rows = covered_by(selection, (draft for split in SPLITS for draft in drafts[split]))
@@ -82,6 +84,9 @@ def report(
         },
         "coverage": {split: _share(*coverage(passages, rows, split)) for split in SPLITS},
         "duplicate_chunks": len(plan.dropped),
+        "duplicates": {by: sum(each.by == by for each in plan.dropped) for by in get_args(Finder)},
+        "distractors": "bm25" if embedding is None else "embedding",
+        "embedding": embedding,
         "rejected_documents": sorted(plan.rejected_documents),
         "documents": _documents(passages, rows),
         "context_tokens": _tokens([draft.tokens for draft in everything]),

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from contracts.blobs import BlobRef
+from contracts.canonical import compact, sha256
 from contracts.controls import Claim, Control
 from contracts.envelope import Event
 from contracts.events import Payload
-from contracts.events.corpus import DatasetAssembled, DatasetFailed
-from contracts.ports import Blobs, Child, Lease
+from contracts.events.corpus import DatasetAssembled, DatasetFailed, Embedded
+from contracts.ports import Blobs, Child, Complete, Lease
 from functions._shared.stage import ChildStage, Limits, event_of, run_stage
+from functions._shared.vectors import QUESTION, Embedding
 from functions.assemble_dataset.core import SETTLED, RowSettings
 
 BUILD = "functions.assemble_dataset.build"
@@ -26,9 +31,27 @@ _TOO_LARGE = DatasetFailed(
 )
 
 
-async def work(
-    lease: Lease, blobs: Blobs, child: Child, scratch: Path, settings: RowSettings | None = None
-) -> list[Event]:
+class _Asked(msgspec.Struct):
+    id: str
+    question: str
+    code: str | None = None
+
+
+_READER = msgspec.json.Decoder(_Asked)
+"""Of a `contracts.corpus.Example`, what is embedded."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPorts:
+    """What assembly needs of the world."""
+
+    blobs: Blobs
+    child: Child
+    scratch: Path
+    complete: Complete
+
+
+async def work(lease: Lease, ports: DatasetPorts, settings: RowSettings | None = None) -> list[Event]:
     """Return `dataset.assembled`, or the `dataset.failed` that says why there is none.
 
     The control document's subject is `{archive}/dataset`, the event's is the archive. Its inputs: `event_id` (the
@@ -36,22 +59,26 @@ async def work(
     examples (a BlobRef, or null where there are none), language (that rules saw), lacks (the code of why there are
     none), tried (who was to write them)} for every document that the plan has chunks of. A re-curation has those of its
     source, and `min_score`, `max_score`, and `report` (a BlobRef): rows are made with the settings of that report, so
-    that the scores alone make a difference. `members` and `rejected` (BlobRefs) say which members of the archive were
-    skipped and which documents rejected, and why. `refused` (code, message) is there instead of all of it.
+    that the scores alone make a difference. `embedded` (of corpus.planned, or null) says where the chunks' vectors are:
+    then questions are embedded too, once, and stored beside those as `questions-….f32`. `members` and `rejected`
+    (BlobRefs) say which members of the archive were skipped and which documents rejected, and why. `refused` (code,
+    message) is there instead of all of it.
+    Raises UnavailableError while serving is away that is to embed.
     Files lie under `{tenant}/{archive}/dataset/{version}/`: rows.jsonl, held_out.jsonl, each with its lineage
     (lineage.jsonl, held_out.lineage.jsonl), and report.json.
     """
     control = lease.claim.control
     if refused := control.inputs.get("refused"):
         return [_event(control, DatasetFailed(**refused))]
-    chosen = await lease.record("settings", await _chosen(control.inputs, settings or RowSettings(), blobs))
-    build = partial(_dataset, settings=RowSettings.model_validate(chosen))
-    return [_event(control, await run_stage(lease, blobs, child, scratch, build))]
+    chosen = await lease.record("settings", await _chosen(control.inputs, settings or RowSettings(), ports.blobs))
+    build = partial(_dataset, ports=ports, settings=RowSettings.model_validate(chosen))
+    return [_event(control, await run_stage(lease, ports.blobs, ports.child, ports.scratch, build))]
 
 
 async def _chosen(inputs: Mapping[str, Any], settings: RowSettings, blobs: Blobs) -> dict[str, Any]:
     """Return the settings that rows are made with, as JSON."""
-    now = settings.model_dump(mode="json")
+    embedded = inputs.get("embedded") or {"model": ""}
+    now = settings.model_dump(mode="json") | {"embedding_model": embedded["model"]}
     if "report" not in inputs:
         return now
     source = await asyncio.to_thread(json.loads, await blobs.get(inputs["report"]["key"]))
@@ -63,9 +90,11 @@ def _event(control: Control, data: Payload) -> Event:
     return event_of(control, data, control.subject, "end", subject=control.inputs["archive"])
 
 
-async def _dataset(stage: ChildStage, settings: RowSettings) -> Payload:
+async def _dataset(stage: ChildStage, ports: DatasetPorts, settings: RowSettings) -> Payload:
     control = stage.control
-    found = await stage.run(BUILD, await _spec(stage, settings), LIMITS, f"assembling {control.subject}", _TOO_LARGE)
+    spec = await _spec(stage, settings)
+    spec["near"] = await _near(stage, ports, [examples for _, examples in spec["documents"] if examples is not None])
+    found = await stage.run(BUILD, spec, LIMITS, f"assembling {control.subject}", _TOO_LARGE)
     if not found.pop("ok"):
         return DatasetFailed(**found)
     prefix = f"{control.tenant}/{control.inputs['archive']}/dataset/{found['version']}"
@@ -113,6 +142,38 @@ async def _spec(stage: ChildStage, settings: RowSettings) -> dict[str, Any]:
     }
     await stage.fetch_all(wanted)
     return spec
+
+
+async def _near(stage: ChildStage, ports: DatasetPorts, examples: Sequence[Path]) -> dict[str, Any] | None:
+    """Embed the questions and return what the child wants to know of vectors; None where there are none."""
+    if not stage.control.inputs.get("embedded"):
+        return None
+    chunks = Embedded.model_validate(stage.control.inputs["embedded"])
+    asked, ids = await asyncio.to_thread(_questions, examples), stage.folder / "questions.json"
+    if not asked:
+        return None
+    model = Embedding(ports.complete, stage.blobs, stage.control.tenant, chunks.model, chunks.manifest)
+    # Beside the chunks, also where this is a re-curation: the same questions are there already.
+    digest = sha256(compact([chunks.manifest.sha256, asked]))
+    questions = await model.of(asked, f"{chunks.vectors.key.rpartition('/')[0]}/questions-{digest[:32]}", QUESTION)
+    await asyncio.to_thread(ids.write_bytes, compact([id for id, _ in asked]))
+    return {
+        "chunks": await stage.fetch(chunks.vectors, "chunks.f32"),
+        "questions": await stage.fetch(questions.vectors, "questions.f32"),
+        "ids": ids,
+        "dimensions": chunks.dimensions,
+        "model": chunks.model,
+        "manifest": chunks.manifest.sha256,
+        "cut_chunks": chunks.cut,
+        "cut_questions": questions.cut,
+    }
+
+
+def _questions(examples: Sequence[Path]) -> list[tuple[str, str]]:
+    """Return id and question of all examples that were found good, sorted by id."""
+    lines = (line for path in examples for line in path.read_bytes().splitlines() if line.strip())
+    read = (_READER.decode(line) for line in lines)
+    return sorted({each.id: each.question for each in read if each.code is None}.items())
 
 
 def exhausted(claim: Claim, why: str) -> list[Event]:

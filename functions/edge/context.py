@@ -17,6 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from contracts.canonical import compact, sha256
 from contracts.controls import Control
 from contracts.envelope import Event
+from contracts.events import corpus
 from contracts.ports import (
     BlobNotFoundError,
     Blobs,
@@ -46,6 +47,7 @@ Shown = TypeVar("Shown", bound=Mapping[str, Any])
 MAX_JSON = 2**20
 _DRAINED = 8 * 2**20
 """Bytes of an oversized body that are read and dropped, so that the client gets to see the answer."""
+_EMBEDDINGS = "GET /v1/models says `embedding` of those that make them."
 _WINDOW = 500
 """Documents that are fetched and shown at once: some 10 ms."""
 
@@ -235,9 +237,26 @@ async def own_model(request: Request, name: str) -> dict[str, Any] | None:
     return await models.own_model(deps(request).documents, tenant(request), name)
 
 
-async def check_target(request: Request, asked: DatasetRequest | None) -> None:
-    """Refuse a data set for a target model that nobody has: its documents would wait for it for ever."""
-    name = asked.target_model if asked is not None else None
+async def check_dataset(request: Request, asked: DatasetRequest | None) -> None:
+    """Refuse a data set of models that are not there: its documents would wait for ever, or fail hours later."""
+    if asked is not None:
+        await _check_target(request, asked.target_model)
+        await _check_embedding(request, asked.embedding_model)
+
+
+async def _check_embedding(request: Request, name: str | None) -> None:
+    if name is None or name == corpus.NO_EMBEDDING:
+        return
+    view, param = await visible_model(request, name), "dataset.embedding_model"
+    if view is None:
+        sentence = f"The model '{name[:100]}' does not exist or you do not have access to it."
+        raise ApiError(f"{sentence} {_EMBEDDINGS}", param=param, code="model_not_found")
+    if view["kind"] != "embedding":
+        sentence = f"The model '{name[:100]}' writes text and makes no embeddings."
+        raise ApiError(f"{sentence} {_EMBEDDINGS}", param=param, code="unsupported_model")
+
+
+async def _check_target(request: Request, name: str | None) -> None:
     view = None if name is None else await own_model(request, name)
     if name is not None and (view is None or view["kind"] != "base"):
         sentence = f"The base model '{name[:100]}' does not exist. GET /v1/models lists those that do."

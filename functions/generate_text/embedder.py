@@ -43,6 +43,8 @@ class InputRow:
     types: Sequence[int] | None = None
     prompt: int = 0
     """Tokens in front that are the prompt's, where those are not pooled."""
+    cut: bool = False
+    """Whether its end was cut off."""
 
 
 class EmbeddingModel:
@@ -87,12 +89,27 @@ class EmbeddingModel:
         """The texts that may stand in front of an input, by name."""
         return dict(self.model.prompts)
 
-    def read(self, texts: Sequence[str], prompt_name: str | None = None) -> list[InputRow]:
-        """Texts as the model reads them, its default prompt in front unless another is named; nothing is cut off."""
+    def read(self, texts: Sequence[str], prompt_name: str | None = None, most: int | None = None) -> list[InputRow]:
+        """Texts as the model reads them, its default prompt in front unless another is named.
+
+        With `most` the end of a text that has more tokens is cut off, as the library does it.
+        """
         name = prompt_name or self.model.default_prompt_name or ""
         prompt, skipped = self.model.prompts.get(name, ""), self._skipped.get(name, 0)
         found = self._texts.encode_batch([prompt + text for text in texts], add_special_tokens=True)
-        return [InputRow(each.ids, each.type_ids if self._typed else None, skipped) for each in found]
+        return [self._row(each, skipped, most) for each in found]
+
+    def _row(self, found: Any, prompt: int, most: int | None) -> InputRow:
+        ids, types = found.ids, found.type_ids if self._typed else None
+        if most is None or len(ids) <= most:
+            return InputRow(ids, types, prompt)
+        last = next((place for place, special in enumerate(reversed(found.special_tokens_mask)) if not special), 0)
+        keep = slice(0, most - last), slice(len(ids) - last, None)  # what the tokenizer puts behind a text stays
+
+        def cut(values: list[int]) -> list[int]:
+            return values[keep[0]] + values[keep[1]]
+
+        return InputRow(cut(ids), types and cut(types), prompt, cut=True)
 
     def embed(self, rows: Sequence[InputRow]) -> np.ndarray[Any, Any]:
         """Vectors [rows, dimensions] of one forward, in float32."""

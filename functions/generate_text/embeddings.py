@@ -99,7 +99,7 @@ async def embeddings(
     """Answer POST /v1/embeddings."""
     async with models.use(ref) as (model, context):
         _check(model, wanted)
-        rows = await asyncio.to_thread(_rows, model, wanted)
+        rows = await asyncio.to_thread(_rows, model, wanted, context)
         tokens = _check_lengths(rows, context)
         ask = embedder.submit(model, rows, request.headers.get("x-temper-tenant", ""))
         working, leaving = asyncio.wrap_future(ask.done), asyncio.create_task(_left(request))
@@ -107,7 +107,8 @@ async def embeddings(
             await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
             if not working.done():
                 raise ClientDisconnect
-            body = await asyncio.to_thread(_told, wanted, working.result(), tokens)
+            cut = [place for place, row in enumerate(rows) if row.cut]
+            body = await asyncio.to_thread(_told, wanted, working.result(), tokens, cut)
         finally:
             ask.cancelled = True
             leaving.cancel()
@@ -131,8 +132,8 @@ def _check(model: EmbeddingModel, wanted: Embeddings) -> None:
         raise ApiError(sentence, param="prompt_name", code="invalid_value")
 
 
-def _rows(model: EmbeddingModel, wanted: Embeddings) -> list[InputRow]:
-    """The inputs as the model reads them; token ids are taken as they are."""
+def _rows(model: EmbeddingModel, wanted: Embeddings, context: int) -> list[InputRow]:
+    """The inputs as the model reads them, texts cut where that was asked for; token ids are taken as they are."""
     for given in wanted.input:
         if not isinstance(given, str):
             try:
@@ -140,7 +141,8 @@ def _rows(model: EmbeddingModel, wanted: Embeddings) -> list[InputRow]:
             except ApiError as error:
                 raise ApiError(f"{error.message} {_IDS}", param=error.param, code=error.code) from None
     texts = [given for given in wanted.input if isinstance(given, str)]
-    read = iter(model.read(texts, wanted.prompt_name) if texts else [])
+    most = context if wanted.truncate == "END" else None
+    read = iter(model.read(texts, wanted.prompt_name, most) if texts else [])
     return [next(read) if isinstance(given, str) else InputRow(given) for given in wanted.input]
 
 
@@ -163,7 +165,7 @@ def _check_lengths(rows: Sequence[InputRow], context: int) -> int:
     return tokens
 
 
-def _told(wanted: Embeddings, vectors: np.ndarray[Any, Any], tokens: int) -> bytes:
+def _told(wanted: Embeddings, vectors: np.ndarray[Any, Any], tokens: int, cut: Sequence[int]) -> bytes:
     if wanted.dimensions is not None:
         vectors = vectors[:, : wanted.dimensions]
         vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
@@ -172,7 +174,10 @@ def _told(wanted: Embeddings, vectors: np.ndarray[Any, Any], tokens: int) -> byt
     told = [base64.b64encode(each.tobytes()).decode() for each in little] if as_text else little.tolist()
     data = [{"object": "embedding", "index": place, "embedding": each} for place, each in enumerate(told)]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return msgspec.json.encode({"object": "list", "data": data, "model": wanted.model, "usage": usage})
+    said = {"object": "list", "data": data, "model": wanted.model, "usage": usage}
+    if wanted.truncate == "END":
+        said["temper"] = {"truncated": cut}
+    return msgspec.json.encode(said)
 
 
 async def _left(request: Request) -> None:

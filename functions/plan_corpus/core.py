@@ -6,12 +6,14 @@ Nothing depends on the order in which documents come: they are sorted by their c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from contracts.corpus import Chunk, Chunks, CorpusPlan, PlannedChunk, Split
-from functions.plan_corpus.duplicates import duplicates
+from functions.plan_corpus.duplicates import Finds, duplicates
 
+Nearby = Callable[[Sequence[str]], Finds]
+"""Chunks in the order in which they will come → what finds those that are near another one by their vectors."""
 MANY_DOCUMENTS = 10
 """From so many on whole documents are held out; of fewer, sections."""
 
@@ -29,18 +31,25 @@ class _Group:
         return sum(chunk.tokens for chunk in self.chunks)
 
 
-def plan(documents: Sequence[Chunks], rejected: Sequence[str], held_out: float, rows_per_chunk: int) -> CorpusPlan:
+def plan(
+    documents: Sequence[Chunks],
+    rejected: Sequence[str],
+    held_out: float,
+    rows_per_chunk: int,
+    nearby: Nearby | None = None,
+) -> CorpusPlan:
     """Return what becomes of each chunk; `held_out` is the share of tokens that training never sees.
 
-    Of chunks that say the same only the first stays, before anything is held out: so no held-out chunk has a near
-    duplicate in training, and it is never in doubt which of a pair across the boundary goes. Chunks that share text
-    are on one side. At least one document or section is held out unless it is the only one, and below a share of 1 at
-    least one is trained on. A chunk of average length is asked for `rows_per_chunk` rows, others in proportion: at
-    least 1, at most twice as many.
+    Of chunks that say the same, by their words or else, with `nearby`, by their vectors, only the first stays, before
+    anything is held out: so no held-out chunk has a near duplicate in training, and it is never in doubt which of a
+    pair across the boundary goes. Chunks that share text are on one side. At least one document or section is held out
+    unless it is the only one, and below a share of 1 at least one is trained on. A chunk of average length is asked for
+    `rows_per_chunk` rows, others in proportion: at least 1, at most twice as many.
     """
     ordered = sorted(documents, key=lambda each: (each.sha256, each.document))
     in_order = [sorted(each.chunks, key=lambda chunk: chunk.index) for each in ordered]
-    dropped = duplicates(chunk for chunks in in_order for chunk in chunks)
+    every = [chunk for chunks in in_order for chunk in chunks]
+    dropped = duplicates(every, nearby([chunk.id for chunk in every]) if nearby else None)
     gone = {each.chunk for each in dropped}
     stay = [
         (each.sha256, [chunk for chunk in chunks if chunk.id not in gone])

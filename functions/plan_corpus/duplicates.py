@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 from numpy.typing import NDArray
 
-from contracts.corpus import Chunk, DroppedChunk
+from contracts.corpus import Chunk, DroppedChunk, Finder
 
 WORDS = 5
 """Of a shingle."""
@@ -29,32 +30,73 @@ _MIX = ((33, 0xFF51AFD7ED558CCD), (33, 0xC4CEB9FE1A85EC53))  # MurmurHash3's fin
 Hashes = NDArray[np.uint64]
 
 
-def duplicates(chunks: Iterable[Chunk]) -> tuple[DroppedChunk, ...]:
-    """Return the chunks, in their order, that an earlier one which stays makes superfluous, with the most similar."""
-    vocabulary: dict[str, int] = {}
-    stays: dict[str, Hashes] = {}
-    same: dict[bytes, str] = {}
-    index = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
-    empty = MinHash(num_perm=_BANDS * _ROWS, seed=1, hashfunc=int)
+class Finds(Protocol):
+    """Finds to a chunk one that says the same, of those that stay."""
+
+    by: Finder
+
+    def find(self, chunk: Chunk) -> tuple[float, str] | None:
+        """Return similarity and id of the chunk that makes this one superfluous, or None."""
+        ...
+
+    def keep(self, chunk: Chunk) -> None:
+        """Say that the chunk that was asked about last stays."""
+        ...
+
+
+def duplicates(chunks: Iterable[Chunk], near: Finds | None = None) -> tuple[DroppedChunk, ...]:
+    """Return the chunks, in their order, that an earlier one which stays makes superfluous, with the most similar.
+
+    `near` is asked about those whose words are like no other's.
+    """
+    finders: list[Finds] = [MinHashed(), *([near] if near else [])]
     dropped = []
     for chunk in chunks:
-        hashes = _shingles(chunk.text, vocabulary)
-        digest = hashlib.blake2b(hashes.tobytes(), digest_size=16).digest()
-        twin = same.get(digest)
-        if twin is not None:
-            dropped.append(DroppedChunk(chunk=chunk.id, document=chunk.document, of=twin, similarity=1.0))
-            continue
-        sketch = empty.copy()
-        sketch.update_batch((hashes & np.uint64(0xFFFFFFFF)).tolist())
-        found = [(jaccard(hashes, stays[each]), each) for each in index.query(sketch)]
-        similarity, other = max(found, default=(0.0, ""))
-        if similarity >= SIMILAR:
-            dropped.append(DroppedChunk(chunk=chunk.id, document=chunk.document, of=other, similarity=similarity))
-            continue
-        same[digest] = chunk.id
-        stays[chunk.id] = hashes
-        index.insert(chunk.id, sketch)
+        for finder in finders:
+            if (found := finder.find(chunk)) is not None:
+                similarity, other = found
+                dropped.append(
+                    DroppedChunk(chunk=chunk.id, document=chunk.document, of=other, similarity=similarity, by=finder.by)
+                )
+                break
+        else:
+            for finder in finders:
+                finder.keep(chunk)
     return tuple(dropped)
+
+
+class MinHashed:
+    """Finds chunks by their words."""
+
+    by: Finder = "minhash"
+
+    def __init__(self) -> None:
+        self._vocabulary: dict[str, int] = {}
+        self._stays: dict[str, Hashes] = {}
+        self._same: dict[bytes, str] = {}
+        self._index = MinHashLSH(num_perm=_BANDS * _ROWS, params=(_BANDS, _ROWS))
+        self._empty = MinHash(num_perm=_BANDS * _ROWS, seed=1, hashfunc=int)
+        self._asked: tuple[Hashes, bytes, MinHash]
+
+    def find(self, chunk: Chunk) -> tuple[float, str] | None:
+        """Return Jaccard similarity and id of the chunk that makes this one superfluous, or None."""
+        hashes = _shingles(chunk.text, self._vocabulary)
+        digest = hashlib.blake2b(hashes.tobytes(), digest_size=16).digest()
+        twin = self._same.get(digest)
+        if twin is not None:
+            return 1.0, twin
+        sketch = self._empty.copy()
+        sketch.update_batch((hashes & np.uint64(0xFFFFFFFF)).tolist())
+        self._asked = hashes, digest, sketch
+        found = max(((jaccard(hashes, self._stays[each]), each) for each in self._index.query(sketch)), default=None)
+        return found if found is not None and found[0] >= SIMILAR else None
+
+    def keep(self, chunk: Chunk) -> None:
+        """Say that the chunk that was asked about last stays."""
+        hashes, digest, sketch = self._asked
+        self._same[digest] = chunk.id
+        self._stays[chunk.id] = hashes
+        self._index.insert(chunk.id, sketch)
 
 
 def jaccard(one: Hashes, other: Hashes) -> float:

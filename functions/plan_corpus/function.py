@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from contracts.envelope import Event
 from contracts.function import NUMERIC, Function, Reaction, Stage
-from contracts.ports import Blobs, Child, Documents, Lease
+from contracts.ports import Lease
 from functions._shared.settings import asked_of
 from functions.plan_corpus import handler, work
 from functions.plan_corpus.settings import PlanSettings
 
 
-async def weigh(
-    lease: Lease, blobs: Blobs, child: Child, scratch: Path, documents: Documents, settings: PlanSettings
-) -> Sequence[Event]:
+async def weigh(lease: Lease, ports: work.PlanPorts, settings: PlanSettings) -> Sequence[Event]:
     """Plan one archive, by what was asked of it before the server's settings."""
-    asked = await asked_of(documents, lease.claim.control.inputs["archive"])
-    rows = asked.get("rows_per_chunk", settings.rows_per_chunk)
-    return await work.work(lease, blobs, child, scratch, asked.get("held_out", settings.held_out), rows)
+    asked = await asked_of(ports.documents, lease.claim.control.inputs["archive"])
+    said = {name: value for name, value in asked.items() if name in PlanSettings.model_fields}
+    return await work.work(lease, ports, PlanSettings.model_validate({**settings.model_dump(), **said}))
 
 
 FUNCTION = Function(

@@ -14,3 +14,8 @@ class PlanSettings(FunctionSettings):
     """Share of an archive's documents or sections that training never sees."""
     rows_per_chunk: int = Field(default=3, ge=1, le=50)
     """Questions asked of a chunk of usual length."""
+    embedding_model: str = Field(default="", max_length=256)
+    """The model of embeddings by which chunks that say the same in other words are found and distractors ranked, where
+    a request names none; empty: none."""
+    duplicate_similarity: float = Field(default=0.95, ge=0.5, le=1)
+    """Cosine of two chunks' vectors from which on one of them is enough."""

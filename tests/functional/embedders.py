@@ -11,6 +11,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
+from contracts.manifest import ManifestRef
+
 WORDS = ["the", "red", "blue", "key", "kettle", "opens", "gate", "weighs", "at", "noon", "and", "nobody", "has", "one"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS, *".,=?", *WORDS, *(f"##{each}" for each in LETTERS)]
@@ -31,6 +33,11 @@ COMMON = {
     "eos_token_id": 3,
     "initializer_range": 0.3,
 }
+
+
+async def nobody(path: str, body: bytes, manifest: ManifestRef, request_id: str, tenant: str) -> Any:
+    """The `Complete` port of whoever has nothing to ask."""
+    raise AssertionError(f"{tenant} asks {path}")
 
 
 def tokenizer(side: str = "right") -> PreTrainedTokenizerFast:

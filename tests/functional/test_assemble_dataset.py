@@ -13,12 +13,13 @@ from contracts.canonical import sha256
 from contracts.corpus import RowOrigin
 from contracts.envelope import Event, derived_id
 from contracts.events.corpus import DatasetAssembled, DatasetFailed
-from contracts.ports import BlobMismatchError, BlobNotFoundError, UnavailableError
+from contracts.ports import BlobMismatchError, BlobNotFoundError, Blobs, Complete, UnavailableError
 from functions.assemble_dataset import work as assembly
 from functions.assemble_dataset.core import RowSettings
 from infra.adapters.memory import MemoryBlobs, MemoryControls
 from infra.runtime.leases import HeldLease
 from tests.children import ForkedChild
+from tests.functional.embedders import nobody
 from tests.leases import held
 from tests.unit.assemble_dataset.archive import Archive, archive
 
@@ -53,10 +54,14 @@ def lease(inputs: dict[str, Any], controls: MemoryControls | None = None, archiv
     return held(f"{archive}/dataset", "acme", "assemble", inputs, controls)
 
 
+def ports(blobs: Blobs, scratch: Path, complete: Complete = nobody) -> assembly.DatasetPorts:
+    return assembly.DatasetPorts(blobs, ForkedChild(), scratch, complete)
+
+
 async def assemble(made: Archive, blobs: MemoryBlobs, scratch: Path, **settings: Any) -> Event:
     """Return the one event, having checked its envelope and that nothing was left behind."""
     inputs = await stored(made, blobs)
-    events = await assembly.work(lease(inputs), blobs, ForkedChild(), scratch, RowSettings(**settings))
+    events = await assembly.work(lease(inputs), ports(blobs, scratch), RowSettings(**settings))
     assert len(events) == 1
     assert (events[0].subject, events[0].tenant, events[0].cause) == (ARCHIVE, "acme", "e1")
     assert events[0].id == derived_id(f"{ARCHIVE}/dataset", "end")
@@ -96,7 +101,7 @@ async def test_the_report_has_every_member_and_document_that_was_left_out_with_i
     members = await blobs.put(f"{PREFIX}/members.json", json.dumps([taken, skipped]).encode())
     rejected = await blobs.put(f"{PREFIX}/dataset.rejected.json", json.dumps([why]).encode())
     inputs = await stored(archive(), blobs) | {"members": members.model_dump(), "rejected": rejected.model_dump()}
-    (event,) = await assembly.work(lease(inputs), blobs, ForkedChild(), tmp_path, RowSettings())
+    (event,) = await assembly.work(lease(inputs), ports(blobs, tmp_path), RowSettings())
     assert isinstance(event.data, DatasetAssembled)
     report = json.loads(await blobs.get(event.data.report.key))
     assert report["skipped"] == [{"path": "logo.png", "code": "unsupported", "message": "m"}]
@@ -117,8 +122,8 @@ async def test_a_retry_and_shuffled_documents_say_the_same_event(tmp_path: Path)
 async def test_the_settings_of_the_first_attempt_stay(tmp_path: Path) -> None:
     blobs, controls = MemoryBlobs(), MemoryControls()
     inputs = await stored(archive(), blobs)
-    first = await assembly.work(lease(inputs, controls), blobs, ForkedChild(), tmp_path, RowSettings(variants=1))
-    later = await assembly.work(lease(inputs, controls), blobs, ForkedChild(), tmp_path, RowSettings(variants=4))
+    first = await assembly.work(lease(inputs, controls), ports(blobs, tmp_path), RowSettings(variants=1))
+    later = await assembly.work(lease(inputs, controls), ports(blobs, tmp_path), RowSettings(variants=4))
     assert later == first
 
 

@@ -142,6 +142,13 @@ async def test_several_generators_may_be_asked_for_in_order(
         (MANUAL, {"dataset[rows_per_chunk]": "many"}, "invalid_type", "dataset.rows_per_chunk"),
         (MANUAL, {"dataset": "[1]"}, "invalid_type", "dataset"),
         (MANUAL, {"dataset[target_model]": "nobody"}, "model_not_found", "dataset.target_model"),
+        (MANUAL, {"dataset[embedding_model]": "nobody"}, "model_not_found", "dataset.embedding_model"),
+        (
+            MANUAL,
+            {"dataset[duplicate_similarity]": "0.4"},
+            "decimal_below_min_value",
+            "dataset.duplicate_similarity",
+        ),
         (
             MANUAL,
             {"dataset[chunk_tokens]": "16", "dataset[chunk_overlap]": "16"},
@@ -150,7 +157,10 @@ async def test_several_generators_may_be_asked_for_in_order(
         ),
         (ROWS, {"dataset[held_out]": "0.2"}, "invalid_value", "dataset"),
     ],
-    ids=["word", "none", "words", "nested", "number", "unknown", "bound", "type", "list", "model", "overlap", "rows"],
+    ids=[
+        *("word", "none", "words", "nested", "number", "unknown", "bound", "type", "list", "model", "embedder"),
+        *("similarity", "overlap", "rows"),
+    ],
 )
 async def test_a_data_set_that_cannot_be_made_so_is_refused_by_name_and_leaves_nothing(
     world: World, api: httpx.AsyncClient, content: bytes, fields: dict[str, str], code: str, param: str

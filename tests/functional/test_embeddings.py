@@ -157,6 +157,22 @@ async def test_an_input_that_is_too_long_is_refused_with_its_number_of_tokens(se
     assert "input 1" in message
 
 
+@pytest.mark.parametrize("model", ["bert", "prompted"])
+async def test_the_end_of_what_is_too_long_is_cut_off_on_request_as_the_library_does_it(
+    server: Server, model: str
+) -> None:
+    texts = ["kettle", " ".join(["key"] * 100), "The gate. " * 30]
+    found = await server.ask(model, texts, extra_body={"truncate": "END"})
+    assert near([each.embedding for each in found.data], server.encode(model, texts))
+    assert found.model_extra["temper"] == {"truncated": [1, 2]}
+    assert found.usage.prompt_tokens < 3 * CONTEXT
+    fits = await server.ask(model, "kettle", extra_body={"truncate": "NONE"})
+    assert "temper" not in (fits.model_extra or {})
+    for more, asked in (({"truncate": "START"}, "kettle"), ({"truncate": "END"}, [5] * (CONTEXT + 1))):
+        param, _, _ = await refused(server.ask(model, asked, extra_body=more))
+        assert param == ("truncate" if asked == "kettle" else "input")
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -14,9 +14,11 @@ from contracts.envelope import Event, derived_id
 from contracts.events.corpus import CorpusPlanned, DatasetFailed
 from contracts.ports import BlobNotFoundError, ChildFailedError, ChildResult
 from functions.plan_corpus import work as planning
-from infra.adapters.memory import MemoryBlobs
+from functions.plan_corpus.settings import PlanSettings
+from infra.adapters.memory import MemoryBlobs, MemoryDocuments
 from infra.runtime.leases import HeldLease
 from tests.children import ForkedChild
+from tests.functional.embedders import nobody
 from tests.leases import held
 
 ARCHIVE = "file-" + "1" * 32
@@ -62,7 +64,9 @@ async def make_plan(
     """Return the one verdict, having checked the envelope around it."""
     lease, listed = taken
     await blobs.put(LISTED, json.dumps(listed).encode())
-    events = await planning.work(lease, blobs, child or ForkedChild(), scratch, share, rows)
+    ports = planning.PlanPorts(blobs, child or ForkedChild(), scratch, MemoryDocuments(), nobody)
+    settings = PlanSettings.model_construct(held_out=share, rows_per_chunk=rows)  # share 1 is beyond what may be set
+    events = await planning.work(lease, ports, settings)
     assert len(events) == 1
     envelope = (events[0].id, events[0].subject, events[0].tenant, events[0].cause)
     assert envelope == (derived_id(ARCHIVE, "plan"), ARCHIVE, "acme", "e1")

@@ -26,7 +26,6 @@ from functions.assemble_dataset.settings import DatasetSettings
 from infra.cli.trace import Tracer
 from infra.runtime.deleted_files import ErasingBlobs
 from infra.runtime.world import now_ms
-from tests.children import ForkedChild
 from tests.functional.dataset import (
     MADE,
     MODEL,
@@ -40,7 +39,7 @@ from tests.functional.dataset import (
     uploaded,
 )
 from tests.functional.edge import World
-from tests.functional.test_assemble_dataset import ARCHIVE, PREFIX, lease
+from tests.functional.test_assemble_dataset import ARCHIVE, PREFIX, lease, ports
 
 SCORES = [
     {"support": 0.5},
@@ -104,7 +103,7 @@ async def made(world: World, id: str, scratch: Path, settings: RowSettings | Non
     inputs = await opened(world, id)
     assert inputs is not None
     blobs = ErasingBlobs(world.blobs, world.documents)
-    (event,) = await work.work(lease(inputs, archive=id), blobs, ForkedChild(), scratch, settings)
+    (event,) = await work.work(lease(inputs, archive=id), ports(blobs, scratch), settings)
     event = replace(event, tenant=world.controls.controls[f"{id}/dataset"].tenant)
     await world.documents.apply(await world.emit(event))
     assert event.subject == id

@@ -26,7 +26,7 @@ from contracts.wire.errors import ApiError
 from contracts.wire.requests import FileForm, FilePage
 from functions.edge import core, provenance
 from functions.edge.context import (
-    check_target,
+    check_dataset,
     deps,
     incoming,
     is_retry,
@@ -78,14 +78,14 @@ async def _store(request: Request, id: str) -> core.Uploaded:
     body = incoming(request)
     await begin(form, body)
     before = FileForm.read({"purpose": "fine-tune", **form.fields})  # what follows the file is read when it is there
-    await check_target(request, before.dataset)
+    await check_dataset(request, before.dataset)
     filename = core.clean_filename(form.filename)
     head = await _head(form, body)
     core.sniff(head, filename)
     core.check_content(head, form.fields.get("purpose", ""))
     blob = await deps(request).blobs.put(_key(request, id), content(form, body, core.MAX_FILE, "The file", head))
     asked = FileForm.read(form.fields)
-    await check_target(request, asked.dataset)
+    await check_dataset(request, asked.dataset)
     return core.uploaded(asked, filename, head[:HEAD], blob)
 
 

@@ -22,7 +22,7 @@ from contracts.wire.requests import CheckpointPage, DatasetRequest, JobRequest, 
 from functions.edge import core, deletions, listing
 from functions.edge.context import (
     Answer,
-    check_target,
+    check_dataset,
     deps,
     end,
     in_windows,
@@ -99,7 +99,7 @@ async def _on_documents_again(request: Request, job: str, data: JobCreated, aske
 
 async def _check(request: Request, data: JobCreated, dataset: DatasetRequest | None) -> None:
     """Refuse files and models that are known to be unusable; preparation has the last word."""
-    await check_target(request, dataset)
+    await check_dataset(request, dataset)
     base = await own_model(request, data.model)
     known: list[str] = []
     if base is None:

@@ -23,7 +23,7 @@ from contracts.wire.requests import FileForm
 from contracts.wire.uploads import MAX_PART, MOST_PARTS, CompleteUpload, UploadRequest
 from functions.edge import core
 from functions.edge.context import (
-    check_target,
+    check_dataset,
     deps,
     end,
     incoming,
@@ -57,7 +57,7 @@ def _gate(request: Request, what: str) -> asyncio.Lock:
 async def create_upload(request: Request) -> Response:
     """POST /uploads."""
     asked = await read(request, UploadRequest)
-    await check_target(request, asked.dataset)
+    await check_dataset(request, asked.dataset)
     await _check_room(request, asked.bytes)
     data = UploadCreated(
         **asked.model_dump(exclude={"expires_after", "dataset", "filename"}),
