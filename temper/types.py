@@ -98,6 +98,8 @@ class DatasetAsked(BaseModel):
     general_share: float | None = None
     min_coverage: float | None = None
     closed_book: bool | None = None
+    embedding_model: str | None = None
+    duplicate_similarity: float | None = None
 
 
 class Estimate(BaseModel):
@@ -422,6 +424,17 @@ class TokenCounts(BaseModel):
     histogram: BinCounts
 
 
+class EmbeddingUsed(BaseModel):
+    """The model of embeddings by which near duplicates and distractors were found."""
+
+    model: str
+    manifest: str
+    dimensions: int
+    duplicate_similarity: float
+    cut_chunks: int
+    cut_questions: int
+
+
 class SampleRow(BaseModel):
     """A row as a person wants to see it."""
 
@@ -450,6 +463,9 @@ class DatasetReport(BaseModel):
     examples: dict[str, ExampleCounts]
     coverage: dict[str, CoverageShare]
     duplicate_chunks: int
+    duplicates: dict[str, int]
+    distractors: Literal['bm25', 'bm25+embedding']
+    embedding: EmbeddingUsed | None
     rejected_documents: list[str]
     documents: list[DocumentCoverage]
     context_tokens: TokenCounts

@@ -66,7 +66,7 @@ def archive_view(id: str, facts: Mapping[str, Fact]) -> View | None:
 
 ARCHIVES = ReadModel(
     name="archives",
-    version=6,
+    version=7,
     topics=OF_ARCHIVES,
     births=frozenset(BIRTHS),
     touches=_subject,

@@ -91,7 +91,7 @@ class DatasetAsked(BaseModel):
     embedding_model: str | None = Field(default=None, min_length=1, max_length=256)
     """The model of embeddings by which chunks that say the same are found and distractors ranked, or NO_EMBEDDING."""
     duplicate_similarity: float | None = Field(default=None, ge=0.5, le=1)
-    """Cosine of two chunks' vectors from which on one of them is enough."""
+    """Cosine of two chunks' vectors from which on one of them is enough, where both have the same numbers."""
 
 
 class Embedded(BaseModel):

@@ -327,7 +327,7 @@ class DatasetFindings(TypedDict):
     coverage: dict[Split, CoverageShare]
     duplicate_chunks: int
     duplicates: dict[Finder, int]
-    distractors: Literal["bm25", "embedding"]
+    distractors: Literal["bm25", "bm25+embedding"]
     embedding: EmbeddingUsed | None
     rejected_documents: list[str]
     documents: list[DocumentCoverage]

@@ -40,7 +40,7 @@ from functions.assemble_dataset.core import (
     select,
 )
 from functions.assemble_dataset.mine import Miner
-from functions.assemble_dataset.nearest import Nearest, Vectors, chunk_rows
+from functions.assemble_dataset.nearest import Nearest, Vectors, chunk_rows, fused
 
 ROWS, HELD_OUT, LINEAGE, HELD_OUT_LINEAGE, REPORT = (
     "rows.jsonl",
@@ -108,7 +108,7 @@ def _drafts(
     selection: Selection,
     settings: RowSettings,
 ) -> dict[Split, list[Draft]]:
-    """Return the rows' drafts, their distractors ranked by vectors where there are any, else by BM25."""
+    """Return the rows' drafts, their distractors ranked by BM25 and, where there are any, by vectors."""
     if not near:
         return drafts(selection, shown, Miner(shown), settings, plan.seed)
 
@@ -118,7 +118,7 @@ def _drafts(
     ids = json.loads(Path(near["ids"]).read_bytes())
     questions = vectors("questions", {id: row for row, id in enumerate(ids)})
     nearest = Nearest(shown, vectors("chunks", chunk_rows(plan)), questions)
-    return drafts(selection, shown, nearest, settings, plan.seed, nearest.allows)
+    return drafts(selection, shown, fused(Miner(shown), nearest), settings, plan.seed, nearest.allows)
 
 
 def _used(near: Mapping[str, Any] | None, plan: CorpusPlan) -> EmbeddingUsed | None:

@@ -43,13 +43,13 @@ class RowSettings(BaseModel):
     variants: int = Field(default=2, ge=1, le=16)
     """Rows of each training example: other distractors, another order. A held-out example has one row."""
     hard: int = Field(default=2, ge=0, le=32)
-    """Distractors that are found for the question, by BM25 or by `embedding_model`."""
+    """Distractors that are found for the question, by BM25 and by `embedding_model`."""
     random: int = Field(default=1, ge=0, le=32)
     """Distractors from anywhere in the split; they also stand in for hard ones that cannot be found."""
     context_tokens: int = Field(default=1024, ge=16)
     """The most that a row's passages may have in the target model's tokens; question and answer come on top."""
     embedding_model: str = Field(default="", max_length=256)
-    """The model by whose vectors hard distractors are found, and all are kept from answering; empty: none."""
+    """The model by whose vectors hard distractors are found, too, and all are kept from answering; empty: none."""
     headings: int = Field(default=9, ge=0, le=9)
     """Headings above a passage that are shown with it, the nearest; no chunk is under more than 9."""
     absent_share: float = Field(default=0.1, ge=0, le=0.5)

@@ -1,4 +1,4 @@
-"""Hard distractors: the passages nearest to a question by their vectors, none so near that it may answer it too.
+"""Hard distractors by vectors: the passages nearest to a question, none so near that it may answer it too.
 
 NV-Retriever's TopK-PercPos (arXiv 2407.15831): what is at least 95 % as near as the right passage may well be right
 itself, and teaching a model that it is not would harm it.
@@ -6,6 +6,7 @@ itself, and teaching a model that it is not would harm it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,15 +14,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.corpus import CorpusPlan, Example
-from functions.assemble_dataset.contexts import Allowed
+from functions.assemble_dataset.contexts import Allowed, Rank
 from functions.assemble_dataset.core import Passage
 from functions.assemble_dataset.mine import CANDIDATES, shelves
 
 PERC_POS = 0.95
 """Share of the right passage's cosine below which another one's has to be."""
+_FUSION = 60
+"""How little the first places count more than later ones; the paper's."""
 _DIGITS = 5
 """Of a cosine that are told apart: its last ones depend on how a processor sums."""
 Cosines = NDArray[np.float32]
+
+
+def fused(*ranks: Rank) -> Rank:
+    """Return the ranking of several together: reciprocal rank fusion (Cormack and others, SIGIR 2009)."""
+
+    def rank(example: Example) -> list[int]:
+        scores: dict[int, float] = defaultdict(float)
+        for each in ranks:
+            for number, place in enumerate(each(example), 1):
+                scores[place] += 1 / (_FUSION + number)
+        return sorted(scores, key=lambda place: (-scores[place], place))
+
+    return rank
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def report(
         "coverage": {split: _share(*coverage(passages, rows, split)) for split in SPLITS},
         "duplicate_chunks": len(plan.dropped),
         "duplicates": {by: sum(each.by == by for each in plan.dropped) for by in get_args(Finder)},
-        "distractors": "bm25" if embedding is None else "embedding",
+        "distractors": "bm25" if embedding is None else "bm25+embedding",
         "embedding": embedding,
         "rejected_documents": sorted(plan.rejected_documents),
         "documents": _documents(passages, rows),

@@ -13,7 +13,7 @@ class DatasetSettings(GeneralSettings, WaitSettings):
     row_variants: int = Field(default=2, ge=1, le=16)
     """Rows of each training example, each among other distractors; an epoch takes one of them."""
     hard_distractors: int = Field(default=2, ge=0, le=32)
-    """Passages in a row that BM25, or a model of embeddings, finds for its question and that do not answer it."""
+    """Passages in a row that BM25, and a model of embeddings, find for its question and that do not answer it."""
     random_distractors: int = Field(default=1, ge=0, le=32)
     """Passages in a row from anywhere else."""
     context_tokens: int = Field(default=1024, ge=16)

@@ -1,11 +1,14 @@
-"""Chunks that say the same in other words: the cosine of their vectors.
+"""Chunks that say the same in other words: the cosine of their vectors, and the same numbers in both.
 
+A model of embeddings hardly sees what number stands in a text: the notes of two versions of a program, or two rows of a
+table, are as near as two wordings of one fact. What has other numbers says something else.
 Products of blocks in float32 find the candidates; float64, rounded, decides, so that what is found does not depend on
 how a processor sums. Memory: the vectors twice, and a block's products.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +18,8 @@ from contracts.corpus import Chunk, Finder
 
 BLOCK = 256
 """Chunks whose products are made at once."""
+_NUMBER = re.compile(r"\w*\d\w*")
+"""Also a name with a digit in it."""
 _DIGITS = 6
 _SLACK = 1e-4
 """More than a product of float32 is wrong by."""
@@ -32,6 +37,9 @@ class Near:
         self._vectors, self._rows, self._similar = vectors, rows, similar
         self._order, self._places = order, {chunk: place for place, chunk in enumerate(order)}
         self._stay = np.empty_like(vectors)
+        self._numbers: dict[frozenset[str], int] = {}
+        self._stay_numbers = np.empty(len(order), dtype=np.int64)
+        self._own_numbers = -1
         self._ids: list[str] = []
         self._block, self._known = -1, 0
         self._products: Vectors = np.empty((0, 0), np.float32)
@@ -43,6 +51,9 @@ class Near:
             self._multiply(place // BLOCK)
         since = self._stay[self._known : len(self._ids)] @ own
         products = np.concatenate([self._products[place % BLOCK], since])
+        said = frozenset(_NUMBER.findall(chunk.text.lower()))
+        self._own_numbers = self._numbers.setdefault(said, len(self._numbers))
+        products[self._stay_numbers[: len(products)] != self._own_numbers] = -1.0
         most = float(products.max(initial=-1.0))
         if most < self._similar - _SLACK:
             return None
@@ -52,7 +63,8 @@ class Near:
         return (min(float(exact[best]), 1.0), self._ids[near[best]]) if exact[best] >= self._similar else None
 
     def keep(self, chunk: Chunk) -> None:
-        """Say that a chunk stays."""
+        """Say that the chunk that was asked about last stays."""
+        self._stay_numbers[len(self._ids)] = self._own_numbers
         self._stay[len(self._ids)] = self._vectors[self._rows[chunk.id]]
         self._ids.append(chunk.id)
 

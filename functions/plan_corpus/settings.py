@@ -17,5 +17,5 @@ class PlanSettings(FunctionSettings):
     embedding_model: str = Field(default="", max_length=256)
     """The model of embeddings by which chunks that say the same in other words are found and distractors ranked, where
     a request names none; empty: none."""
-    duplicate_similarity: float = Field(default=0.95, ge=0.5, le=1)
-    """Cosine of two chunks' vectors from which on one of them is enough."""
+    duplicate_similarity: float = Field(default=0.9, ge=0.5, le=1)
+    """Cosine of two chunks' vectors from which on one of them is enough, where both have the same numbers."""

@@ -13,13 +13,17 @@ import openai
 import pytest
 
 from contracts.corpus import RowOrigin
-from contracts.envelope import Event
-from infra.runtime.world import World
+from contracts.documents.models import PUBLIC
+from contracts.envelope import Event, make
+from functions.register_model.work import register_embedding
+from infra.runtime.world import World, new_id
 from tests.e2e import support
 from tests.e2e.support import User
 from tests.e2e.test_documents import archive, checked, upload, validation
 from tests.e2e.test_generator import tenant
 from tests.endpoint import ADDS
+from tests.functional.bases import SameProcess
+from tests.functional.embedders import embedder
 from tests.stack import Stack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -117,6 +121,35 @@ def test_scores_make_a_new_data_set_that_a_job_trains_on_and_that_goes_with_its_
     found = support.verified(stack)
     assert not [each for each in found.differences if each.model in MODELS]
     assert found.documents.keys() >= MODELS
+
+
+def test_by_a_model_of_embeddings_a_data_set_is_made_re_curated_and_deleted_with_its_vectors(
+    adder: User, stack: Stack, tmp_path: Path
+) -> None:
+    user, name = adder, "recurate-embedder"
+
+    async def registered(here: World) -> None:
+        data, _ = await register_embedding(here.blobs, SameProcess(), name, embedder(tmp_path / "model"))
+        await here.documents.apply(await here.emit(make(data, subject=name, tenant=PUBLIC, id=new_id())))
+
+    support.in_world(stack, registered)
+    asked: Any = {"dataset": {"embedding_model": name, "duplicate_similarity": 0.9999}}
+    content = ("handbook.zip", archive(22))
+    source = user.client.files.create(file=content, purpose="fine-tune", extra_body=asked).id
+    checked(user, source)
+    report = user.lenient.get(f"/files/{source}/report", cast_to=object)
+    assert isinstance(report, dict)
+    assert (report["distractors"], report["embedding"]["model"]) == ("bm25+embedding", name)
+    assert report["settings"]["embedding_model"] == name
+    vectors = {key.rpartition("/")[2].partition("-")[0] for key in stored(stack, source) if key.endswith(".f32")}
+    assert vectors == {"chunks.f32", "questions"}
+    body = {"min_score": {"support": 0.01}}
+    made: Any = user.client.post(f"/files/{source}/recurate", cast_to=object, body=body)
+    checked(user, made["id"])
+    again: Any = user.lenient.get(f"/files/{made['id']}/report", cast_to=object)
+    assert again["embedding"] == report["embedding"]
+    user.client.delete(f"/files/{source}", cast_to=object)
+    assert stored(stack, source) == stored(stack, made["id"]) == []
 
 
 def test_a_refusal_is_one_sentence_on_the_command_line(user: User, stack: Stack) -> None:

@@ -301,7 +301,7 @@ async def test_distractors_are_the_nearest_that_may_not_answer_and_the_report_sa
     found, report, rows = await assembled(world, inputs, tmp_path)
     assert {each["prompt_name"] for each in world.serving.asked} == {"query"}
     assert sorted(world.serving.texts) == sorted(each.question for each in MADE.examples)
-    assert report["distractors"] == "embedding"
+    assert report["distractors"] == "bm25+embedding"
     assert report["settings"]["embedding_model"] == report["embedding"]["model"] == MODEL
     assert report["embedding"]["duplicate_similarity"] == SIMILAR
     assert (report["embedding"]["cut_chunks"], report["embedding"]["dimensions"]) == (0, WIDTH)
@@ -334,7 +334,7 @@ async def test_questions_are_embedded_once_also_for_a_recuration(world: World, t
     bounds = {"min_score": {"support": 0.1}, "max_score": {}}
     recurated = {**inputs, **bounds, "report": found.report.model_dump(mode="json")}
     made, second, _ = await assembled(world, recurated, tmp_path, nobody)
-    assert second["distractors"] == "embedding"
+    assert second["distractors"] == "bm25+embedding"
     assert second["embedding"] == report["embedding"]
     assert made.rows == found.rows
 

@@ -10,7 +10,7 @@ from contracts.corpus import Chunks, CorpusPlan, DroppedChunk, Example
 from functions.assemble_dataset import mine
 from functions.assemble_dataset.contexts import Draft, drafts
 from functions.assemble_dataset.core import Passage, RowSettings, passages, select
-from functions.assemble_dataset.nearest import PERC_POS, Nearest, Vectors, chunk_rows
+from functions.assemble_dataset.nearest import PERC_POS, Nearest, Vectors, chunk_rows, fused
 from tests.unit.assemble_dataset.archive import Archive, archive, chunk, example, name, planned
 
 OWN = 0.5
@@ -73,6 +73,14 @@ def test_a_question_that_is_far_from_its_own_passage_has_distractors_that_are_fa
     _, _, asked, nearest = around([2.0, 1.0, 2.5, 1.9, 3.0])
     found = nearest(asked)
     assert found == [2, 4]  # the cosine of the right one is below 0, and theirs is lower still
+
+
+def test_rankings_are_fused_by_their_places() -> None:
+    made, _, asked, _ = around([OWN] * 6)
+    first, second = (lambda _: [3, 1, 2]), (lambda _: [2, 4, 3, 5])
+    assert fused(first, second)(asked) == [2, 3, 1, 4, 5]  # of equal ones the first comes first
+    assert fused(first)(asked) == [3, 1, 2]
+    assert fused(lambda _: [5], lambda _: [4])(made.examples[0]) == [4, 5]
 
 
 def test_only_a_questions_shelf_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
