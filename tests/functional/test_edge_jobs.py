@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from contracts.blobs import BlobRef
-from contracts.documents.models import PUBLIC
 from contracts.envelope import derived_id
 from contracts.events.corpus import DatasetAssembled
 from contracts.events.files import FileRejected, FileUploaded
@@ -25,10 +24,9 @@ from contracts.events.jobs import (
     RunTracked,
     StepMetrics,
 )
-from contracts.events.models import ModelRegistered
 from contracts.manifest import ManifestRef
 from contracts.ports import UnavailableError
-from tests.functional.edge import BASE, REF, World, plan
+from tests.functional.edge import BASE, World, plan
 from tests.functional.test_edge_files import error, upload
 
 JOBS = "/v1/fine_tuning/jobs"
@@ -119,19 +117,6 @@ async def test_a_job_on_rows_makes_no_data_set(world: World, api: httpx.AsyncCli
     assert (said["code"], said["param"]) == ("unknown_parameter", "dataset.held_ou")
     said = error(await create(api, await documents(api), dataset={"embedding_model": BASE}))
     assert (said["code"], said["param"]) == ("unsupported_model", "dataset.embedding_model")
-
-
-async def test_a_data_set_may_be_asked_for_by_a_model_of_embeddings_or_by_none(
-    world: World, api: httpx.AsyncClient
-) -> None:
-    data = ModelRegistered(
-        kind="embedding", manifest=REF, template_sha256="", context=256, dimensions=384, owned_by="temper"
-    )
-    await world.say(data, "embedder", PUBLIC)
-    for name in ("embedder", "none"):
-        made = (await create(api, await documents(api), dataset={"embedding_model": name})).json()
-        shown = (await api.get(f"/v1/files/{made['training_file']}")).json()["dataset"]["asked"]
-        assert shown == {"embedding_model": name}
 
 
 async def test_a_job_shows_what_its_data_set_warns_of(world: World, api: httpx.AsyncClient) -> None:

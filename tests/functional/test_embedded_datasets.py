@@ -33,6 +33,7 @@ from infra.children.child import ProcessChild
 from tests.functional import test_assemble_dataset as assembling
 from tests.functional.bases import SameProcess
 from tests.functional.edge import CannedReply
+from tests.functional.edge import World as EdgeWorld
 from tests.functional.embedders import CONTEXT, WIDTH, embedder, nobody
 from tests.functional.test_generate_text import served
 from tests.functional.test_plan_corpus import ARCHIVE, LISTED
@@ -255,6 +256,19 @@ async def test_what_serving_refuses_is_a_verdict_in_its_words(world: World, tmp_
     assert isinstance(found, DatasetFailed)
     assert found.code == "embedding_failed"
     assert "The weights are gone." in found.message
+
+
+@pytest.mark.parametrize("name", [MODEL, "none"])
+async def test_what_a_request_may_name_is_shown_as_it_was_asked(serving: Stored, name: str) -> None:
+    edge = EdgeWorld()
+    await edge.say(serving.registered, MODEL, PUBLIC)
+    async with edge.client(await edge.key("acme")) as api:
+        data = {"purpose": "fine-tune", "dataset[embedding_model]": name, "dataset[duplicate_similarity]": "0.93"}
+        made = (
+            await api.post("/v1/files", files={"file": ("a.md", b"# Pumps\n\nOne weighs 3 kg.\n")}, data=data)
+        ).json()
+        shown = (await api.get(f"/v1/files/{made['id']}")).json()["dataset"]["asked"]
+    assert shown == {"embedding_model": name, "duplicate_similarity": 0.93}
 
 
 async def test_none_is_no_model_whatever_the_servers_setting(world: World, tmp_path: Path) -> None:

@@ -83,7 +83,8 @@ def largest(schema: dict[str, Any], definitions: dict[str, Any]) -> Any:
         case "number":
             low = schema.get("minimum", schema.get("exclusiveMinimum"))
             high = schema.get("maximum", schema.get("exclusiveMaximum"))
-            return max((each for each in (*LONGEST_NUMBERS, 0.123456789012345678) if low < each < high), key=size)
+            numbers = (*LONGEST_NUMBERS, 0.123456789012345678, 0.623456789012345678)
+            return max((each for each in numbers if low < each < high), key=size)
         case "boolean":
             return False
         case "array" if "prefixItems" in schema:
