@@ -29,7 +29,7 @@ from functions.plan_corpus.settings import PlanSettings
 from functions.register_model.work import register_embedding
 from infra.adapters.http.serving import HttpComplete, Serving
 from infra.adapters.memory import MemoryBlobs, MemoryControls, MemoryDocuments
-from infra.children.child import ProcessChild
+from tests.children import ForkedChild
 from tests.functional import test_assemble_dataset as assembling
 from tests.functional.bases import SameProcess
 from tests.functional.edge import CannedReply
@@ -143,7 +143,7 @@ async def planned(
     await world.blobs.put(LISTED, json.dumps(listed).encode())
     inputs = {"event_id": "e1", "archive": ARCHIVE, "listed": {"key": LISTED}}
     lease = held(f"{ARCHIVE}/plan", "acme", "plan_corpus", inputs, controls)
-    ports = planning.PlanPorts(world.blobs, ProcessChild(), scratch, world.documents, complete or world.serving)
+    ports = planning.PlanPorts(world.blobs, ForkedChild(), scratch, world.documents, complete or world.serving)
     chosen = {"held_out": 0.25, "embedding_model": MODEL, "duplicate_similarity": SIMILAR, **settings}
     (event,) = await planning.work(lease, ports, PlanSettings.model_validate(chosen))
     assert isinstance(event.data, CorpusPlanned | DatasetFailed)
