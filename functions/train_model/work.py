@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from contracts.blobs import BlobRef
+from contracts.cancellation import heed_cancellation
 from contracts.canonical import compact, sha256
 from contracts.controls import Checkpoint, Control
 from contracts.envelope import Event
@@ -269,6 +270,7 @@ async def _with_pauses(lines: AsyncIterator[dict[str, Any]]) -> AsyncIterator[di
             if loop.time() >= due:
                 due = loop.time() + FLUSH_SECONDS
                 yield None
+            heed_cancellation()  # whoever lost the lease trains no further
             if done:
                 finished, pending = pending, None
                 try:

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
+from contracts.cancellation import pause
 from contracts.ports import UnavailableError
 from infra.adapters.mongo.connection import Database, transient_errors
-from infra.runtime.cancellation import pause
 
 SAY_SECONDS = 2.0
 STALE_SECONDS = 6.0

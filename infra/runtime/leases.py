@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from contracts.cancellation import heed_cancellation, pause
 from contracts.controls import GIVE_UP_SECONDS, HEARTBEAT_SECONDS, MAX_ATTEMPTS, Checkpoint, Claim, Control
 from contracts.envelope import Event, UnsayableError
 from contracts.function import Stage
@@ -24,7 +25,6 @@ from contracts.ports import (
     UnavailableError,
 )
 from infra.runtime import claims
-from infra.runtime.cancellation import heed_cancellation, pause
 
 log = logging.getLogger("temper.work")
 

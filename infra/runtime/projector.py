@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
+from contracts.cancellation import heed_cancellation
 from contracts.documents import READ_MODELS
 from contracts.envelope import NewerVersionError, PoisonError, Record
 from contracts.events.dead import DeadLetter
@@ -19,7 +20,6 @@ from infra.adapters.kafka import LogGapError, LogState, Place, dead_letter, look
 from infra.adapters.mongo.documents import Builds, MongoDocuments, ReadGeneration, read_generation
 from infra.adapters.mongo.generations import DECIDE, TOUCH_SECONDS, reached
 from infra.runtime.belief import Belief
-from infra.runtime.cancellation import heed_cancellation
 from infra.runtime.folding import ALL, Folded, crashed, fold_log
 
 GROUP = "project_documents"
@@ -163,6 +163,7 @@ class Projector:
         working = asyncio.create_task(work)
         keeping = asyncio.create_task(self._builds.keep(id, follower))
         try:
+            heed_cancellation()  # before what ends by that alone
             await asyncio.wait({working, keeping}, return_when=asyncio.FIRST_COMPLETED)
             if working.done():
                 working.result()

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+from contracts.cancellation import pause
 from contracts.controls import Claim, Control
 from contracts.documents import View
 from contracts.function import Unfinished
@@ -19,7 +20,6 @@ from functions.control_job.core import at_rest
 from functions.control_job.recovery import control_of
 from infra.adapters.mongo.controls import MongoControls, new_document
 from infra.adapters.mongo.documents import MongoDocuments
-from infra.runtime.cancellation import pause
 from infra.runtime.claims import behind
 from infra.runtime.dispatch import Retake
 from infra.runtime.functions import declared, stages

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from contracts.cancellation import pause
 from contracts.documents.models import PUBLIC
 from contracts.erasure import of_jobs
 from contracts.events.completions import MOST_BYTES
@@ -15,7 +16,6 @@ from contracts.ports import Blobs, Controls, Emit, Requests, UnavailableError
 from functions.erase_content import core
 from functions.erase_content.handler import keep_models
 from infra.adapters.mongo.documents import MongoDocuments
-from infra.runtime.cancellation import pause
 from infra.runtime.leases import publish_recorded
 
 log = logging.getLogger("temper.sweeper")

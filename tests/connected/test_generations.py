@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pymongo.errors import PyMongoError
@@ -88,6 +89,37 @@ async def test_of_two_workers_that_rebuild_slowly_one_does_it_once(
         found = await read_generation(db)
         assert found is not None
         assert await collections(db) == {found.id}
+
+
+async def test_a_worker_that_is_told_to_end_ends_although_a_library_swallowed_it(
+    servers: Settings, db: Database, emit: KafkaEmit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    belief, check, checks, reached = (
+        Belief(str(servers.kafka_bootstrap), KEY, "local"),
+        Builds.check,
+        0,
+        asyncio.Event(),
+    )
+
+    async def swallowing(*asked: Any) -> Any:
+        nonlocal checks
+        checks += 1
+        if checks == 2:  # behind the build, before it is followed
+            reached.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Future()
+        return await check(*asked)
+
+    monkeypatch.setattr(Builds, "check", swallowing)
+    working = asyncio.create_task(
+        Projector(str(servers.kafka_bootstrap), Builds(db), nothing_to_restore, belief, emit).run()
+    )
+    async with asyncio.timeout(60):
+        await reached.wait()
+        working.cancel()
+        await asyncio.wait({working}, timeout=15)
+    assert working.cancelled()
+    await belief.close()
 
 
 async def test_one_of_two_workers_follows_and_the_other_goes_on_when_that_one_is_gone(

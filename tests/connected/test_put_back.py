@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from contracts.cancellation import pause
 from contracts.documents.models import model_id
 from contracts.envelope import make
 from contracts.events.jobs import JobPauseRequested
@@ -19,7 +20,6 @@ from contracts.ports import RebuildingError, UnavailableError
 from infra.adapters.kafka import KafkaEmit, end_offsets
 from infra.adapters.mongo.documents import Builds, Database, MongoDocuments, Readiness, wait_ready
 from infra.runtime.belief import Belief
-from infra.runtime.cancellation import pause
 from infra.runtime.folding import ALL
 from infra.runtime.projector import Projector
 from infra.runtime.reconciler import Reconciler

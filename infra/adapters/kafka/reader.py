@@ -12,10 +12,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from contracts.cancellation import to_its_end
 from contracts.envelope import Record
 from contracts.ports import UnavailableError
 from infra.adapters.kafka.records import to_record
-from infra.runtime.cancellation import to_its_end
 
 Place = tuple[str, int]
 """(topic, partition)"""

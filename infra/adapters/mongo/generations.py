@@ -14,12 +14,12 @@ from typing import Any
 from pymongo import IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from contracts.cancellation import pause
 from contracts.canonical import compact, sha256
 from contracts.documents import READ_MODELS
 from contracts.ports import UnavailableError
 from infra.adapters.kafka import LogState, Place
 from infra.adapters.mongo.connection import Database, transient_errors
-from infra.runtime.cancellation import pause
 
 ABANDONED_SECONDS = 10.0
 """A generation that nobody has touched for this long has no builder, or no follower, any more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from infra.runtime.cancellation import pause, to_its_end
+from contracts.cancellation import pause, to_its_end
 
 
 async def test_a_loop_ends_although_its_cancellation_was_swallowed() -> None:
