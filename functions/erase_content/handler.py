@@ -35,6 +35,8 @@ async def on_event(event: Event, deps: ErasurePorts) -> None:
 
     The second time there is nothing left to erase.
     """
+    if event.type.endswith(".deleted"):
+        await deps.documents.apply(event)  # whoever writes next shall see it
     if event.type == "completion.deleted":
         await deps.blobs.delete(f"{event.tenant}/{event.subject}/")
     elif event.type == "file.deleted":

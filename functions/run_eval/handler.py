@@ -17,8 +17,9 @@ async def on_eval_run_created(event: Event, controls: Controls, wake: WakeUp) ->
     wake(STAGE)
 
 
-async def on_deleted(event: Event, blobs: Blobs) -> None:
+async def on_deleted(event: Event, blobs: Blobs, documents: Documents) -> None:
     """Erase what an eval or a run held; what its work still writes goes at its end."""
+    await documents.apply(event)  # whoever writes next shall see it
     await blobs.delete(f"{event.tenant}/{event.subject}/")
 
 

@@ -41,6 +41,8 @@ class TrackingPorts:
 
 async def on_event(event: Event, deps: TrackingPorts) -> None:
     """Write one event of a job, or of the benchmark of its model; to write it again changes nothing."""
+    if event.type.endswith(".deleted"):
+        await deps.documents.apply(event)  # whoever writes next shall see it
     if isinstance(event.data, BenchmarkCompleted):
         await _on_benchmark(event, event.data, deps)
         return

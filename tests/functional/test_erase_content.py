@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.controls import Control
-from contracts.envelope import Event
+from contracts.envelope import Event, make
 from contracts.events.benchmarks import BenchmarkRequested
 from contracts.events.files import FileDeleted, FileUploaded
 from contracts.events.jobs import JobCancelled, JobCreated, JobSucceeded
@@ -139,8 +139,8 @@ async def test_a_job_that_has_succeeded_keeps_what_its_models_need_and_a_deleted
         assert await place.checkpoints() == {
             f"1/{step}/{name}" for step in (10, 20) for name in ("manifest.json", "adapter_model.safetensors")
         }
-    gone = await place.say(ModelDeleted(reason="requested"), names[20], "acme")
-    await on_event(gone, place.erasing)
+    gone = await place.emit(make(ModelDeleted(reason="requested"), subject=names[20], tenant="acme", id="gone"))
+    await on_event(gone, place.erasing)  # perhaps before the read models know of it
     assert {name.split("/")[1] for name in await place.checkpoints()} == {"10"}
     await on_event(ending, place.erasing)
     assert {name.split("/")[1] for name in await place.checkpoints()} == {"10"}

@@ -10,7 +10,7 @@ import pytest
 from contracts.envelope import Event, make
 from contracts.events.benchmarks import BenchmarkCompleted
 from contracts.events.files import FileDeleted
-from contracts.events.jobs import JobProgressed, JobSucceeded
+from contracts.events.jobs import JobDeleted, JobProgressed, JobSucceeded
 from contracts.ports import UnavailableError
 from functions.track_runs import core
 from functions.track_runs.handler import TrackingPorts, on_event
@@ -117,9 +117,16 @@ async def test_what_a_benchmark_stored_lies_beside_its_run_until_its_file_is_del
     assert view is not None
     file = bench["requested"]["file"] or view["created"]["training_file"]
     deleted = make(FileDeleted(), subject=file, tenant=COMPLETED.tenant, id="deleted")
-    await here.know(deleted)
-    await here.hear(deleted)
+    await here.hear(deleted)  # perhaps before the read models know of it
     assert here.track.runs[BENCHMARK].files == {}
     assert here.track.runs[BENCHMARK].points, "scores stay"
     await here.hear(COMPLETED)
     assert here.track.runs[BENCHMARK].files == {}, "what comes late does not bring them back"
+
+
+async def test_what_a_deleted_job_wrote_goes_although_the_read_models_do_not_know_of_it_yet() -> None:
+    here = await Tracking().know()
+    await here.hear(SUCCEEDED)
+    assert here.track.runs[TRAINING].files
+    await here.hear(make(JobDeleted(), subject=JOB, tenant=SUCCEEDED.tenant, id="deleted"))
+    assert here.track.runs[TRAINING].files == {}
