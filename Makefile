@@ -54,7 +54,7 @@ docs: $(STAMP) ## generate what is generated: tables in the READMEs, the command
 	$(BIN)/python -m infra.docs
 
 test: lint servers ## everything: unit and functional tests, conformance, connected and end-to-end on real servers, docs
-	$(BIN)/pytest -q -n 4 --dist loadgroup --no-loadscope-reorder --durations=12 $(TESTS)
+	$(BIN)/pytest -q -n 3 --dist loadgroup --no-loadscope-reorder --durations=12 $(TESTS)
 
 long: ## the same at full size: whole data sets and archives in the place of parts of them; before a release
 	TEMPER_TEST_SIZE=full $(MAKE) test

@@ -17,16 +17,22 @@ SHARED = {
 with jobs, bare servers; all take as long. A test belongs to the first that names it."""
 
 
+ALONE = tuple(f"tests/connected/test_{name}.py" for name in "elsewhere local_stack log_lost put_back".split())
+"""Tests that start, break and end servers of their own, so that anybody may run them."""
+
+
 class StacksFirst(LoadScopeScheduling):  # type: ignore[misc]
     """One worker for each of SHARED; all else goes file by file to whoever is free.
 
-    Much of it is waiting (leases, restarts): four at once keep two processors busy. The stacks come first, or they
-    would be waited for: `--no-loadscope-reorder`.
+    Much of it is waiting (leases, restarts): three at once keep two processors busy, and one more stack would take a
+    sixth of one. The stacks come first, or they would be waited for: `--no-loadscope-reorder`.
     """
 
     @staticmethod
     def group(nodeid: str) -> str | None:
         """Return which of SHARED a test belongs to."""
+        if nodeid.startswith(ALONE):
+            return None
         return next((scope for scope, paths in SHARED.items() if nodeid.startswith(paths)), None)
 
     def _split_scope(self, nodeid: str) -> str:
