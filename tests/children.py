@@ -24,6 +24,11 @@ class LastingServer(ForkServer):
         self._running: subprocess.Popen[bytes] | None = None
         atexit.register(self._end)
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process, where it runs."""
+        return None if self._running is None else self._running.pid
+
     async def _serving(self) -> socket.socket:
         if self._orders is not None and self._running is not None and self._running.poll() is None:
             return self._orders

@@ -17,7 +17,8 @@ SHARED = {
 with jobs, bare servers; all take as long. A test belongs to the first that names it."""
 
 
-ALONE = tuple(f"tests/connected/test_{name}.py" for name in "elsewhere local_stack log_lost put_back".split())
+WITH_THEIR_OWN = "elsewhere local_stack log_lost put_back"
+ALONE = tuple(f"tests/connected/test_{name}.py" for name in WITH_THEIR_OWN.split())
 """Tests that start, break and end servers of their own, so that anybody may run them."""
 
 

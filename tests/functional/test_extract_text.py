@@ -163,7 +163,7 @@ async def test_a_word_document_that_unpacks_to_too_much_is_rejected_unread(tmp_p
 async def test_a_reader_that_takes_too_long_is_ended_and_its_document_rejected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extraction, "LIMITS", replace(extraction.LIMITS, seconds=0.01))
+    monkeypatch.setattr(extraction, "LIMITS", replace(extraction.LIMITS, seconds=1e-4))
     blobs = MemoryBlobs()
     found = await extract(blobs, await stored(blobs, word()), "docx", tmp_path)
     assert isinstance(found, DocumentRejected)

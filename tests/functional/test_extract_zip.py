@@ -143,7 +143,7 @@ async def test_bytes_that_are_too_many_missing_or_others_are_refused(tmp_path: P
 
 
 async def test_what_takes_too_long_is_too_complex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "LIMITS", replace(extraction.LIMITS, seconds=0.05))
+    monkeypatch.setattr(extraction, "LIMITS", replace(extraction.LIMITS, seconds=1e-4))
     blobs = MemoryBlobs()
     found = await extract(blobs, await blobs.put(f"acme/{FILE}/content", GOOD), tmp_path / "scratch")
     assert isinstance(found, FileRejected)

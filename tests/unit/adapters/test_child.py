@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from infra.children.child import LINE_BYTES, ChildOutputError, ProcessChild
+from tests.children import SERVERS
 
 SPEAKER = "tests.unit.adapters.speaker"
 NOBODY = "tests.unit.adapters.nobody"
@@ -43,8 +44,9 @@ def order(tmp_path: Path) -> Path:
 
 
 def servers() -> list[psutil.Process]:
-    """The processes here that fork; a test that runs beside may have others."""
-    mine = psutil.Process().children()
+    """The processes here that fork, without those of other tests."""
+    others = {each.pid for each in SERVERS.values()}
+    mine = [each for each in psutil.Process().children() if each.pid not in others]
     return [each for each in mine if "infra.children.fork_server" in each.cmdline()]
 
 
