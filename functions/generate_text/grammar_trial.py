@@ -7,6 +7,7 @@ compile, empty where it does.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -39,6 +40,13 @@ class Trial:
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.communicate()
+            self._child = None
 
     def problem(self, rules: str) -> str:
         """Return why a grammar does not compile, empty where it does."""

@@ -25,8 +25,8 @@ _KEPT = 256
 """Compiled grammars."""
 _NEEDED = [bytes([letter]) for letter in range(0x20, 0x7F)]
 _MASKS, _AHEAD = LLExecutor(), ThreadPoolExecutor(1, "masks")
-_BESIDE = 2**12
-"""Tokens to look at, of all choices, from which another thread is worth its hand-over: that takes as long."""
+_BESIDE = 2**14
+"""Tokens to look at, of all choices, from which other threads are worth their hand-over: that takes as long."""
 COMPILER = ThreadPoolExecutor(2, "grammar")
 """A tenant has one of its threads at most: others' grammars go on beside it, as do the event loop and the batch."""
 
@@ -202,7 +202,7 @@ def ahead(constraints: Sequence[Constraint]) -> None:
     due = [each for each in constraints if each.due]
     if not due:
         return
-    if len(due) * due[0].size < _BESIDE:
+    if not _is_long(due):
         _compute(due)
         return
     coming = _AHEAD.submit(_compute, due)
@@ -210,14 +210,22 @@ def ahead(constraints: Sequence[Constraint]) -> None:
         each.come(coming)
 
 
+def _is_long(group: Sequence[Constraint]) -> bool:
+    return len(group) * group[0].size >= _BESIDE
+
+
 def _compute(group: Sequence[Constraint]) -> None:
     """Compute what may come next in choices of one model."""
     size = group[0].size
     bits: NDArray[np.int32] = np.zeros((len(group), (size + 31) // 32), dtype=np.int32)
-    _MASKS.unsafe_compute_mask_ptr(
-        [(each.matcher, row) for row, each in enumerate(group)], bits.ctypes.data, bits.shape[1] * 4, len(group)
-    )
+    at, row_bytes = bits.ctypes.data, bits.shape[1] * 4
+    if _is_long(group):
+        rows = [(each.matcher, row) for row, each in enumerate(group)]
+        _MASKS.unsafe_compute_mask_ptr(rows, at, row_bytes, len(group))
+    else:
+        for row, each in enumerate(group):
+            each.matcher.unsafe_compute_mask_ptr(at + row * row_bytes, row_bytes)
     unset = np.unpackbits(~bits.view(np.uint8), axis=1, count=size, bitorder="little")
     banned = torch.from_numpy(unset).view(torch.bool)
-    for row, each in enumerate(group):
-        each.computed(banned[row], bool(bits[row].any()))
+    for each, row, possible in zip(group, banned, np.any(bits, axis=1).tolist(), strict=True):
+        each.computed(row, possible)

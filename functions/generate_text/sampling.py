@@ -109,7 +109,7 @@ def choose(logits: Tensor, choosers: Sequence[Chooser], noise: float) -> tuple[l
     # Rounding errors grow with the size of the logits (as the model made them).
     noise_of = noise * logits.abs().amax(-1).clamp(min=1.0)
     held = {row: c.sampling.constraint.banned() for row, c in enumerate(choosers) if c.sampling.constraint is not None}
-    if held or any(c.edits for c in choosers):
+    if any(c.edits for c in choosers) or 0 < len(held) < len(choosers):
         logits = logits.clone()
         for row, chooser in enumerate(choosers):
             if chooser.edits:
@@ -117,7 +117,7 @@ def choose(logits: Tensor, choosers: Sequence[Chooser], noise: float) -> tuple[l
     if held:
         banned = torch.stack([*held.values()]).to(logits.device)
         if len(held) == len(choosers):
-            logits.masked_fill_(banned, -torch.inf)
+            logits = logits.masked_fill(banned, -torch.inf)
         else:
             logits[[*held]] = logits[[*held]].masked_fill(banned, -torch.inf)
     drawn = [row for row, c in enumerate(choosers) if not c.greedy]
