@@ -55,3 +55,13 @@ def test_flat_distributions_are_decided_alone_no_more_often_than_they_must() -> 
         again, _ = choose(other, choosers(len(logits), 1.0, 1.0), NOISE)
         turned |= {row for row, (one, two) in enumerate(zip(tokens, again, strict=True)) if one != two}
     assert len(turned) <= sure.count(False) <= 2 * len(turned)
+
+
+def test_a_token_that_only_rounding_keeps_out_of_the_nucleus_may_stand_before_the_chosen_one() -> None:
+    likely = torch.tensor([0.09999, 0.8, 0.10001]).log() + 20
+    logits = torch.full((1, VOCABULARY), -20.0)
+    logits[0, :3] = likely
+    drawn = next(each for seed in range(1000) if (each := Chooser(Sampling(1, 1.0, 0.85, seed=seed))).draw < 0.05)
+    assert choose(logits, [drawn], NOISE) == ([1], [False])
+    logits[0, :3] = likely + torch.tensor([NOISE * 20, 0, -NOISE * 20])
+    assert choose(logits, [drawn], NOISE)[0] == [0]
