@@ -53,9 +53,9 @@ def test_a_response_is_made_in_the_background_cancelled_refused_and_deleted(stac
 
 
 ASKED: dict[str, Any] = {"model": support.BASE, "input": "Hi", "background": True, "stream": True}
-LETTERS = {"type": "object", "properties": {"a": {"type": "string", "minLength": 380}}, "required": ["a"]}
+LETTERS = {"type": "object", "properties": {"a": {"type": "string", "minLength": 780}}, "required": ["a"]}
 LONG: dict[str, Any] = {
-    "max_output_tokens": 400,
+    "max_output_tokens": 800,
     "temperature": 1.5,
     "text": {"format": {"type": "json_schema", "name": "a", "schema": LETTERS}},
 }
