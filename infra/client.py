@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from contracts.wire import answers
+from contracts.wire import answers, dataset_answers
 from infra.openapi import BEYOND
 
 Schema = Mapping[str, Any]
@@ -38,7 +38,8 @@ def synchronous(text: str) -> str:
 def types(schemas: Mapping[str, Schema]) -> str:
     """Return the classes of Temper's own answers, each behind those that it holds."""
     extended = [_extended(name, schemas[name]) for name in _EXTENDED]
-    own = [name for name in vars(answers) if name in schemas and not name.startswith("Legacy")]
+    told = dict.fromkeys([*vars(dataset_answers), *vars(answers)])
+    own = [name for name in told if name in schemas and not name.startswith("Legacy")]
     ordered: dict[str, None] = {}
     of_blobs = [name for name in schemas if name in ("Item", "contracts__benchmarks__Result")]
     for name in [*own, *of_blobs, *(each for _, _, fields in extended for each in _named(fields))]:

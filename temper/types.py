@@ -46,41 +46,6 @@ class RowOrigin(BaseModel):
     scores: dict[str, float] | None = None
 
 
-class Grid(BaseModel):
-    """The needle in a haystack: every combination of these, each with controls."""
-
-    lengths: list[int] = []
-    chunks: list[int] = [2, 4, 8]
-    positions: list[float] = [0.0, 0.5, 1.0]
-    distractors: list[Literal['random', 'hard']] = ['random', 'hard']
-    per_cell: int = 4
-
-
-class Suite(BaseModel):
-    """What is asked."""
-
-    tasks: list[Literal['documents', 'trained', 'closed_book', 'needle']] = ['documents', 'trained']
-    harness: list[str] = []
-    items: int = 100
-    grid: Grid
-    seed: int = 0
-    judge: str | None = None
-    metric: Literal['judge', 'exact_match', 'f1', 'rouge_l'] | None = None
-
-
-class TaskScore(BaseModel):
-    """One task in short; the result has all of it."""
-
-    name: str
-    metric: str
-    scorer: str
-    n: int
-    unscored: int = 0
-    base: float | None = None
-    tuned: float | None = None
-    difference: list[float] | None = None
-
-
 class DatasetAsked(BaseModel):
     """How a data set is to be made, as far as its request said; what it left open is the server's setting."""
 
@@ -116,64 +81,6 @@ class SideScore(BaseModel):
     n: int
     unscored: int = 0
     estimate: Estimate | None = None
-
-
-class RowError(BaseModel):
-    """One thing that is wrong with one row."""
-
-    line: int
-    code: str
-    message: str
-    path: str = ''
-
-
-class Histogram(BaseModel):
-    """Token counts per row."""
-
-    edges: list[int]
-    counts: list[int]
-
-
-class RunTracked(BaseModel):
-    """The job is found in a tracker."""
-
-    kind: Literal['training', 'benchmark']
-    tracker: Literal['mlflow', 'wandb']
-    run_id: str
-    url: str
-
-
-class Tuning(BaseModel):
-    """Which weights are trained."""
-
-    kind: Literal['lora', 'full'] = 'lora'
-    r: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-
-
-class BenchmarkItem(BaseModel):
-    """One question with what was said and how it was scored; a line of items.jsonl."""
-
-    id: str
-    task: str
-    question: str
-    answer: str
-    context: list[str] = []
-    source: dict[str, str | int] | None = None
-    by: dict[str, str | int] | None = None
-    said: dict[str, str] | None = None
-    scores: dict[str, dict[str, float | None]] | None = None
-    reasons: dict[str, str] | None = None
-    errors: dict[str, str] | None = None
-
-
-class Deleted(BaseModel):
-    """What is gone."""
-
-    id: str
-    object: str
-    deleted: Literal[True]
 
 
 class PageSpan(BaseModel):
@@ -491,6 +398,99 @@ class RowPreview(BaseModel):
     model: str
     refused: Reason | None
     examples: list[PreviewExample]
+
+
+class Grid(BaseModel):
+    """The needle in a haystack: every combination of these, each with controls."""
+
+    lengths: list[int] = []
+    chunks: list[int] = [2, 4, 8]
+    positions: list[float] = [0.0, 0.5, 1.0]
+    distractors: list[Literal['random', 'hard']] = ['random', 'hard']
+    per_cell: int = 4
+
+
+class Suite(BaseModel):
+    """What is asked."""
+
+    tasks: list[Literal['documents', 'trained', 'closed_book', 'needle']] = ['documents', 'trained']
+    harness: list[str] = []
+    items: int = 100
+    grid: Grid
+    seed: int = 0
+    judge: str | None = None
+    metric: Literal['judge', 'exact_match', 'f1', 'rouge_l'] | None = None
+
+
+class TaskScore(BaseModel):
+    """One task in short; the result has all of it."""
+
+    name: str
+    metric: str
+    scorer: str
+    n: int
+    unscored: int = 0
+    base: float | None = None
+    tuned: float | None = None
+    difference: list[float] | None = None
+
+
+class RowError(BaseModel):
+    """One thing that is wrong with one row."""
+
+    line: int
+    code: str
+    message: str
+    path: str = ''
+
+
+class Histogram(BaseModel):
+    """Token counts per row."""
+
+    edges: list[int]
+    counts: list[int]
+
+
+class RunTracked(BaseModel):
+    """The job is found in a tracker."""
+
+    kind: Literal['training', 'benchmark']
+    tracker: Literal['mlflow', 'wandb']
+    run_id: str
+    url: str
+
+
+class Tuning(BaseModel):
+    """Which weights are trained."""
+
+    kind: Literal['lora', 'full'] = 'lora'
+    r: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+
+
+class BenchmarkItem(BaseModel):
+    """One question with what was said and how it was scored; a line of items.jsonl."""
+
+    id: str
+    task: str
+    question: str
+    answer: str
+    context: list[str] = []
+    source: dict[str, str | int] | None = None
+    by: dict[str, str | int] | None = None
+    said: dict[str, str] | None = None
+    scores: dict[str, dict[str, float | None]] | None = None
+    reasons: dict[str, str] | None = None
+    errors: dict[str, str] | None = None
+
+
+class Deleted(BaseModel):
+    """What is gone."""
+
+    id: str
+    object: str
+    deleted: Literal[True]
 
 
 class JobPlan(BaseModel):

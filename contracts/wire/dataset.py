@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from contracts.corpus import Chunk, Chunks, RowOrigin, Span, Split
 from contracts.events.corpus import DatasetAsked
-from contracts.wire.answers import (
+from contracts.wire.dataset_answers import (
     DatasetProgress,
     DatasetRow,
     LeftOut,

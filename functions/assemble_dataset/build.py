@@ -24,7 +24,7 @@ import numpy as np
 
 from contracts.canonical import compact, sha256
 from contracts.corpus import Chunks, CorpusPlan, Example, RowOrigin, Split
-from contracts.wire.answers import DatasetReport, EmbeddingUsed, LeftOutMember, SampleRow
+from contracts.wire.dataset_answers import DatasetReport, EmbeddingUsed, LeftOutMember, SampleRow
 from functions._shared.child import answer
 from functions.assemble_dataset import report as reporting
 from functions.assemble_dataset.contexts import Draft, drafts

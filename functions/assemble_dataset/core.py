@@ -19,7 +19,7 @@ from contracts.blobs import BlobRef
 from contracts.corpus import Chunk, Chunks, CorpusPlan, Example, Span, Split, plain_text
 from contracts.documents.facts import View
 from contracts.events.corpus import Bounds
-from contracts.wire.answers import LeftOutMember
+from contracts.wire.dataset_answers import LeftOutMember
 
 SPLITS: tuple[Split, ...] = ("train", "held_out")
 PURPOSE = "fine-tune"

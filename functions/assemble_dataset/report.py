@@ -10,7 +10,7 @@ from typing import Any, cast, get_args
 
 from contracts.corpus import CorpusPlan, Finder, RowOrigin, Split
 from contracts.events.corpus import Generator
-from contracts.wire.answers import (
+from contracts.wire.dataset_answers import (
     CoverageExtent,
     CoverageShare,
     DatasetFindings,

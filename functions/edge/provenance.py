@@ -11,7 +11,7 @@ from contracts.corpus import Chunks, RowOrigin, Split
 from contracts.erasure import of_jobs
 from contracts.ports import Blobs, Controls, Documents
 from contracts.wire import dataset
-from contracts.wire.answers import DatasetProgress, LineageJob
+from contracts.wire.dataset_answers import DatasetProgress, LineageJob
 from functions.edge import lines
 
 AT_WORK = 20

@@ -16,9 +16,9 @@ from starlette.routing import Route
 
 from contracts.manifest import ManifestRef
 from contracts.ports import BlobNotFoundError, Blobs, UnavailableError
-from contracts.wire.answers import RowPreview
 from contracts.wire.body import escapes, parse
 from contracts.wire.completions import Chat, Completion, ProofRequest
+from contracts.wire.dataset_answers import RowPreview
 from contracts.wire.embeddings import Embeddings
 from contracts.wire.errors import ApiError
 from functions.generate_text import answers

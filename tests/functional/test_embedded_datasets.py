@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from contracts.canonical import sha256
-from contracts.corpus import Chunk, Chunks, CorpusPlan, Span, document_id
+from contracts.corpus import Chunks, CorpusPlan
 from contracts.documents.models import PUBLIC
 from contracts.envelope import derived_id, make
 from contracts.events.corpus import CorpusPlanned, DatasetAssembled, DatasetFailed, Embedded
@@ -36,7 +35,7 @@ from tests.functional.edge import CannedReply
 from tests.functional.edge import World as EdgeWorld
 from tests.functional.embedders import CONTEXT, WIDTH, embedder, nobody
 from tests.functional.test_generate_text import served
-from tests.functional.test_plan_corpus import ARCHIVE, LISTED
+from tests.functional.test_plan_corpus import ARCHIVE, LISTED, with_texts
 from tests.leases import held
 from tests.unit.assemble_dataset.archive import archive
 
@@ -106,29 +105,11 @@ async def world(serving: Stored, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     await connections.close()
 
 
-async def stored(world: World, name: str, texts: Sequence[str]) -> dict[str, Any]:
-    """Store a document, each of its chunks of a section of its own."""
-    sha = sha256(name.encode())
-    document = document_id(ARCHIVE, sha)
-    chunks = tuple(
-        Chunk(
-            id="chunk-" + derived_id(document, index).replace("-", ""),
-            document=document,
-            index=index,
-            heading=f"S{index}",
-            text=text,
-            tokens=20,
-            spans=(Span(page=1, start=1000 * index, end=1000 * index + len(text)),),
-        )
-        for index, text in enumerate(texts)
-    )
-    made = Chunks(document=document, path=f"{name}.txt", sha256=sha, chunks=chunks)
-    blob = await world.blobs.put(f"acme/{ARCHIVE}/documents/{document}/chunks.json", made.model_dump_json().encode())
-    return {"document": document, "chunks": blob.model_dump(mode="json")}
-
-
 async def archived(world: World) -> list[dict[str, Any]]:
-    return [await stored(world, "a", [SAID, *OTHERS[:2]]), await stored(world, "b", [TOLD, OTHERS[2]])]
+    return [
+        await with_texts(world.blobs, "a", [SAID, *OTHERS[:2]]),
+        await with_texts(world.blobs, "b", [TOLD, OTHERS[2]]),
+    ]
 
 
 async def planned(

@@ -1,6 +1,7 @@
 """A corpus is planned as in operation: chunks from a store, the planning in a limited process of its own."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,10 +37,16 @@ def lease(documents: list[dict[str, Any]], rejected: list[str]) -> Taken:
 
 
 async def stored(blobs: MemoryBlobs, name: str, n_chunks: int, marks: str = "") -> dict[str, Any]:
+    """Store a document of so many chunks of words of its own, or of `marks`."""
+    return await with_texts(
+        blobs, name, [" ".join(f"{marks or name}{index}w{n}" for n in range(50)) for index in range(n_chunks)]
+    )
+
+
+async def with_texts(blobs: MemoryBlobs, name: str, texts: Sequence[str]) -> dict[str, Any]:
     """Store a document's chunks, each of a section of its own, and return the entry of the inputs."""
     sha = sha256(name.encode())
     document = document_id(ARCHIVE, sha)
-    texts = [" ".join(f"{marks or name}{index}w{n}" for n in range(50)) for index in range(n_chunks)]
     chunks = tuple(
         Chunk(
             id="chunk-" + derived_id(document, index).replace("-", ""),

@@ -14,7 +14,8 @@ from contracts.corpus import RowOrigin, Split
 from contracts.envelope import derived_id, make
 from contracts.events.files import FileDeleted
 from contracts.wire import dataset, openai
-from contracts.wire.answers import DatasetReport, DatasetRow, Lineage, Page
+from contracts.wire.answers import Page
+from contracts.wire.dataset_answers import DatasetReport, DatasetRow, Lineage
 from contracts.wire.errors import ApiError
 from contracts.wire.requests import LineagePage, Recurate, RowPage
 from functions.edge import core, lines, listing, provenance

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from contracts.manifest import ManifestRef
-from contracts.wire.answers import RowPreview
+from contracts.wire.dataset_answers import RowPreview
 from contracts.wire.errors import ApiError
 from contracts.wire.requests import PreviewQuery
 from functions.edge import lines
